@@ -6,7 +6,7 @@ from pathlib import Path
 
 from occystrap_core.oci import Digest
 from tests.unit.docker.layouts import make_tar
-from tests.unit.registry.scripted import Say, Scripted
+from tests.unit.registry.scripted import Answer, Scripted
 from tests.unit.tar.archives import gzipped, hex_of, write_tar
 
 TAR = make_tar([('a', b'here')])
@@ -93,13 +93,13 @@ class Written:
 
     def _served(self, server: Scripted) -> str:
         for raw, kind in ((self.inner, 'index'), (self.manifest, 'manifest')):
-            said = Say(200, raw, [('Content-Type', f'{_KIND}.{kind}.v1+json')])
+            said = Answer(200, raw, [('Content-Type', f'{_KIND}.{kind}.v1+json')])
             server.routes[f'GET /v2/app/manifests/{Digest.of(raw)}'] = said
             if kind == 'index':
                 server.routes['GET /v2/app/manifests/v1'] = said
         for blob in (self.config, self.blob):
-            server.routes[f'GET /v2/app/blobs/{Digest.of(blob)}'] = Say(200, blob)
-            server.routes[f'HEAD /v2/app/blobs/{Digest.of(blob)}'] = Say(200, blob)
+            server.routes[f'GET /v2/app/blobs/{Digest.of(blob)}'] = Answer(200, blob)
+            server.routes[f'HEAD /v2/app/blobs/{Digest.of(blob)}'] = Answer(200, blob)
         return f'registry://{server.host}/app:v1'
 
 

@@ -13,7 +13,7 @@ from occystrap_core.oci import Descriptor, Digest, ImageConfig, Manifest, media_
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from tests.services.command_line import CommandLine, CommandResult
 from tests.unit.registry.images import serve
-from tests.unit.registry.scripted import Asked, Say, Scripted
+from tests.unit.registry.scripted import Request, Answer, Scripted
 
 Pull = Callable[..., CommandResult]
 IMAGE = sample_image()
@@ -51,9 +51,9 @@ def is_refused(result: CommandResult, *words: str) -> None:
     assert all(word in line for word in words), line
 
 
-def served(server: Scripted, name: str) -> Say:
+def served(server: Scripted, name: str) -> Answer:
     said = server.routes[name]
-    assert isinstance(said, Say)
+    assert isinstance(said, Answer)
     return said
 
 
@@ -66,18 +66,18 @@ def manifest_of(**changes: Any) -> bytes:
 
 
 def serve_manifest(server: Scripted, raw: bytes, content_type: str = MANIFEST.media_type) -> None:
-    server.routes[TAG] = Say(200, raw, [('Content-Type', content_type)])
+    server.routes[TAG] = Answer(200, raw, [('Content-Type', content_type)])
 
 
 @pytest.mark.parametrize(('place', 'named'), [(BLOB, LAYER.digest), (CONFIG, 'config')])
 @pytest.mark.parametrize('change', [flipped, lambda data: data[:-1], lambda data: data + b'x', lambda data: b''])
 def test_30_other_bytes(place: str, named: str, change: Callable[[bytes], bytes], server: Scripted, pull: Pull) -> None:
-    server.routes[place] = Say(200, change(served(server, place).body))
+    server.routes[place] = Answer(200, change(served(server, place).body))
     is_refused(pull(), named)
 
 
 def test_30_another_manifest_than_the_digest_asked_for(server: Scripted, pull: Pull) -> None:
-    server.routes[f'GET /v2/app/manifests/{MANIFEST.digest}'] = Say(200, MANIFEST.raw + b' ')
+    server.routes[f'GET /v2/app/manifests/{MANIFEST.digest}'] = Answer(200, MANIFEST.raw + b' ')
     is_refused(pull(name=f'app@{MANIFEST.digest}'), MANIFEST.digest)
 
 
@@ -94,7 +94,7 @@ def test_30_malformed_digests_never_reach_a_path(digest: object, place: str, ser
 @pytest.mark.parametrize('told', [Digest.of(b'other'), Digest.of(b'other').upper()])
 def test_31_another_digest_in_the_header(told: str, server: Scripted, pull: Pull) -> None:
     headers = [('Content-Type', MANIFEST.media_type), ('Docker-Content-Digest', told)]
-    server.routes[TAG] = Say(200, MANIFEST.raw, headers)
+    server.routes[TAG] = Answer(200, MANIFEST.raw, headers)
     is_refused(pull(), 'digest')
 
 
@@ -111,7 +111,7 @@ def test_33_other_bytes_than_the_diff_id(server: Scripted, pull: Pull) -> None:
     config = sample_config([tars[0], tars[1] + bytes(512), tars[2]])
     pointer = Descriptor(media_types.OCI_CONFIG, Digest.of(config), len(config))
     serve_manifest(server, manifest_of(config=pointer.to_json()))
-    server.routes[f'GET /v2/app/blobs/{pointer.digest}'] = Say(200, config)
+    server.routes[f'GET /v2/app/blobs/{pointer.digest}'] = Answer(200, config)
     is_refused(pull(), 'tar of layer', LAYER.digest)
 
 
@@ -135,14 +135,14 @@ def test_36_a_huge_manifest_is_refused_at_the_cap(server: Scripted, pull: Pull) 
 
 
 def test_36_a_huge_error_is_cut(server: Scripted, pull: Pull) -> None:
-    server.routes[TAG] = Say(403, json.dumps({'errors': [{'message': 'no' * (2 << 20)}]}).encode())
+    server.routes[TAG] = Answer(403, json.dumps({'errors': [{'message': 'no' * (2 << 20)}]}).encode())
     result = pull()
     is_refused(result, '403')
     assert len(result.err) < 1000
 
 
-@pytest.mark.parametrize('fault', [None, Say(silent=True), Say(500), Say(502), Say(503), Say(429)])
-def test_38_40_what_passes_is_tried_again(fault: Say | None, server: Scripted, pull: Pull) -> None:
+@pytest.mark.parametrize('fault', [None, Answer(silent=True), Answer(500), Answer(502), Answer(503), Answer(429)])
+def test_38_40_what_passes_is_tried_again(fault: Answer | None, server: Scripted, pull: Pull) -> None:
     for place in (TAG, CONFIG, BLOB):
         good = served(server, place)
         server.routes[place] = [fault or replace(good, cut=3), good]
@@ -150,9 +150,10 @@ def test_38_40_what_passes_is_tried_again(fault: Say | None, server: Scripted, p
     assert ('3 rate limits' if fault and fault.status == 429 else '3 retries') in summary
 
 
-@pytest.mark.parametrize('fault', [Say(200, b'x' * 9, cut=3), Say(silent=True), Say(503), Say(429)])
+@pytest.mark.parametrize('fault', [Answer(200, b'x' * 9, cut=3), Answer(silent=True), Answer(503), Answer(429)])
 @pytest.mark.parametrize('place', [TAG, CONFIG, BLOB])
-def test_38_40_what_does_not_pass_is_an_error_in_the_end(fault: Say, place: str, server: Scripted, pull: Pull) -> None:
+def test_38_40_what_does_not_pass_is_an_error_in_the_end(fault: Answer, place: str, server: Scripted,
+                                                         pull: Pull) -> None:
     server.routes[place] = fault
     is_refused(pull('--retries', '2'))
     assert len([each for each in server.asked if f'{each.method} {each.path}' == place]) == 3
@@ -161,21 +162,21 @@ def test_38_40_what_does_not_pass_is_an_error_in_the_end(fault: Say, place: str,
 def test_38_a_body_cut_off_is_resumed_where_it_broke(server: Scripted, pull: Pull) -> None:
     whole = served(server, BLOB).body
 
-    def resuming(asked: Asked) -> Say:
+    def resuming(asked: Request) -> Answer:
         start = int(asked.headers.get('range', 'bytes=0-')[6:-1])
         if not start:
-            return Say(200, whole, cut=20)
-        return Say(206, whole[start:], [('Content-Range', f'bytes {start}-{len(whole) - 1}/{len(whole)}')])
+            return Answer(200, whole, cut=20)
+        return Answer(206, whole[start:], [('Content-Range', f'bytes {start}-{len(whole) - 1}/{len(whole)}')])
     server.routes[BLOB] = resuming
     assert '1 retry' in pull('--verify=full').assert_success().err
-    assert [asked.headers.get('range') for asked in server.heard('GET', BLOB[4:])] == [None, 'bytes=20-']
+    assert [asked.headers.get('range') for asked in server.received('GET', BLOB[4:])] == [None, 'bytes=20-']
 
 
 @pytest.mark.parametrize('place', [TAG, CONFIG, BLOB])
 def test_39_a_server_that_hangs(place: str, server: Scripted, pull: Pull) -> None:
-    def hanging(asked: Asked) -> Say:
+    def hanging(asked: Request) -> Answer:
         time.sleep(4)
-        return Say(200)
+        return Answer(200)
     server.routes[place] = hanging
     before = time.monotonic()
     is_refused(pull('--timeout', '0.3', '--retries', '1'), 'did not answer in time')
@@ -185,7 +186,7 @@ def test_39_a_server_that_hangs(place: str, server: Scripted, pull: Pull) -> Non
 @pytest.mark.parametrize('asked_for', ['0', '1', '86400', '-5', 'soon', 'Wed, 21 Oct 2015 07:28:00 GMT',
                                        'Fri, 31 Dec 2999 23:59:59 GMT', '9' * 400])
 def test_40_waits_are_capped(asked_for: str, server: Scripted, pull: Pull) -> None:
-    server.routes[CONFIG] = [Say(503, headers=[('Retry-After', asked_for)]), served(server, CONFIG)]
+    server.routes[CONFIG] = [Answer(503, headers=[('Retry-After', asked_for)]), served(server, CONFIG)]
     before = time.monotonic()
     pull().assert_success()
     assert time.monotonic() - before < 10
@@ -193,26 +194,26 @@ def test_40_waits_are_capped(asked_for: str, server: Scripted, pull: Pull) -> No
 
 @pytest.mark.parametrize('status', [400, 405, 409, 410, 416, 451])
 def test_40_other_refusals_are_final(status: int, server: Scripted, pull: Pull) -> None:
-    server.routes[CONFIG] = Say(status)
+    server.routes[CONFIG] = Answer(status)
     is_refused(pull(), str(status))
-    assert len(server.heard('GET', CONFIG[4:])) == 1
+    assert len(server.received('GET', CONFIG[4:])) == 1
 
 
 def test_46_foreign_layers_are_not_fetched_from_elsewhere(server: Scripted, pull: Pull) -> None:
     layers = [each.to_json() for each in MANIFEST.layers]
     layers[1]['urls'] = [f'http://{server.host}/elsewhere']
     serve_manifest(server, manifest_of(layers=layers))
-    server.routes[BLOB] = Say(404)
-    server.routes['GET /elsewhere'] = Say(401, headers=[('WWW-Authenticate', 'Basic realm="x"')])
+    server.routes[BLOB] = Answer(404)
+    server.routes['GET /elsewhere'] = Answer(401, headers=[('WWW-Authenticate', 'Basic realm="x"')])
     is_refused(pull(), 'foreign layer', LAYER.digest)
-    assert not server.heard('GET', '/elsewhere')
+    assert not server.received('GET', '/elsewhere')
 
 
 def test_48_a_tag_that_moves_meanwhile(server: Scripted, pull: Pull) -> None:
-    server.routes[TAG] = [served(server, TAG), Say(200, manifest_of(annotations={'moved': 'yes'}))]
+    server.routes[TAG] = [served(server, TAG), Answer(200, manifest_of(annotations={'moved': 'yes'}))]
     result = pull('--verify=full', '-O', 'json').assert_success().json()
     assert result['images'][0]['image_id'] == MANIFEST.config.digest
-    assert len(server.heard('GET', TAG[4:])) == 1
+    assert len(server.received('GET', TAG[4:])) == 1
 
 
 def image_with(*tars: bytes) -> Image:
@@ -232,13 +233,13 @@ def test_49_few_layers_and_empty_ones(tars: list[bytes], server: Scripted, pull:
     image = image_with(*tars)
     assert image.manifest
     serve_manifest(server, image.manifest.raw)
-    server.routes[f'GET /v2/app/blobs/{image.config.digest}'] = Say(200, image.config.raw)
+    server.routes[f'GET /v2/app/blobs/{image.config.digest}'] = Answer(200, image.config.raw)
     for tar in tars:
         blob = gzip.compress(tar, mtime=0)
-        server.routes[f'GET /v2/app/blobs/{Digest.of(blob)}'] = Say(200, blob)
+        server.routes[f'GET /v2/app/blobs/{Digest.of(blob)}'] = Answer(200, blob)
     assert f' {len(tars)} layer' in pull('--verify=full').assert_success().err
 
 
 def test_50_an_unrequested_content_encoding(server: Scripted, pull: Pull) -> None:
-    server.routes[BLOB] = Say(200, served(server, BLOB).body, [('Content-Encoding', 'gzip')])
+    server.routes[BLOB] = Answer(200, served(server, BLOB).body, [('Content-Encoding', 'gzip')])
     pull('--verify=full').assert_success()

@@ -15,7 +15,7 @@ from occystrap_core.testing.sample import sample_image
 from occystrap_registry.input import RegistryInput
 from occystrap_registry.writer import RegistryOutput
 from tests.unit.registry.images import serve
-from tests.unit.registry.scripted import Asked, Say, Scripted, location
+from tests.unit.registry.scripted import Request, Answer, Scripted, location
 
 SAMPLE = sample_image()
 assert SAMPLE.manifest
@@ -46,7 +46,7 @@ def opened(server: Scripted, **options: object) -> Any:
 def put(server: Scripted, raw: bytes, name: str = '', media_type: str = media_types.OCI_INDEX) -> Descriptor:
     """Let the server have a manifest under its digest and `name`."""
     for each in (Digest.of(raw), name):
-        server.routes[f'GET /v2/app/manifests/{each}'] = Say(200, raw, [('Content-Type', media_type)])
+        server.routes[f'GET /v2/app/manifests/{each}'] = Answer(200, raw, [('Content-Type', media_type)])
     return Descriptor(media_type, Digest.of(raw), len(raw))
 
 
@@ -92,7 +92,7 @@ def test_an_index_that_names_itself(choice: str, server: Scripted) -> None:
     raw = index(*({'mediaType': media_types.OCI_INDEX, 'digest': itself, 'size': 500,
                    'platform': Platform.parse(name).to_json()} for name in ('linux/amd64', 'linux/arm64')))
     for name in ('v1', itself):
-        server.routes[f'GET /v2/app/manifests/{name}'] = Say(200, raw, [('Content-Type', media_types.OCI_INDEX)])
+        server.routes[f'GET /v2/app/manifests/{name}'] = Answer(200, raw, [('Content-Type', media_types.OCI_INDEX)])
     with pytest.raises(InvalidImage, match=f'has digest {Digest.of(raw)}, should have {itself}'):
         opened(server, platform=choice)
 
@@ -149,7 +149,7 @@ def test_a_child_that_is_no_manifest(raw: bytes, words: str, choice: str, server
 def test_a_child_with_other_bytes_or_none(choice: str, server: Scripted) -> None:
     put(server, index(entry(platform='linux/amd64'), entry(platform='linux/arm64')), 'v1')
     path = f'GET /v2/app/manifests/{MANIFEST.digest}'
-    for say, words in [(Say(200, MANIFEST.raw + b' '), 'should have'), (Say(404), 'does not exist')]:
+    for say, words in [(Answer(200, MANIFEST.raw + b' '), 'should have'), (Answer(404), 'does not exist')]:
         server.routes[path] = say
         with pytest.raises(ImageError, match=f'app@{MANIFEST.digest} .*{words}'):
             opened(server, platform=choice)
@@ -159,7 +159,7 @@ def test_a_child_with_other_bytes_or_none(choice: str, server: Scripted) -> None
 def test_a_child_with_a_config_that_does_not_fit_is_named(config: bytes, server: Scripted) -> None:
     pointer = Descriptor(media_types.OCI_CONFIG, Digest.of(config), len(config))
     child = put(server, Manifest.build(pointer, MANIFEST.layers).raw, media_type=media_types.OCI_MANIFEST)
-    server.routes[f'GET /v2/app/blobs/{pointer.digest}'] = Say(200, config)
+    server.routes[f'GET /v2/app/blobs/{pointer.digest}'] = Answer(200, config)
     put(server, index(entry(), entry(child)), 'v1')
     with pytest.raises(InvalidImage, match=f'^{server.host}/app@{child.digest}'):
         opened(server, platform='all')
@@ -171,18 +171,18 @@ def test_a_foreign_layer_is_not_fetched_from_its_urls(server: Scripted) -> None:
     manifest = Manifest.build(MANIFEST.config, [*MANIFEST.layers[:2], foreign])
     child = put(server, manifest.raw, media_type=media_types.OCI_MANIFEST)
     put(server, index(entry(child, 'windows/amd64')), 'v1')
-    server.routes['PUT /v2/other/manifests/v1'] = Say(201)
-    server.routes['POST /v2/other/blobs/uploads/'] = Say(202, headers=[('Location', '/upload')])
+    server.routes['PUT /v2/other/manifests/v1'] = Answer(201)
+    server.routes['POST /v2/other/blobs/uploads/'] = Answer(202, headers=[('Location', '/upload')])
     server.routes['PUT /upload'] = _drained
     settings = Settings(retries=0)
     target = RegistryOutput(location(f'{server.host}/other:v1'), settings)
     with pytest.raises(InvalidImage, match=f'{foreign.digest} is a foreign layer, .* urls are not followed'):
         copy_of(opened(server, platform='all'), target, settings, 'source').run()
-    assert not server.heard('GET', '/elsewhere') and not server.heard('PUT', '/v2/other/manifests/v1')
+    assert not server.received('GET', '/elsewhere') and not server.received('PUT', '/v2/other/manifests/v1')
 
 
-def _drained(asked: Asked) -> Say:
-    return Say(201)
+def _drained(asked: Request) -> Answer:
+    return Answer(201)
 
 
 def test_an_artifact_is_no_image(server: Scripted) -> None:

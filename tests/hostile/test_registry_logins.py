@@ -18,7 +18,7 @@ from tests.services.command_line import CommandLine, CommandResult
 from tests.services.ports import own_address
 from tests.services.requirements import ServiceUnavailable
 from tests.unit.registry.images import serve
-from tests.unit.registry.scripted import Asked, Say, Scripted
+from tests.unit.registry.scripted import Request, Answer, Scripted
 
 USER, PASSWORD = 'me', 'canary-password'
 BASIC = f'Basic {base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}'
@@ -46,17 +46,17 @@ def pull(server: Scripted, occystrap: CommandLine) -> Callable[..., CommandResul
 
 def guard(server: Scripted, accepted: Callable[[str | None], bool], *challenges: str) -> None:
     """Let all that the registry has be had with the right Authorization alone."""
-    def guarded(route: Any) -> Callable[[Asked], Say]:
-        def answer(asked: Asked) -> Say:
+    def guarded(route: Any) -> Callable[[Request], Answer]:
+        def answer(asked: Request) -> Answer:
             if not accepted(asked.authorization):
-                return Say(401, headers=[('WWW-Authenticate', each) for each in challenges])
-            return route if isinstance(route, Say) else route(asked)  # type: ignore[no-any-return]
+                return Answer(401, headers=[('WWW-Authenticate', each) for each in challenges])
+            return route if isinstance(route, Answer) else route(asked)  # type: ignore[no-any-return]
         return answer
     server.routes.update({key: guarded(route) for key, route in server.routes.items() if '/v2/' in key})
 
 
-def token(text: str = 'tok', name: str = 'token', **more: object) -> Say:
-    return Say(200, json.dumps({name: text, **more}).encode())
+def token(text: str = 'tok', name: str = 'token', **more: object) -> Answer:
+    return Answer(200, json.dumps({name: text, **more}).encode())
 
 
 def write_config(occystrap: CommandLine, document: dict[str, Any]) -> Path:
@@ -95,7 +95,7 @@ def test_41_challenges_in_any_form(challenges: list[str], name: str, server: Scr
     guard(server, lambda sent: sent == 'Bearer tok', *(each.replace('{realm}', realm) for each in challenges))
     server.routes['GET /token'] = token(name=name)
     pull('--verify=full').assert_success()
-    assert {asked.authorization for asked in server.heard('GET', '/token')} == {BASIC}
+    assert {asked.authorization for asked in server.received('GET', '/token')} == {BASIC}
 
 
 @pytest.mark.parametrize('place', ['config', 'manifest'])
@@ -106,11 +106,11 @@ def test_42_scopes_are_encoded_and_insufficient_ones_asked_for_once_more(
     path = 'GET /v2/app/manifests/v1' if place == 'manifest' else f'GET /v2/app/blobs/{manifest.config.digest}'
     challenge = f'Bearer realm="http://{server.host}/token",service="s"'
     more = f'{challenge},error="insufficient_scope",scope="repository:app:pull,push repository:base:pull"'
-    server.routes[path] = Say(403, headers=[('WWW-Authenticate', more)])
+    server.routes[path] = Answer(403, headers=[('WWW-Authenticate', more)])
     guard(server, bool, challenge)
     server.routes['GET /token'] = token()
     assert server.host in is_refused(pull())
-    asked = server.heard('GET', '/token')
+    asked = server.received('GET', '/token')
     assert 'scope=repository%3Aapp%3Apull' in asked[0].target and len(asked) == 2
     assert asked[1].query['scope'] == [PULL, 'repository:app:pull,push', 'repository:base:pull']
 
@@ -121,25 +121,25 @@ def test_43_a_token_that_runs_out_in_a_download(server: Scripted, pull: Callable
     assert layer
     path = f'GET /v2/app/blobs/{layer.digest}'
     whole = server.routes[path]
-    assert isinstance(whole, Say)
+    assert isinstance(whole, Answer)
 
-    def breaks_off(asked: Asked) -> Say:
+    def breaks_off(asked: Request) -> Answer:
         if 'range' in asked.headers:
-            return Say(206, whole.body[20:], [('Content-Range', f'bytes 20-{layer.size - 1}/{layer.size}')])
+            return Answer(206, whole.body[20:], [('Content-Range', f'bytes 20-{layer.size - 1}/{layer.size}')])
         good[0] = 'Bearer two'
-        return Say(200, whole.body, cut=20)
+        return Answer(200, whole.body, cut=20)
     server.routes[path] = breaks_off
     guard(server, lambda sent: sent == good[0], f'Bearer realm="http://{server.host}/token"')
     server.routes['GET /token'] = [token('one', expires_in=600), token('two', expires_in=600)]
     pull('--jobs=1').assert_success()
-    assert len(server.heard('GET', '/token')) == 2
+    assert len(server.received('GET', '/token')) == 2
 
 
 def test_43_tokens_that_are_never_good_enough_end(server: Scripted, pull: Callable[..., CommandResult]) -> None:
     guard(server, lambda sent: False, f'Bearer realm="http://{server.host}/token"')
     server.routes['GET /token'] = token()
     assert 'refuses access with the given credentials' in is_refused(pull())
-    assert len(server.heard('GET', '/token')) <= 2
+    assert len(server.received('GET', '/token')) <= 2
 
 
 @pytest.mark.parametrize('realm', ['http://169.254.169.254/latest', 'http://metadata.google.internal/x',
@@ -182,10 +182,10 @@ def test_45_a_redirect_takes_no_authorization_along(server: Scripted, pull: Call
     path = f'/v2/app/blobs/{layer.digest}'
     with Scripted() as storage:
         storage.routes['GET /signed'] = server.routes[f'GET {path}']
-        server.routes[f'GET {path}'] = Say(307, headers=[('Location', f'http://{storage.host}/signed?sig=1')])
+        server.routes[f'GET {path}'] = Answer(307, headers=[('Location', f'http://{storage.host}/signed?sig=1')])
         guard(server, lambda sent: sent == BASIC, 'Basic realm="r"')
         pull('--verify=full').assert_success()
-        assert storage.heard('GET', '/signed') and not any(asked.authorization for asked in storage.asked)
+        assert storage.received('GET', '/signed') and not any(asked.authorization for asked in storage.asked)
 
 
 @pytest.mark.parametrize('mode', [0o644, 0o666, 0o400, None])
@@ -241,7 +241,7 @@ def test_71_an_identity_token_from_a_helper(server: Scripted, pull: Callable[...
     env = write_helper(occystrap, f"""echo '{{"Username": "<token>", "Secret": "{PASSWORD}"}}'""")
     write_config(occystrap, {'credsStore': 'box'})
     pull(env=env).assert_success()
-    assert f'refresh_token={PASSWORD}'.encode() in server.heard('POST', '/token')[0].body
+    assert f'refresh_token={PASSWORD}'.encode() in server.received('POST', '/token')[0].body
 
 
 @pytest.mark.parametrize(('script', 'words'), [
@@ -279,7 +279,7 @@ def test_71_not_found_means_anonymous(script: str, server: Scripted, pull: Calla
     env = write_helper(occystrap, script)
     write_config(occystrap, {'credsStore': 'box'})
     pull(env=env).assert_success()
-    assert {asked.authorization for asked in server.heard('GET', '/token')} == {None}
+    assert {asked.authorization for asked in server.received('GET', '/token')} == {None}
 
 
 def test_72_only_the_very_host_and_port(server: Scripted, pull: Callable[..., CommandResult], occystrap: CommandLine,

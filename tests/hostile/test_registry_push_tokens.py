@@ -9,7 +9,7 @@ from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_image
 from tests.services.command_line import CommandLine
 from tests.unit.registry.images import serve
-from tests.unit.registry.scripted import Answering, Asked, Say, Scripted
+from tests.unit.registry.scripted import Answering, Request, Answer, Scripted
 
 IMAGE = sample_image()
 assert IMAGE.manifest
@@ -29,35 +29,36 @@ class Guarded(Scripted):
         self.routes |= {f'POST {UPLOADS}': self._begin, 'PUT /up': self._put,
                         'PUT /v2/copy/manifests/v1': self._manifest}
         self.routes.update({name: self._guarded(route) for name, route in self.routes.items()})
-        self.routes['GET /token'] = lambda asked: Say(200, json.dumps({'token': self.good, 'expires_in': 600}).encode())
+        self.routes['GET /token'] = lambda asked: Answer(200,
+                                                         json.dumps({'token': self.good, 'expires_in': 600}).encode())
 
     def scopes(self) -> list[list[str]]:
-        return [asked.query['scope'] for asked in self.heard('GET', '/token')]
+        return [asked.query['scope'] for asked in self.received('GET', '/token')]
 
-    def store(self, name: str, body: bytes, *headers: tuple[str, str]) -> Say:
+    def store(self, name: str, body: bytes, *headers: tuple[str, str]) -> Answer:
         for method in ('GET', 'HEAD'):
-            self.routes[f'{method} /v2/copy/{name}'] = self._guarded(Say(200, body, headers))
-        return Say(201)
+            self.routes[f'{method} /v2/copy/{name}'] = self._guarded(Answer(200, body, headers))
+        return Answer(201)
 
     def _guarded(self, route: Any) -> Answering:
-        def answer(asked: Asked) -> Say:
+        def answer(asked: Request) -> Answer:
             if asked.authorization != f'Bearer {self.good}':
-                return Say(401, headers=[('WWW-Authenticate', f'Bearer realm="http://{self.host}/token"')])
-            return route if isinstance(route, Say) else route(asked)
+                return Answer(401, headers=[('WWW-Authenticate', f'Bearer realm="http://{self.host}/token"')])
+            return route if isinstance(route, Answer) else route(asked)
         return answer
 
-    def _begin(self, asked: Asked) -> Say:
+    def _begin(self, asked: Request) -> Answer:
         if self.mounts and 'mount' in asked.query:
             digest = Digest(asked.query['mount'][0])
             source = self.routes[f'GET /v2/app/blobs/{digest}']
             return self.store(f'blobs/{digest}', source(asked).body)  # type: ignore[operator]
-        return Say(202, headers=[('Location', '/up')])
+        return Answer(202, headers=[('Location', '/up')])
 
-    def _put(self, asked: Asked) -> Say:
+    def _put(self, asked: Request) -> Answer:
         digest = asked.query['digest'][0]
-        return self.store(f'blobs/{digest}', asked.body) if Digest.of(asked.body) == digest else Say(400)
+        return self.store(f'blobs/{digest}', asked.body) if Digest.of(asked.body) == digest else Answer(400)
 
-    def _manifest(self, asked: Asked) -> Say:
+    def _manifest(self, asked: Request) -> Answer:
         kind = 'Content-Type', asked.headers['content-type']
         self.store(f'manifests/{MANIFEST.digest}', asked.body, kind)
         return self.store('manifests/v1', asked.body, kind)
@@ -74,16 +75,16 @@ def test_42_a_push_asks_for_both_and_a_mount_for_its_source_too(server: Guarded,
     server.mounts = True
     occystrap('process', f'registry://{server.host}/app:v1', f'registry://{server.host}/copy:v1', '--verify=full',
               env=LOGIN).assert_success()
-    mounted = [asked.query for asked in server.heard('POST', UPLOADS) if 'mount' in asked.query]
+    mounted = [asked.query for asked in server.received('POST', UPLOADS) if 'mount' in asked.query]
     assert [query['from'] for query in mounted] == [['app']] * len(IMAGE.layers)
     assert ['repository:app:pull'] in server.scopes()
     assert any(sorted(scope) == ['repository:app:pull', 'repository:copy:pull,push'] for scope in server.scopes())
 
 
 def test_43_a_token_that_runs_out_in_an_upload(server: Guarded, occystrap: CommandLine) -> None:
-    upload: Callable[[Asked], Say] = server.routes['PUT /up']  # type: ignore[assignment]
+    upload: Callable[[Request], Answer] = server.routes['PUT /up']  # type: ignore[assignment]
 
-    def runs_out(asked: Asked) -> Say:
+    def runs_out(asked: Request) -> Answer:
         """The token is good for the first upload's beginning, not for its end."""
         if server.good == 'one':
             server.good = 'two'
@@ -93,6 +94,6 @@ def test_43_a_token_that_runs_out_in_an_upload(server: Guarded, occystrap: Comma
         serve(source, IMAGE)
         occystrap('process', f'registry://{source.host}/app:v1', f'registry://{server.host}/copy:v1', '--verify=full',
                   '--jobs=1', env=LOGIN).assert_success()
-    bodies = [asked.body for asked in server.heard('PUT', '/up')]
+    bodies = [asked.body for asked in server.received('PUT', '/up')]
     assert bodies[0] == bodies[1] and bodies[0], 'the body was not sent again from its start'
     assert server.scopes().count(['repository:copy:pull,push']) == 2

@@ -11,7 +11,7 @@ from tests.services.command_line import CommandLine, CommandResult
 from tests.services.ports import own_address
 from tests.services.requirements import ServiceUnavailable
 from tests.unit.registry.images import serve
-from tests.unit.registry.scripted import Answering, Asked, Say, Scripted
+from tests.unit.registry.scripted import Answering, Request, Answer, Scripted
 
 Push = Callable[..., CommandResult]
 IMAGE = sample_image()
@@ -19,21 +19,21 @@ assert IMAGE.manifest
 MANIFEST = IMAGE.manifest
 UPLOADS, TAG = 'POST /v2/app/blobs/uploads/', 'PUT /v2/app/manifests/v1'
 LOGIN = {'OCCYSTRAP_USERNAME': 'me', 'OCCYSTRAP_PASSWORD': 'canary-password'}
-CHALLENGE = Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
+CHALLENGE = Answer(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
 
 
-def store(server: Scripted, name: str, body: bytes, *headers: tuple[str, str]) -> Say:
+def store(server: Scripted, name: str, body: bytes, *headers: tuple[str, str]) -> Answer:
     for method in ('GET', 'HEAD'):
-        server.routes[f'{method} /v2/app/{name}'] = Say(200, body, headers)
-    return Say(201)
+        server.routes[f'{method} /v2/app/{name}'] = Answer(200, body, headers)
+    return Answer(201)
 
 
 def taking_blobs(server: Scripted, receiver: Scripted | None = None) -> Answering:
     """Return the end of an upload to the receiver: the body, or the last chunk; the server has the blob then."""
-    def put(asked: Asked) -> Say:
+    def put(asked: Request) -> Answer:
         chunks = [each.body for each in (receiver or server).asked if each.method == 'PATCH']
         digest, body = asked.query['digest'][0], asked.body or chunks[-1]
-        return store(server, f'blobs/{digest}', body) if Digest.of(body) == digest else Say(400)
+        return store(server, f'blobs/{digest}', body) if Digest.of(body) == digest else Answer(400)
     return put
 
 
@@ -41,11 +41,11 @@ def taking_blobs(server: Scripted, receiver: Scripted | None = None) -> Answerin
 def target() -> Iterator[Scripted]:
     """An empty registry that takes images at app:v1."""
     with Scripted() as started:
-        def manifest(asked: Asked) -> Say:
+        def manifest(asked: Request) -> Answer:
             kind = 'Content-Type', asked.headers['content-type']
             store(started, f'manifests/{MANIFEST.digest}', asked.body, kind)
             return store(started, 'manifests/v1', asked.body, kind)
-        started.routes |= {UPLOADS: Say(202, headers=[('Location', '/up')]), 'PUT /up': taking_blobs(started),
+        started.routes |= {UPLOADS: Answer(202, headers=[('Location', '/up')]), 'PUT /up': taking_blobs(started),
                            TAG: manifest}
         yield started
 
@@ -72,7 +72,7 @@ def is_refused(result: CommandResult, *words: str) -> None:
 
 def attempts(server: Scripted, place: str) -> int:
     method, _, path = place.partition(' ')
-    return len(server.heard(method, path))
+    return len(server.received(method, path))
 
 
 def has_all_but_one_blob(server: Scripted) -> None:
@@ -88,31 +88,31 @@ def has_all_but_one_blob(server: Scripted) -> None:
 def behind_a_login(server: Scripted) -> None:
     """Let all that the server has, up to now, be had with a login alone."""
     def guarded(route: Any) -> Answering:
-        def answer(asked: Asked) -> Say:
+        def answer(asked: Request) -> Answer:
             if not asked.authorization:
                 return CHALLENGE
-            return route if isinstance(route, Say) else route(asked)
+            return route if isinstance(route, Answer) else route(asked)
         return answer
     server.routes.update({name: guarded(route) for name, route in server.routes.items()})
 
 
 def test_31_a_blob_stored_as_another(target: Scripted, push: Push) -> None:
     told = Digest.of(b'other')
-    target.routes['PUT /up'] = Say(201, headers=[('Docker-Content-Digest', told)])
+    target.routes['PUT /up'] = Answer(201, headers=[('Docker-Content-Digest', told)])
     is_refused(push(), 'stored blob', f'as {told}')
 
 
 def test_31_a_manifest_stored_as_another(target: Scripted, push: Push) -> None:
-    target.routes[TAG] = Say(201, headers=[('Docker-Content-Digest', Digest.of(b'other'))])
+    target.routes[TAG] = Answer(201, headers=[('Docker-Content-Digest', Digest.of(b'other'))])
     is_refused(push(), 'stored the manifest as')
 
 
-@pytest.mark.parametrize('fault', [Say(silent=True), Say(500), Say(503), Say(429)])
+@pytest.mark.parametrize('fault', [Answer(silent=True), Answer(500), Answer(503), Answer(429)])
 @pytest.mark.parametrize('place', [UPLOADS, 'PUT /up', TAG])
-def test_38_40_what_passes_is_tried_again(fault: Say, place: str, target: Scripted, push: Push) -> None:
+def test_38_40_what_passes_is_tried_again(fault: Answer, place: str, target: Scripted, push: Push) -> None:
     good, faults = target.routes[place], [fault]
 
-    def route(asked: Asked) -> Say:
+    def route(asked: Request) -> Answer:
         if faults:
             return faults.pop()
         return good(asked) if callable(good) else good  # type: ignore[return-value]
@@ -121,9 +121,10 @@ def test_38_40_what_passes_is_tried_again(fault: Say, place: str, target: Script
     assert ('1 rate limit,' if fault.status == 429 else '1 retry,') in summary
 
 
-@pytest.mark.parametrize('fault', [Say(silent=True), Say(503), Say(429)])
+@pytest.mark.parametrize('fault', [Answer(silent=True), Answer(503), Answer(429)])
 @pytest.mark.parametrize('place', [UPLOADS, 'PUT /up', TAG])
-def test_38_40_what_does_not_pass_is_an_error_in_the_end(fault: Say, place: str, target: Scripted, push: Push) -> None:
+def test_38_40_what_does_not_pass_is_an_error_in_the_end(fault: Answer, place: str, target: Scripted,
+                                                         push: Push) -> None:
     has_all_but_one_blob(target)
     target.routes[place] = fault
     is_refused(push('--retries', '1'), target.host)
@@ -134,7 +135,7 @@ def test_38_40_what_does_not_pass_is_an_error_in_the_end(fault: Say, place: str,
 @pytest.mark.parametrize('place', [UPLOADS, 'PUT /up', TAG])
 def test_40_other_refusals_are_final(status: int, place: str, target: Scripted, push: Push) -> None:
     has_all_but_one_blob(target)
-    target.routes[place] = Say(status)
+    target.routes[place] = Answer(status)
     is_refused(push(), str(status))
     forms = 2 if (place, status) == (TAG, 400) else 1  # a 400 that says nothing may be about the manifest's form
     assert attempts(target, place) == forms
@@ -142,9 +143,9 @@ def test_40_other_refusals_are_final(status: int, place: str, target: Scripted, 
 
 @pytest.mark.parametrize('place', [UPLOADS, 'PUT /up', TAG])
 def test_39_a_server_that_hangs(place: str, target: Scripted, push: Push) -> None:
-    def hang(asked: Asked) -> Say:
+    def hang(asked: Request) -> Answer:
         time.sleep(4)
-        return Say(500)
+        return Answer(500)
     target.routes[place] = hang
     before = time.monotonic()
     is_refused(push('--timeout', '0.3', '--retries', '1'), target.host, 'did not answer in time')
@@ -157,8 +158,8 @@ def test_39_a_server_that_hangs(place: str, target: Scripted, push: Push) -> Non
     ('/up?_state=a%2Bb+c%3D&empty=&x=~', {'_state': ['a+b c='], 'x': ['~']})])
 def test_47_locations(location: str, query: dict[str, list[str]], chunked: bool, target: Scripted, push: Push) -> None:
     headers = [('Location', location.replace('HOST', target.host))]
-    target.routes[UPLOADS] = Say(202, headers=headers + ([('OCI-Chunk-Min-Length', '10')] if chunked else []))
-    target.routes['PATCH /up'] = lambda asked: Say(202, headers=headers)
+    target.routes[UPLOADS] = Answer(202, headers=headers + ([('OCI-Chunk-Min-Length', '10')] if chunked else []))
+    target.routes['PATCH /up'] = lambda asked: Answer(202, headers=headers)
     push('--jobs', '1').assert_success()
     sent = [asked for asked in target.asked if asked.path == '/up']
     assert {asked.method for asked in sent} == ({'PATCH', 'PUT'} if chunked else {'PUT'})
@@ -169,7 +170,7 @@ def test_47_locations(location: str, query: dict[str, list[str]], chunked: bool,
 @pytest.mark.parametrize('location', ['http://169.254.169.254/up', 'http://metadata.google.internal/up', 'file:///up',
                                       'gopher://127.0.0.1/up', 'http://[', ''])
 def test_47_locations_that_lead_nowhere_good(location: str, target: Scripted, push: Push) -> None:
-    target.routes[UPLOADS] = Say(202, headers=[('Location', location)] if location else [])
+    target.routes[UPLOADS] = Answer(202, headers=[('Location', location)] if location else [])
     is_refused(push(), '127.0.0.1')
 
 
@@ -183,9 +184,9 @@ def test_47_no_credentials_for_an_upload_elsewhere(other: str, chunked: bool, ta
     with Scripted(address=address) as elsewhere:
         headers = [('Location', f'http://{elsewhere.host}/up?sig=canary-signature')]
         more = [('OCI-Chunk-Min-Length', '10')] if chunked else []
-        target.routes[UPLOADS] = Say(202, headers=headers + more)
+        target.routes[UPLOADS] = Answer(202, headers=headers + more)
         behind_a_login(target)
-        elsewhere.routes |= {'PATCH /up': Say(202, headers=headers), 'PUT /up': taking_blobs(target, elsewhere)}
+        elsewhere.routes |= {'PATCH /up': Answer(202, headers=headers), 'PUT /up': taking_blobs(target, elsewhere)}
         result = push('--jobs', '1', '--debug', env=LOGIN).assert_success()
         sent = [asked for asked in elsewhere.asked if asked.method in ('PATCH', 'PUT')]
         assert len(sent) == (8 if chunked else 4) and all(asked.query['sig'] for asked in sent)
@@ -197,7 +198,7 @@ def test_47_no_credentials_for_an_upload_elsewhere(other: str, chunked: bool, ta
 def test_47_a_challenge_from_elsewhere_is_not_answered(chunked: bool, target: Scripted, push: Push) -> None:
     with Scripted() as elsewhere:
         more = [('OCI-Chunk-Min-Length', '10')] if chunked else []
-        target.routes[UPLOADS] = Say(202, headers=[('Location', f'http://{elsewhere.host}/up'), *more])
+        target.routes[UPLOADS] = Answer(202, headers=[('Location', f'http://{elsewhere.host}/up'), *more])
         behind_a_login(target)
         elsewhere.routes |= {'PATCH /up': CHALLENGE, 'PUT /up': CHALLENGE}
         is_refused(push(env=LOGIN), '401')

@@ -8,7 +8,7 @@ import pytest
 from occystrap_core.testing.sample import sample_image
 from tests.services.command_line import CommandLine, CommandResult
 from tests.unit.registry.images import serve
-from tests.unit.registry.scripted import Asked, Say, Scripted
+from tests.unit.registry.scripted import Request, Answer, Scripted
 
 Pull = Callable[..., CommandResult]
 IMAGE = sample_image()
@@ -53,7 +53,7 @@ def is_refused(result: CommandResult, *words: str) -> None:
 
 def want_tokens(server: Scripted) -> None:
     """Require a token for everything, which no server gives."""
-    said = Say(401, headers=[('WWW-Authenticate', f'Bearer realm="http://{server.host}/token",service="s"')])
+    said = Answer(401, headers=[('WWW-Authenticate', f'Bearer realm="http://{server.host}/token",service="s"')])
     server.routes = {name: said for name in [*server.routes, 'GET /v2/']}
 
 
@@ -65,19 +65,19 @@ def test_36_bodies_without_end(place: str, status: int, words: str, headers: lis
                                pull: Pull) -> None:
     if place is TOKEN:
         want_tokens(server)
-    server.routes[place] = Say(status, CHUNK if headers is CHUNKED else CHUNK[7:-2], headers, endless=True)
+    server.routes[place] = Answer(status, CHUNK if headers is CHUNKED else CHUNK[7:-2], headers, endless=True)
     is_refused(pull(), words)
 
 
 @pytest.mark.parametrize('place', [TAG, BLOB])
 def test_36_headers_without_end(place: str, server: Scripted, pull: Pull) -> None:
-    server.routes[place] = Say(200, b'', [('X', 'a' * 1000)] * 3000)
+    server.routes[place] = Answer(200, b'', [('X', 'a' * 1000)] * 3000)
     is_refused(pull(), server.host)
 
 
 @pytest.mark.parametrize('place', [TAG, CONFIG, BLOB])
 def test_39_silence_in_mid_body(place: str, server: Scripted, pull: Pull) -> None:
-    server.routes[place] = Say(200, b'{}', LONG if place is BLOB else [('Content-Length', '4')])
+    server.routes[place] = Answer(200, b'{}', LONG if place is BLOB else [('Content-Length', '4')])
     before = time.monotonic()
     is_refused(pull('--timeout', '0.3'), server.host, 'did not answer in time')
     assert time.monotonic() - before < 15
@@ -99,7 +99,7 @@ def test_55_a_signal_ends_the_wait_for_a_silent_server(place: str, number: signa
     method, _, path = place.partition(' ')
     process = occystrap.start('process', f'registry://{server.host}/app:v1', 'dir://out', '--timeout', '50')
     begun = time.monotonic()
-    while not server.heard(method, path):
+    while not server.received(method, path):
         assert time.monotonic() - begun < 30 and process.poll() is None
         time.sleep(0.02)
     time.sleep(0.1)
@@ -111,10 +111,10 @@ def test_55_a_signal_ends_the_wait_for_a_silent_server(place: str, number: signa
 
 @pytest.mark.parametrize('asked', ['429', '503'])
 def test_55_a_signal_ends_the_wait_for_another_attempt(asked: str, server: Scripted, occystrap: CommandLine) -> None:
-    server.routes[BLOB] = Say(int(asked), headers=[('Retry-After', '50')])
+    server.routes[BLOB] = Answer(int(asked), headers=[('Retry-After', '50')])
     process = occystrap.start('process', f'registry://{server.host}/app:v1', 'dir://out')
     begun = time.monotonic()
-    while not server.heard('GET', BLOB[4:]):
+    while not server.received('GET', BLOB[4:]):
         assert time.monotonic() - begun < 30 and process.poll() is None
         time.sleep(0.02)
     time.sleep(0.1)
@@ -124,6 +124,6 @@ def test_55_a_signal_ends_the_wait_for_another_attempt(asked: str, server: Scrip
     assert left_in(occystrap) == []
 
 
-def hanging(asked: Asked) -> Say:
+def hanging(asked: Request) -> Answer:
     time.sleep(25)
-    return Say(500)
+    return Answer(500)

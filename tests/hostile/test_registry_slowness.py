@@ -164,7 +164,7 @@ def test_a_flood_of_interim_answers_is_cut(server: RawServer) -> None:
 def test_a_slow_server_is_tried_once_more_only(server: RawServer) -> None:
     server.answers[TAG] = BODIES['a byte at a time']
     run_here('info', f'registry://{server.host}/app:v1', '--timeout', '0.3').assert_code(1)
-    assert len(server.heard(TAG)) == 2
+    assert len(server.received(TAG)) == 2
 
 
 def test_a_rate_of_nothing_waits_for_every_byte(server: RawServer, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_signal_is_obeyed_meanwhile(said: object, command: str, number: signal
     to = ['dir://out'] if command == 'process' else []
     process = occystrap.start(command, f'registry://{server.host}/app:v1', *to)
     begun = time.monotonic()
-    while not server.heard(place):
+    while not server.received(place):
         assert time.monotonic() - begun < 30 and process.poll() is None
         time.sleep(0.02)
     time.sleep(0.2)

@@ -12,7 +12,7 @@ import pytest
 from occystrap_core.testing.sample import sample_image
 from tests.services.command_line import CommandLine, CommandResult
 from tests.unit.registry.images import serve
-from tests.unit.registry.scripted import Asked, Say, Scripted
+from tests.unit.registry.scripted import Request, Answer, Scripted
 
 USER, PASSWORD = 'me', 'canary pass/word:1'
 BASIC = base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()
@@ -39,7 +39,7 @@ def server(storage: Scripted) -> Iterator[Scripted]:
             path = f'GET /v2/app/blobs/{layer.descriptor.digest}'
             storage.routes[f'GET /{layer.descriptor.digest}'] = started.routes[path]
             signed = f'http://{storage.host}/{layer.descriptor.digest}?X-Amz-Signature={SIGNATURE}'
-            started.routes[path] = Say(307, headers=[('Location', signed)])
+            started.routes[path] = Answer(307, headers=[('Location', signed)])
         guard(started)
         yield started
 
@@ -47,15 +47,15 @@ def server(storage: Scripted) -> Iterator[Scripted]:
 def guard(server: Scripted) -> None:
     challenge = f'Bearer realm="http://{server.host}/token",service="s"'
 
-    def guarded(route: Any) -> Callable[[Asked], Say]:
-        def answer(asked: Asked) -> Say:
-            return route if asked.authorization == f'Bearer {TOKEN}' else Say(  # type: ignore[no-any-return]
+    def guarded(route: Any) -> Callable[[Request], Answer]:
+        def answer(asked: Request) -> Answer:
+            return route if asked.authorization == f'Bearer {TOKEN}' else Answer(  # type: ignore[no-any-return]
                 401, headers=[('WWW-Authenticate', challenge)])
         return answer
     server.routes.update({key: guarded(route) for key, route in server.routes.items()})
-    granted = Say(200, json.dumps({'token': TOKEN, 'refresh_token': IDENTITY}).encode())
-    server.routes['GET /token'] = lambda asked: granted if asked.authorization == f'Basic {BASIC}' else Say(401)
-    server.routes['POST /token'] = lambda asked: granted if IDENTITY.encode() in asked.body else Say(401)
+    granted = Answer(200, json.dumps({'token': TOKEN, 'refresh_token': IDENTITY}).encode())
+    server.routes['GET /token'] = lambda asked: granted if asked.authorization == f'Basic {BASIC}' else Answer(401)
+    server.routes['POST /token'] = lambda asked: granted if IDENTITY.encode() in asked.body else Answer(401)
 
 
 def leaks(result: CommandResult, directory: Path, *kept: str) -> list[str]:
@@ -113,27 +113,27 @@ def test_68_when_all_goes_well(way: str, server: Scripted, occystrap: CommandLin
     assert not leaks(occystrap('verify', 'receipt', '--debug', '-O', 'json'), occystrap.directory, *KEPT)
 
 
-def _echo(status: int) -> Callable[[Asked], Say]:
+def _echo(status: int) -> Callable[[Request], Answer]:
     """Return a route of a server that repeats what it received."""
-    def answer(asked: Asked) -> Say:
+    def answer(asked: Request) -> Answer:
         if not asked.authorization:
-            return Say(401, headers=[('WWW-Authenticate', 'Basic realm="canary"')])
+            return Answer(401, headers=[('WWW-Authenticate', 'Basic realm="canary"')])
         text = f'{asked.authorization} {PASSWORD} {quote(PASSWORD)}'
-        return Say(status, json.dumps({'errors': [{'message': text}]}).encode())
+        return Answer(status, json.dumps({'errors': [{'message': text}]}).encode())
     return answer
 
 
 def _wrong_password(server: Scripted, storage: Scripted) -> None:
-    server.routes['GET /token'] = Say(401, f'{PASSWORD} is wrong'.encode())
-    server.routes['POST /token'] = Say(400, f'{{"error": "invalid_grant", "hint": "{IDENTITY}"}}'.encode())
+    server.routes['GET /token'] = Answer(401, f'{PASSWORD} is wrong'.encode())
+    server.routes['POST /token'] = Answer(400, f'{{"error": "invalid_grant", "hint": "{IDENTITY}"}}'.encode())
 
 
 def _token_server_broken(server: Scripted, storage: Scripted) -> None:
-    server.routes['GET /token'] = server.routes['POST /token'] = Say(500, TOKEN.encode())
+    server.routes['GET /token'] = server.routes['POST /token'] = Answer(500, TOKEN.encode())
 
 
 def _token_that_is_none(server: Scripted, storage: Scripted) -> None:
-    said = Say(200, json.dumps({'token': f'{TOKEN}\r\nX: y', 'expires_in': 'canary'}).encode())
+    said = Answer(200, json.dumps({'token': f'{TOKEN}\r\nX: y', 'expires_in': 'canary'}).encode())
     server.routes['GET /token'] = server.routes['POST /token'] = said
 
 
@@ -146,32 +146,32 @@ def _manifest_broken(server: Scripted, storage: Scripted) -> None:
 
 
 def _storage_refuses(server: Scripted, storage: Scripted) -> None:
-    storage.routes = {key: Say(403, f'<Signature>{SIGNATURE}</Signature>'.encode()) for key in storage.routes}
+    storage.routes = {key: Answer(403, f'<Signature>{SIGNATURE}</Signature>'.encode()) for key in storage.routes}
 
 
 def _storage_repeats_the_url(server: Scripted, storage: Scripted) -> None:
-    def refuse(asked: Asked) -> Say:
-        return Say(403, f'<Error><Message>{asked.target} has expired</Message></Error>'.encode())
+    def refuse(asked: Request) -> Answer:
+        return Answer(403, f'<Error><Message>{asked.target} has expired</Message></Error>'.encode())
     storage.routes = dict.fromkeys(storage.routes, refuse)
 
 
 def _storage_breaks_off(server: Scripted, storage: Scripted) -> None:
-    storage.routes = {key: Say(silent=True) for key in storage.routes}
+    storage.routes = {key: Answer(silent=True) for key in storage.routes}
 
 
 def _storage_sends_on(server: Scripted, storage: Scripted) -> None:
     target = f'http://127.0.0.1:1/?X-Amz-Signature={SIGNATURE}'
-    storage.routes = {key: Say(307, headers=[('Location', target)]) for key in storage.routes}
+    storage.routes = {key: Answer(307, headers=[('Location', target)]) for key in storage.routes}
 
 
 def _storage_sends_nowhere(server: Scripted, storage: Scripted) -> None:
     target = f'ftp://user:{SIGNATURE}@other.example/?X-Amz-Signature={SIGNATURE}'
-    storage.routes = {key: Say(307, headers=[('Location', target)]) for key in storage.routes}
+    storage.routes = {key: Answer(307, headers=[('Location', target)]) for key in storage.routes}
 
 
 def _realm_with_secrets(server: Scripted, storage: Scripted) -> None:
     realm = f'Bearer realm="http://{SIGNATURE}:x@169.254.169.254/?key={SIGNATURE}"'
-    server.routes['GET /v2/app/manifests/v1'] = Say(401, headers=[('WWW-Authenticate', realm)])
+    server.routes['GET /v2/app/manifests/v1'] = Answer(401, headers=[('WWW-Authenticate', realm)])
 
 
 @pytest.mark.parametrize('way', ['environment', 'uri', 'identity', 'helper'])

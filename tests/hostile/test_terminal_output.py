@@ -15,7 +15,7 @@ from occystrap_core.oci import Digest
 from tests.functional.archives import write_docker_archive
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandLine, CommandResult
-from tests.unit.registry.scripted import Say, Scripted
+from tests.unit.registry.scripted import Answer, Scripted
 
 EVIL = '\x1b]0;PWNED\x07\x1b[31mRED\u202eevil\x9b\u2028\nSummary: 1/1 verified'
 
@@ -114,7 +114,7 @@ def test_a_file_that_a_filter_writes_for_people(here: Path) -> None:
 @pytest.mark.parametrize('command', ['info', 'check', 'process'])
 def test_what_a_registry_says(command: str, status: int, body: bytes, headers: dict[str, str], here: Path) -> None:
     with Scripted() as server:
-        server.routes['GET /v2/a/manifests/v1'] = Say(status, body, [*headers.items()])
+        server.routes['GET /v2/a/manifests/v1'] = Answer(status, body, [*headers.items()])
         result = run_here(command, f'registry://{server.host}/a:v1', *(['tar://r.tar'] * (command == 'process')),
                           '--retries', '0')
     assert_harmless(result)
@@ -127,14 +127,14 @@ def test_what_a_registry_says(command: str, status: int, body: bytes, headers: d
     ('/v2/_catalog', {'repositories': [EVIL, 'ok']}, 'process registry://{}/*:v* dir://x?unique_names=true')])
 def test_what_a_registry_lists(path: str, body: object, words: str, here: Path) -> None:
     with Scripted() as server:
-        server.routes[f'GET {path}'] = Say(200, json.dumps(body).encode())
-        server.routes[f'GET {path}?n=1000'] = Say(200, json.dumps(body).encode())
+        server.routes[f'GET {path}'] = Answer(200, json.dumps(body).encode())
+        server.routes[f'GET {path}?n=1000'] = Answer(200, json.dumps(body).encode())
         assert_harmless(run_here(*words.format(server.host).split(), '--retries', '0'))
 
 
 def test_a_megabyte_of_error(here: Path) -> None:
     with Scripted() as server:
-        server.routes['GET /v2/a/manifests/v1'] = Say(200, b'{}', [('Content-Type', 'x/' + 'y' * 30_000)])
+        server.routes['GET /v2/a/manifests/v1'] = Answer(200, b'{}', [('Content-Type', 'x/' + 'y' * 30_000)])
         result = run_here('info', f'registry://{server.host}/a:v1', '--retries', '0')
         assert len(result.err) < 5_000 and result.err.count('\n') < 5
     assert len(run_here('info', f'tar://{"n" * 100_000}').err) < 5_000

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from tests.unit.registry.scripted import Say
+from tests.unit.registry.scripted import Answer
 
 LONG = 12.0
 """Seconds after which a server that goes on for ever has shown enough."""
@@ -26,12 +26,12 @@ class RawServer:
     closed: threading.Event = field(default_factory=threading.Event)
 
     def serve(self, routes: dict[str, object]) -> None:
-        """Say what a `Scripted` would."""
+        """Give the answers of a `Scripted`."""
         for name, say in routes.items():
-            if isinstance(say, Say):
+            if isinstance(say, Answer):
                 self.answers[name] = plain(say.body, say.headers)
 
-    def heard(self, start: str) -> list[str]:
+    def received(self, start: str) -> list[str]:
         """Return the requests that begin so."""
         return [each for each in self.asked if each.startswith(start)]
 

@@ -121,7 +121,7 @@ def test_a_copy_within_the_registry(profile: type[Profile], start: Start) -> Non
              *QUICK).assert_success()
     assert content_of(registry, 'team/other', 'v2') == content_of(registry, 'team/app')
     if profile.mounts != 'none' and not profile.keeps_last_scope_only:
-        assert len(registry.heard('PUT', 'upload')) <= 1, 'layers are mounted'
+        assert len(registry.received('PUT', 'upload')) <= 1, 'layers are mounted'
 
 
 @pytest.mark.parametrize('profile', [each for each in PROFILES if each.realm], ids=lambda each: each.name)

@@ -36,7 +36,7 @@ def test_an_image_that_is_there_is_no_push(profile: type[Profile], start: Start)
     put_image(source.store, 'app')
     put_image(registry.store, 'team/app')
     run_here('process', f'registry://{source.host}/app:v1', f'registry://{registry.host}/team/app:v1').assert_success()
-    assert not registry.heard('PUT', '')
+    assert not registry.received('PUT', '')
 
 
 @pytest.mark.parametrize('profile', CHOOSY, ids=named)
@@ -45,7 +45,7 @@ def test_repositories_that_must_exist(profile: type[Profile], start: Start) -> N
     put_image(source.store, 'app')
     result = run_here('process', f'registry://{source.host}/app:v1', f'registry://{registry.host}/other/app:v1')
     is_refused(result, f'{registry.host}/other/app', profile.unknown_repository.message)
-    assert not registry.heard('PUT', '')
+    assert not registry.received('PUT', '')
 
 
 @pytest.mark.parametrize('profile', LIMITED, ids=named)

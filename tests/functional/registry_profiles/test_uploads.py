@@ -10,7 +10,7 @@ from tests.hostile.in_process import run_here
 from tests.services.registry_profiles import PROFILES, Nexus, Profile
 from tests.services.registry_profiles.content import content_of, put_image
 from tests.services.registry_profiles.uploads import query_of
-from tests.unit.registry.scripted import Asked
+from tests.unit.registry.scripted import Request
 
 
 @pytest.mark.parametrize('profile', [each for each in PROFILES if not each.is_read_only], ids=lambda each: each.name)
@@ -24,7 +24,7 @@ def test_large_bodies_that_break_off(profile: type[Profile], breaks: int, start:
     archive = write_archive_of_noise(tmp_path, 1200 << 10)
     result = run_here('process', f'tar://{archive}', f'registry://{registry.host}/team/app:v1', '--verify=full')
     if not profile.takes_chunks and breaks > 3:
-        sent = [each for each in registry.heard('PUT', 'upload') if len(each.body) > 1 << 20]
+        sent = [each for each in registry.received('PUT', 'upload') if len(each.body) > 1 << 20]
         assert result.assert_code(1).err and len(sent) == 5, 'once, and as often again as --retries says'
         return
     result.assert_success()
@@ -36,11 +36,11 @@ def test_another_client_uploads_the_blob_first(profile: type[Profile], start: St
     source, registry = start(Profile), start(profile)
     put_image(source.store, 'app')
 
-    def store(asked: Asked) -> None:
+    def store(asked: Request) -> None:
         if asked.method == 'PUT' and 'digest' in query_of(asked):
             registry.store.put_blob('theirs', asked.body)
     registry.before = store
     run_here('process', f'registry://{source.host}/app:v1', f'registry://{registry.host}/team/app:v1',
              '--verify=full').assert_success()
     assert content_of(registry, 'team/app') == content_of(source, 'app')
-    assert len(registry.heard('PUT', 'upload')) == 4, 'none is sent again'
+    assert len(registry.received('PUT', 'upload')) == 4, 'none is sent again'

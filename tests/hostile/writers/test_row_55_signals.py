@@ -18,7 +18,7 @@ from tests.hostile.writers.images import NEW, OLD
 from tests.hostile.writers.places import DESTINATIONS, IN_DIRECTORIES, Place, without_kept
 from tests.services.command_line import CommandLine, errors_in
 from tests.unit.registry.images import serve
-from tests.unit.registry.scripted import Asked, Say, Scripted
+from tests.unit.registry.scripted import Request, Answer, Scripted
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 IMAGE = sample_image()
@@ -28,9 +28,9 @@ SILENT = f'/v2/app/blobs/{IMAGE.layers[2].descriptor.digest}'  # type: ignore[un
 @pytest.fixture
 def stalling() -> Iterator[Scripted]:
     """A registry that gives an image's first two layers, and of the third nothing."""
-    def hang(asked: Asked) -> Say:
+    def hang(asked: Request) -> Answer:
         time.sleep(25)
-        return Say(500)
+        return Answer(500)
     with Scripted() as server:
         serve(server, IMAGE)
         server.routes[f'GET {SILENT}'] = hang
@@ -44,7 +44,7 @@ def test_55_in_mid_copy(number: signal.Signals, place: Place, stalling: Scripted
     before = place.tree()
     command = ['process', f'registry://{stalling.host}/app:v1', place.uri, '--temp-dir', str(spool)]
     process = occystrap.start(*command, stderr=subprocess.PIPE)
-    while not stalling.heard('GET', SILENT):
+    while not stalling.received('GET', SILENT):
         assert process.poll() is None
         time.sleep(0.01)
     time.sleep(0.1)

@@ -5,19 +5,19 @@ import secrets
 from urllib.parse import parse_qs
 
 from tests.services.registry_profiles.profile import Profile, Refusal
-from tests.unit.registry.scripted import Asked, Say
+from tests.unit.registry.scripted import Request, Answer
 
 _Scopes = frozenset[tuple[str, str]]
 """Pairs of a repository and an action."""
 
 
-def refuse(refusal: Refusal) -> Say:
+def refuse(refusal: Refusal) -> Answer:
     """Return an answer that refuses."""
     if not refusal.code:
         page = b'<html><body>' + str(refusal.status).encode() + b'</body></html>'
-        return Say(refusal.status, page, [('Content-Type', 'text/html'), *refusal.headers])
+        return Answer(refusal.status, page, [('Content-Type', 'text/html'), *refusal.headers])
     errors = {'errors': [{'code': refusal.code, 'message': refusal.message, 'detail': refusal.detail or {}}]}
-    return Say(refusal.status, json.dumps(errors).encode(), [('Content-Type', 'application/json'), *refusal.headers])
+    return Answer(refusal.status, json.dumps(errors).encode(), [('Content-Type', 'application/json'), *refusal.headers])
 
 
 class Access:
@@ -30,7 +30,7 @@ class Access:
         self.tokens_run_out_after = 0
         """The number of further requests after which all tokens are no good any more; 0 for none."""
 
-    def refusal(self, asked: Asked, repository: str, actions: str, other: str = '') -> Say | None:
+    def refusal(self, asked: Request, repository: str, actions: str, other: str = '') -> Answer | None:
         """Return the refusal of a request, None if it is allowed; `other` is a repository that must be readable."""
         profile, sent = self._profile, asked.authorization
         self.tokens_run_out_after -= 1
@@ -50,11 +50,11 @@ class Access:
             return None
         return self._challenge(repository, actions, 'insufficient_scope')
 
-    def token(self, asked: Asked) -> Say:
+    def token(self, asked: Request) -> Answer:
         """Return the answer to a request for a token."""
         profile, sent = self._profile, asked.authorization
         if asked.method != 'GET':
-            return Say(404)
+            return Answer(404)
         if sent and not self._is_login(sent):
             return refuse(Refusal(401, 'UNAUTHORIZED', 'incorrect username or password'))
         wanted = parse_qs(asked.target.partition('?')[2]).get('scope', [])
@@ -66,8 +66,8 @@ class Access:
         text = secrets.token_urlsafe(24)
         self._tokens[text] = granted
         lifetime = {'expires_in': profile.token_lifetime} if profile.token_lifetime else {}
-        return Say(200, json.dumps({**dict.fromkeys(profile.token_fields, text), **lifetime}).encode(),
-                   [('Content-Type', 'application/json')])
+        return Answer(200, json.dumps({**dict.fromkeys(profile.token_fields, text), **lifetime}).encode(),
+                      [('Content-Type', 'application/json')])
 
     def _may(self, pair: tuple[str, str], is_known: bool) -> bool:
         repository, action = pair
@@ -79,7 +79,7 @@ class Access:
         login = self._profile.login
         return bool(login and sent == 'Basic ' + base64.b64encode(':'.join(login).encode()).decode())
 
-    def _challenge(self, repository: str, actions: str, error: str = '') -> Say:
+    def _challenge(self, repository: str, actions: str, error: str = '') -> Answer:
         profile = self._profile
         if not profile.realm:
             header = profile.basic
@@ -90,7 +90,7 @@ class Access:
             header = f'Bearer realm="{self.realm}"{service}' + (f',scope="{scope}"' if scope else '') + (
                 f',error="{error}"' if error else '')
         say = refuse(profile.denied)
-        return Say(401, say.body, [*say.headers, ('WWW-Authenticate', header)])
+        return Answer(401, say.body, [*say.headers, ('WWW-Authenticate', header)])
 
 
 def _pairs(scope: str) -> list[tuple[str, str]]:

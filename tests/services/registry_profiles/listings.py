@@ -7,7 +7,7 @@ from tests.services.registry_profiles.access import refuse
 from tests.services.registry_profiles.profile import Profile, Refusal
 from tests.services.registry_profiles.store import Store
 from tests.services.registry_profiles.uploads import query_of
-from tests.unit.registry.scripted import Asked, Say
+from tests.unit.registry.scripted import Request, Answer
 
 _INDEX = 'application/vnd.oci.image.index.v1+json'
 
@@ -18,7 +18,7 @@ class Listings:
     def __init__(self, profile: Profile, store: Store) -> None:
         self._profile, self._store = profile, store
 
-    def tags(self, asked: Asked, repository: str) -> Say:
+    def tags(self, asked: Request, repository: str) -> Answer:
         """Answer a request for tags."""
         if repository not in self._store.repositories:
             return refuse(Refusal(404, 'NAME_UNKNOWN', 'repository name not known to registry'))
@@ -27,24 +27,25 @@ class Listings:
             names = names[::2] + names[1::2]
         return self._page(asked, names, 'tags', {'name': repository, **dict(self._profile.more_in_tags)})
 
-    def catalog(self, asked: Asked) -> Say:
+    def catalog(self, asked: Request) -> Answer:
         """Answer a request for all repositories."""
         if self._profile.catalog.status != 200:
             return refuse(self._profile.catalog)
         return self._page(asked, sorted(self._store.repositories), 'repositories', {})
 
-    def referrers(self, repository: str, subject: str, elsewhere: str) -> Say:
+    def referrers(self, repository: str, subject: str, elsewhere: str) -> Answer:
         """Answer a request for referrers; a redirect goes to the host `elsewhere`."""
         refusal = self._profile.referrers
         if refusal.status == 303:
-            return Say(303, b'', [('Location', f'http://{elsewhere}/-/v2/packages/{repository}%2Freferrers%2Fsha256')])
+            return Answer(303, b'',
+                          [('Location', f'http://{elsewhere}/-/v2/packages/{repository}%2Freferrers%2Fsha256')])
         if refusal.status != 200:
             return refuse(refusal)
         listed = self._store.repositories[repository].referrers(subject)
         document = {'schemaVersion': 2, 'mediaType': _INDEX, 'manifests': listed}
-        return Say(200, json.dumps(document).encode(), [('Content-Type', _INDEX)])
+        return Answer(200, json.dumps(document).encode(), [('Content-Type', _INDEX)])
 
-    def _page(self, asked: Asked, names: list[str], key: str, more: dict[str, Any]) -> Say:
+    def _page(self, asked: Request, names: list[str], key: str, more: dict[str, Any]) -> Answer:
         profile, query = self._profile, query_of(asked)
         count = int(query.get('n') or profile.default_page or len(names) or 1)
         if profile.tags_page and count > profile.tags_page:
@@ -57,7 +58,7 @@ class Listings:
         if profile.has_link and not profile.ignores_page and start + count < len(names):
             value = shown[-1] if profile.pages_by == 'last' else _opaque(start + count)
             headers.append(('Link', profile.link.format(path=asked.path, last=value, count=count)))
-        return Say(200, json.dumps({**more, key: shown}).encode(), headers)
+        return Answer(200, json.dumps({**more, key: shown}).encode(), headers)
 
     def _start(self, names: list[str], query: dict[str, str]) -> int:
         if self._profile.pages_by not in query:

@@ -11,7 +11,7 @@ from tests.services.registry_profiles.listings import Listings
 from tests.services.registry_profiles.profile import Profile, Refusal
 from tests.services.registry_profiles.store import Repository, Store, digest_of
 from tests.services.registry_profiles.uploads import UploadsOf
-from tests.unit.registry.scripted import Asked, Say, Scripted
+from tests.unit.registry.scripted import Request, Answer, Scripted
 
 _RESOURCE = re.compile(r'/v2/(?P<repository>.+?)/(?P<kind>manifests|blobs|referrers|tags)/(?P<name>.+)')
 _BLOB = re.compile(r'/storage/(GET|HEAD|BOTH)/(.+)')
@@ -21,11 +21,11 @@ _DIGEST_TAG = re.compile(r'sha256-[0-9a-f]{64}')
 class _Server(Scripted):
     """A host that one function answers for."""
 
-    def __init__(self, respond: Callable[[Asked], Say], profile: Profile) -> None:
+    def __init__(self, respond: Callable[[Request], Answer], profile: Profile) -> None:
         super().__init__(protocol=profile.protocol)
         self._respond, self._profile, self._lock = respond, profile, threading.RLock()
 
-    def answer(self, asked: Asked) -> Say:
+    def answer(self, asked: Request) -> Answer:
         """Record and answer."""
         with self._lock:
             self.asked.append(asked)
@@ -47,7 +47,7 @@ class ProfiledRegistry:
         self._uploads = UploadsOf(profile, self.store, lambda: f'http://{self.host}')
         self._listings = Listings(profile, self.store)
         self._unsettled: dict[tuple[str, str], int] = {}
-        self.before: Callable[[Asked], None] = lambda asked: None
+        self.before: Callable[[Request], None] = lambda asked: None
         """Called with each request to the registry itself, before it is answered."""
         self._manifests, self._breaks = 0, profile.breaks
         self._backend = ProfiledRegistry(profile.backend()) if profile.backend else None
@@ -60,12 +60,12 @@ class ProfiledRegistry:
         return self._registry.host
 
     @property
-    def asked(self) -> list[Asked]:
+    def asked(self) -> list[Request]:
         """The requests so far."""
         behind = self._backend.asked if self._backend else []
         return [*self._registry.asked, *self._tokens.asked, *self._storage.asked, *behind]
 
-    def heard(self, method: str, path: str) -> list[Asked]:
+    def received(self, method: str, path: str) -> list[Request]:
         """Return the requests by a method to paths that match a regular expression."""
         return [each for each in self.asked if each.method == method and re.search(path, each.path)]
 
@@ -88,31 +88,31 @@ class ProfiledRegistry:
             self.access.realm = f'http://{tokens.host}{self.profile.realm}'
             yield self
 
-    def _answer(self, asked: Asked) -> Say:
+    def _answer(self, asked: Request) -> Answer:
         profile, count = self.profile, len(self._registry.asked)
         self.before(asked)
         if self.profile.every and count % profile.every == 0:
-            return refuse(profile.busy) if profile.busy.status else Say(silent=True)
+            return refuse(profile.busy) if profile.busy.status else Answer(silent=True)
         if self._breaks and len(asked.body) > profile.breaks_bodies_over > 0:
             self._breaks -= 1
-            return Say(silent=True)
+            return Answer(silent=True)
         if profile.is_read_only and asked.method not in ('GET', 'HEAD'):
             return refuse(Refusal(405, 'UNSUPPORTED', 'the operation is unsupported'))
         if self._backend and (profile.redirects_ping or asked.path not in ('/v2/', '/v2/_catalog')):
             target = asked.target if profile.keeps_query else asked.path
-            return Say(307, b'', [('Location', f'http://{self._backend.host}{target}')])
+            return Answer(307, b'', [('Location', f'http://{self._backend.host}{target}')])
         if profile.realm and asked.path == profile.realm:
             return self.access.token(asked)
         if upload := self._uploads.find(asked.path):
             return self.access.refusal(asked, upload[0], 'pull,push') or self._uploads.go_on(asked, *upload)
         if asked.path == '/v2/':
-            return self.access.refusal(asked, '', 'pull') or Say(200, b'{}')
+            return self.access.refusal(asked, '', 'pull') or Answer(200, b'{}')
         if asked.path == '/v2/_catalog':
             return self.access.refusal(asked, '', 'pull') or self._listings.catalog(asked)
         found = _RESOURCE.fullmatch(unquote(asked.path))
-        return self._resource(asked, *found.groups()) if found else Say(404)
+        return self._resource(asked, *found.groups()) if found else Answer(404)
 
-    def _resource(self, asked: Asked, repository: str, kind: str, name: str) -> Say:
+    def _resource(self, asked: Request, repository: str, kind: str, name: str) -> Answer:
         actions = 'pull' if asked.method in ('GET', 'HEAD') else 'pull,push'
         origin = asked.query.get('from', [''])[0]
         if refused := self.access.refusal(asked, repository, actions, origin):
@@ -127,14 +127,14 @@ class ProfiledRegistry:
             return self._uploads.begin(asked, repository)
         return self._blob(asked, repository, name)
 
-    def _manifest(self, asked: Asked, repository: str, name: str) -> Say:
+    def _manifest(self, asked: Request, repository: str, name: str) -> Answer:
         if asked.method == 'PUT':
             return self._put_manifest(asked, repository, name)
         if asked.method == 'DELETE':
             return refuse(Refusal(405, 'UNSUPPORTED', 'the operation is unsupported'))
         return self._get_manifest(asked, repository, name)
 
-    def _get_manifest(self, asked: Asked, repository: str, name: str) -> Say:
+    def _get_manifest(self, asked: Request, repository: str, name: str) -> Answer:
         profile = self.profile
         if self._unsettled.get((repository, name), 0):
             self._unsettled[repository, name] -= 1
@@ -151,9 +151,9 @@ class ProfiledRegistry:
         if found[0] not in asked.headers.get('accept', ''):
             return refuse(Refusal(404, 'MANIFEST_UNKNOWN', f'{found[0]} found, but Accept header does not support it'))
         digest = [('Docker-Content-Digest', digest_of(found[1]))] if profile.has_digest_header else []
-        return Say(200, found[1], [('Content-Type', found[0] + profile.manifest_type_suffix), *digest])
+        return Answer(200, found[1], [('Content-Type', found[0] + profile.manifest_type_suffix), *digest])
 
-    def _put_manifest(self, asked: Asked, repository: str, name: str) -> Say:
+    def _put_manifest(self, asked: Request, repository: str, name: str) -> Answer:
         profile, kept = self.profile, self.store.repositories[repository]
         kind = asked.headers.get('content-type', '')
         there = kept.find(name)
@@ -167,10 +167,10 @@ class ProfiledRegistry:
         digest = kept.put(name, (kind, asked.body))
         self._unsettled[repository, name] = profile.settles_after
         subject = [('OCI-Subject', digest)] if profile.announces_subject and b'"subject"' in asked.body else []
-        return Say(201, b'', [('Location', f'/v2/{repository}/manifests/{digest}'),
-                              ('Docker-Content-Digest', digest), *subject])
+        return Answer(201, b'', [('Location', f'/v2/{repository}/manifests/{digest}'),
+                                 ('Docker-Content-Digest', digest), *subject])
 
-    def _blob(self, asked: Asked, repository: str, digest: str) -> Say:
+    def _blob(self, asked: Request, repository: str, digest: str) -> Answer:
         profile, data = self.profile, self.store.blob(repository, digest)
         if data is None and profile.has_one_store and digest in self.store.content:
             data = self.store.content[digest]
@@ -179,29 +179,29 @@ class ProfiledRegistry:
         if profile.redirects_blobs and (asked.method == 'GET' or profile.redirects_heads):
             signed = 'GET' if profile.signs_for_get_only else 'BOTH'
             target = f'http://{self._storage.host}/storage/{signed}/{digest}?X-Amz-Signature=a%2Bb%2F%3D%3D'
-            return Say(profile.redirects_blobs, b'', [('Location', target)])
+            return Answer(profile.redirects_blobs, b'', [('Location', target)])
         if asked.method == 'HEAD' and profile.head_of_blob != 200:
-            return Say(profile.head_of_blob)
+            return Answer(profile.head_of_blob)
         return self._content(asked, data, digest)
 
-    def _answer_of_storage(self, asked: Asked) -> Say:
+    def _answer_of_storage(self, asked: Request) -> Answer:
         found = _BLOB.fullmatch(asked.path)
         if not found:
             return refuse(Refusal(429, headers=(('Retry-After', '60'), )))
         if asked.authorization:
-            return Say(400, b'<Error><Code>InvalidArgument</Code><Message>Only one auth mechanism allowed</Message>')
+            return Answer(400, b'<Error><Code>InvalidArgument</Code><Message>Only one auth mechanism allowed</Message>')
         if found[1] not in ('BOTH', asked.method) or asked.query.get('X-Amz-Signature') != ['a+b/==']:
-            return Say(403, b'<Error><Code>SignatureDoesNotMatch</Code></Error>')
+            return Answer(403, b'<Error><Code>SignatureDoesNotMatch</Code></Error>')
         return self._content(asked, self.store.content[found[2]], '')
 
-    def _content(self, asked: Asked, data: bytes, digest: str) -> Say:
+    def _content(self, asked: Request, data: bytes, digest: str) -> Answer:
         headers = [('Content-Type', 'application/octet-stream'),
                    *([('Docker-Content-Digest', digest)] if digest else [])]
         part = re.fullmatch(r'bytes=(\d+)-(\d*)', asked.headers.get('range', ''))
         if not part or not self.profile.answers_ranges:
-            return Say(200, data, headers)
+            return Answer(200, data, headers)
         start, end = int(part[1]), int(part[2] or len(data)) + 1
         if start >= len(data):
-            return Say(416, b'', [('Content-Range', f'bytes */{len(data)}')])
+            return Answer(416, b'', [('Content-Range', f'bytes */{len(data)}')])
         piece = data[start:end]
-        return Say(206, piece, [*headers, ('Content-Range', f'bytes {start}-{start + len(piece) - 1}/{len(data)}')])
+        return Answer(206, piece, [*headers, ('Content-Range', f'bytes {start}-{start + len(piece) - 1}/{len(data)}')])

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 from tests.services.registry_profiles.access import refuse
 from tests.services.registry_profiles.profile import Profile, Refusal
 from tests.services.registry_profiles.store import Store, digest_of
-from tests.unit.registry.scripted import Asked, Say
+from tests.unit.registry.scripted import Request, Answer
 
 _RANGE = re.compile(r'(\d+)-(\d+)')
 
@@ -27,7 +27,7 @@ class UploadsOf:
         found = self._path.fullmatch(path)
         return (found[1], found[2]) if found and found[2] in self._begun else None
 
-    def begin(self, asked: Asked, repository: str) -> Say:
+    def begin(self, asked: Request, repository: str) -> Answer:
         """Answer POST: mount a blob, or begin an upload."""
         existing = self._profile.existing
         if existing and not any(fnmatch.fnmatchcase(repository, each) for each in existing):
@@ -35,22 +35,22 @@ class UploadsOf:
         mount, origin = asked.query.get('mount', [''])[0], asked.query.get('from', [''])[0]
         if mount and self._mounts(mount, origin):
             self._store.repositories[repository].blobs.add(mount)
-            return Say(201, b'', [('Location', f'/v2/{repository}/blobs/{mount}'), ('Docker-Content-Digest', mount)])
+            return Answer(201, b'', [('Location', f'/v2/{repository}/blobs/{mount}'), ('Docker-Content-Digest', mount)])
         upload = secrets.token_urlsafe(12)
         self._begun[upload] = repository, bytearray()
-        return Say(202, b'', [*self._where(repository, upload), ('Docker-Upload-UUID', upload), ('Range', '0-0')])
+        return Answer(202, b'', [*self._where(repository, upload), ('Docker-Upload-UUID', upload), ('Range', '0-0')])
 
-    def go_on(self, asked: Asked, repository: str, upload: str) -> Say:
+    def go_on(self, asked: Request, repository: str, upload: str) -> Answer:
         """Answer PATCH, PUT, GET and DELETE of an upload."""
         received = self._begun[upload][1]
         if asked.method == 'DELETE':
             if self._profile.cancels_uploads < 300:
                 del self._begun[upload]
-            return Say(self._profile.cancels_uploads)
+            return Answer(self._profile.cancels_uploads)
         if asked.method == 'PATCH':
             return self._patch(asked, repository, upload, received)
         if asked.method == 'GET':
-            return Say(204, b'', [*self._where(repository, upload), self._range(received)])
+            return Answer(204, b'', [*self._where(repository, upload), self._range(received)])
         return self._finish(asked, repository, upload, received)
 
     def _mounts(self, digest: str, origin: str) -> bool:
@@ -59,21 +59,21 @@ class UploadsOf:
             self._profile.mounts == 'referenced' and self._store.repositories[origin].is_referenced(digest))
         return there and is_used
 
-    def _patch(self, asked: Asked, repository: str, upload: str, received: bytearray) -> Say:
+    def _patch(self, asked: Request, repository: str, upload: str, received: bytearray) -> Answer:
         profile, chunk = self._profile, _RANGE.fullmatch(asked.headers.get('content-range', ''))
         if not profile.takes_chunks and chunk:
             return refuse(Refusal(400, 'BLOB_UPLOAD_INVALID', 'chunked uploads are not supported'))
         if chunk and int(chunk[1]) != len(received):
-            return Say(416, b'', [*self._where(repository, upload), self._range(received)])
+            return Answer(416, b'', [*self._where(repository, upload), self._range(received)])
         if chunk and profile.largest_chunk and len(asked.body) > profile.largest_chunk:
             return refuse(Refusal(416, 'REQUESTED_RANGE_NOT_SATISFIABLE', 'the request body is too large and exceeds '
                                   f'the maximum permissible limit of {profile.largest_chunk} bytes'))
         first = not received
         received += asked.body
         shown = received if first or not profile.range_is_stuck else received[:len(asked.body)]
-        return Say(202, b'', [*self._where(repository, upload), self._range(shown)])
+        return Answer(202, b'', [*self._where(repository, upload), self._range(shown)])
 
-    def _finish(self, asked: Asked, repository: str, upload: str, received: bytearray) -> Say:
+    def _finish(self, asked: Request, repository: str, upload: str, received: bytearray) -> Answer:
         profile, digest = self._profile, asked.query.get('digest', [''])[0]
         if asked.body and not received and not profile.takes_whole_blobs:
             return refuse(Refusal(405, 'UNSUPPORTED', 'the operation is unsupported'))
@@ -85,7 +85,7 @@ class UploadsOf:
             return refuse(Refusal(400, 'BLOB_UPLOAD_INVALID', 'blob upload invalid',
                                   detail=f'docker-hosted/v2/-/blobs/{digest} cannot be updated'))
         self._store.put_blob(repository, data)
-        return Say(201, b'', [('Location', f'/v2/{repository}/blobs/{digest}'), ('Docker-Content-Digest', digest)])
+        return Answer(201, b'', [('Location', f'/v2/{repository}/blobs/{digest}'), ('Docker-Content-Digest', digest)])
 
     def _where(self, repository: str, upload: str) -> list[tuple[str, str]]:
         query = self._profile.upload_query
@@ -97,6 +97,6 @@ class UploadsOf:
         return 'Range', f'0-{max(0, len(received) - 1)}'
 
 
-def query_of(asked: Asked) -> dict[str, str]:
+def query_of(asked: Request) -> dict[str, str]:
     """Return the last value of each parameter."""
     return {name: values[-1] for name, values in parse_qs(asked.target.partition('?')[2]).items()}

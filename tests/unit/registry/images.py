@@ -13,7 +13,7 @@ from occystrap_core.verification.judge import Verdict, judge
 from occystrap_registry.input import RegistryInput
 from occystrap_registry.plugin import verify_output
 from occystrap_registry.writer import RegistryOutput
-from tests.unit.registry.scripted import Say, Scripted, location
+from tests.unit.registry.scripted import Answer, Scripted, location
 
 HTTP = httpx.Client(trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0))
 """Sends plain requests, each on a connection of its own; to make a client takes longer than a request."""
@@ -61,12 +61,12 @@ def serve(server: Scripted, image: Image, **replaced: bytes) -> None:
     """Let a scripted server have an image under `app:v1`, with `manifest` or `config` replaced."""
     assert image.manifest
     manifest, config = replaced.get('manifest', image.manifest.raw), replaced.get('config', image.config.raw)
-    answer = Say(200, manifest, [('Content-Type', image.manifest.media_type)])
+    answer = Answer(200, manifest, [('Content-Type', image.manifest.media_type)])
     server.routes['GET /v2/app/manifests/v1'] = answer
     server.routes[f'GET /v2/app/manifests/{image.manifest.digest}'] = answer
-    server.routes[f'GET /v2/app/blobs/{image.manifest.config.digest}'] = Say(200, config)
+    server.routes[f'GET /v2/app/blobs/{image.manifest.config.digest}'] = Answer(200, config)
     for layer in image.layers:
         assert layer.descriptor
         with layer.stored() as stream:
             blob = b''.join(bytes(chunk) for chunk in stream.chunks())
-        server.routes[f'GET /v2/app/blobs/{layer.descriptor.digest}'] = Say(200, blob)
+        server.routes[f'GET /v2/app/blobs/{layer.descriptor.digest}'] = Answer(200, blob)

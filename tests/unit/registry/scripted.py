@@ -16,7 +16,7 @@ from tests.services.threaded_server import stop
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """One request."""
 
     method: str
@@ -41,7 +41,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Say:
+class Answer:
     """One answer; `cut` breaks the connection after so many bytes of the body, `silent` sends no answer at all.
 
     An `endless` one repeats its body until the client has had enough.
@@ -55,7 +55,7 @@ class Say:
     endless: bool = False
 
 
-Answering = Callable[[Asked], Say]
+Answering = Callable[[Request], Answer]
 
 
 @dataclass
@@ -65,8 +65,8 @@ class Scripted:
     `connections` counts those that were made to it.
     """
 
-    routes: dict[str, Say | list[Say] | Answering] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
+    routes: dict[str, Answer | list[Answer] | Answering] = field(default_factory=dict)
+    asked: list[Request] = field(default_factory=list)
     address: str = '127.0.0.1'
     connections: int = 0
     protocol: str = 'HTTP/1.1'
@@ -75,7 +75,7 @@ class Scripted:
         handler = type('Handler', (_Handler,), {'script': self, 'protocol_version': self.protocol})
         self._server = _QuietServer((self.address, 0), handler)
         self.host = f'{self.address}:{self._server.server_port}'
-        self.routes.setdefault('GET /v2/', Say())
+        self.routes.setdefault('GET /v2/', Answer())
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
         return self
@@ -85,15 +85,15 @@ class Scripted:
         stop(self._server)
         self._server.server_close()
 
-    def answer(self, asked: Asked) -> Say:
+    def answer(self, asked: Request) -> Answer:
         """Return the answer; the last one of a list is repeated."""
         self.asked.append(asked)
-        route = self.routes.get(f'{asked.method} {asked.path}', Say(404))
+        route = self.routes.get(f'{asked.method} {asked.path}', Answer(404))
         if isinstance(route, list):
             return route.pop(0) if len(route) > 1 else route[0]
-        return route if isinstance(route, Say) else route(asked)
+        return route if isinstance(route, Answer) else route(asked)
 
-    def heard(self, method: str, path: str) -> list[Asked]:
+    def received(self, method: str, path: str) -> list[Request]:
         """Return the requests of this kind, in order."""
         return [asked for asked in self.asked if (asked.method, asked.path) == (method, path)]
 
@@ -115,12 +115,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get('content-length') or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        say = self.script.answer(Asked(self.command, self.path, headers, body))
+        say = self.script.answer(Request(self.command, self.path, headers, body))
         self.close_connection = say.silent or say.cut is not None
         if not say.silent:
             self._say(say)
 
-    def _say(self, say: Say) -> None:
+    def _say(self, say: Answer) -> None:
         self.send_response_only(say.status)
         for name, value in say.headers:
             self.send_header(name, value)

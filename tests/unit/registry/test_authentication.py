@@ -15,22 +15,22 @@ from occystrap_core import AccessDenied, ServiceError, ServiceUnavailable, Setti
 from occystrap_registry.auth.challenges import Challenge
 from occystrap_registry.auth.tokens import may_get_login, read_token, token_url
 from occystrap_registry.transport.answers import Reply
-from tests.unit.registry.scripted import Answering, Asked, Say, Scripted, client_of
+from tests.unit.registry.scripted import Answering, Request, Answer, Scripted, client_of
 
 PULL, PUSH = 'repository:app:pull', 'repository:app:pull,push'
 USER = ('me', 'canary-password')
 BASIC = f'Basic {base64.b64encode(b"me:canary-password").decode()}'
 
 
-def guard(accepted: set[str], challenge: str, answer: Say = Say(200, b'secret place')) -> Answering:
+def guard(accepted: set[str], challenge: str, answer: Answer = Answer(200, b'secret place')) -> Answering:
     """Return a route that requires one of the accepted Authorization headers."""
-    def route(asked: Asked) -> Say:
-        return answer if asked.authorization in accepted else Say(401, headers=[('WWW-Authenticate', challenge)])
+    def route(asked: Request) -> Answer:
+        return answer if asked.authorization in accepted else Answer(401, headers=[('WWW-Authenticate', challenge)])
     return route
 
 
-def token(text: str = 'tok', name: str = 'token', **more: object) -> Say:
-    return Say(200, json.dumps({name: text, **more}).encode())
+def token(text: str = 'tok', name: str = 'token', **more: object) -> Answer:
+    return Answer(200, json.dumps({name: text, **more}).encode())
 
 
 def bearer(server: Scripted, query: str = '') -> str:
@@ -41,8 +41,8 @@ def test_basic_is_sent_after_a_challenge_and_from_then_on(server: Scripted, sett
     server.routes['GET /x'] = guard({BASIC}, 'Basic realm="r"')
     client = client_of(server.host, settings, USER)
     assert [client.fetch('GET', '/x', scope).status for scope in (PULL, PUSH)] == [200, 200]
-    assert [asked.authorization for asked in server.heard('GET', '/x')] == [None, BASIC, BASIC]
-    assert server.heard('GET', '/v2/')[0].authorization is None
+    assert [asked.authorization for asked in server.received('GET', '/x')] == [None, BASIC, BASIC]
+    assert server.received('GET', '/v2/')[0].authorization is None
 
 
 @pytest.mark.parametrize('challenge', ['Basic realm="r"', 'Bearer realm="http://127.0.0.1:1/token",service="s"', ''])
@@ -56,7 +56,7 @@ def test_a_token_for_the_registry_is_sent_as_it_is(accepted: bool, challenge: st
     client = client_of(server.host, settings)
     status = client.fetch('GET', '/x', PULL).status
     assert status == (200 if accepted else 401)
-    assert [asked.authorization for asked in server.heard('GET', '/x')] == [None, 'Bearer REGTOK']
+    assert [asked.authorization for asked in server.received('GET', '/x')] == [None, 'Bearer REGTOK']
 
 
 @pytest.mark.parametrize('status', [404, 401])
@@ -67,24 +67,24 @@ def test_a_registry_that_challenges_at_its_root_alone(asks: str, status: int, se
     accepted = {'Bearer tok', BASIC}
     server.routes['GET /token'] = token()
     server.routes['GET /v2/'] = guard(accepted, challenge)
-    server.routes['GET /x'] = lambda asked: Say(200, b'there') if asked.authorization in accepted else Say(status)
+    server.routes['GET /x'] = lambda asked: Answer(200, b'there') if asked.authorization in accepted else Answer(status)
     client = client_of(server.host, settings, USER)
     assert [client.fetch('GET', '/x', PULL).body for _ in range(3)] == [b'there'] * 3
-    assert [bool(asked.authorization) for asked in server.heard('GET', '/x')] == [False, True, True, True]
-    assert [asked.authorization for asked in server.heard('GET', '/v2/')] == [None]
+    assert [bool(asked.authorization) for asked in server.received('GET', '/x')] == [False, True, True, True]
+    assert [asked.authorization for asked in server.received('GET', '/v2/')] == [None]
 
 
 def test_a_missing_name_stays_missing(server: Scripted, settings: Settings) -> None:
     server.routes['GET /v2/'] = guard({BASIC}, 'Basic realm="r"')
     assert [client_of(server.host, settings).fetch('GET', '/x', PULL).status for _ in range(2)] == [404, 404]
     assert [client_of(server.host, settings, USER).fetch('GET', '/x', PULL).status for _ in range(2)] == [404, 404]
-    assert len(server.heard('GET', '/v2/')) == 1
+    assert len(server.received('GET', '/v2/')) == 1
 
 
 def test_an_open_registry_is_not_asked_again_for_what_is_not_there(server: Scripted, settings: Settings) -> None:
     client = client_of(server.host, settings, USER)
     assert [client.fetch('GET', f'/{number}', PULL).status for number in range(3)] == [404] * 3
-    assert len(server.heard('GET', '/v2/')) == 1
+    assert len(server.received('GET', '/v2/')) == 1
 
 
 def test_a_401_without_a_challenge_anywhere_gets_the_password(server: Scripted, settings: Settings) -> None:
@@ -99,7 +99,7 @@ def test_a_401_without_a_challenge_anywhere_gets_the_password(server: Scripted, 
 def test_a_403_with_a_challenge_for_who_is_not_logged_in(challenge: str, server: Scripted, settings: Settings) -> None:
     header = [('WWW-Authenticate', bearer(server) if challenge == 'bearer' else challenge)]
     server.routes['GET /token'] = token()
-    server.routes['GET /x'] = lambda asked: Say(200) if asked.authorization in ('Bearer tok', BASIC) else Say(
+    server.routes['GET /x'] = lambda asked: Answer(200) if asked.authorization in ('Bearer tok', BASIC) else Answer(
         403, headers=header)
     assert client_of(server.host, settings, USER).fetch('GET', '/x', PULL).status == 200
 
@@ -109,10 +109,10 @@ def test_a_registry_that_redirects_to_another_one(whole: bool, server: Scripted,
     with Scripted() as other:
         other.routes['GET /token'] = token('anonymous')
         other.routes['GET /v2/app/manifests/v1'] = guard({'Bearer anonymous'}, bearer(other))
-        server.routes['GET /v2/app/manifests/v1'] = Say(307, headers=[
+        server.routes['GET /v2/app/manifests/v1'] = Answer(307, headers=[
             ('Location', f'http://{other.host}/v2/app/manifests/v1')])
         if whole:
-            server.routes['GET /v2/'] = Say(307, headers=[('Location', f'http://{other.host}/v2/')])
+            server.routes['GET /v2/'] = Answer(307, headers=[('Location', f'http://{other.host}/v2/')])
         client = client_of(server.host, settings, USER)
         assert [client.fetch('GET', '/v2/app/manifests/v1', PULL).body for _ in range(2)] == [b'secret place'] * 2
         assert {asked.authorization for asked in other.asked} == {None, 'Bearer anonymous'}
@@ -123,8 +123,8 @@ def test_a_registry_that_redirects_to_another_one(whole: bool, server: Scripted,
 def test_another_registry_never_gets_the_login(challenge: str, server: Scripted, settings: Settings) -> None:
     with Scripted() as other:
         headers = [('WWW-Authenticate', challenge)] if challenge else []
-        other.routes['GET /v2/app/manifests/v1'] = other.routes['GET /v2/'] = Say(401, headers=headers)
-        server.routes['GET /v2/app/manifests/v1'] = Say(307, headers=[
+        other.routes['GET /v2/app/manifests/v1'] = other.routes['GET /v2/'] = Answer(401, headers=headers)
+        server.routes['GET /v2/app/manifests/v1'] = Answer(307, headers=[
             ('Location', f'http://{other.host}/v2/app/manifests/v1')])
         assert client_of(server.host, settings, USER).fetch('GET', '/v2/app/manifests/v1', PULL).status == 401
         assert {asked.authorization for asked in other.asked} == {None}
@@ -138,7 +138,7 @@ def test_a_realm_that_is_no_url_is_named(server: Scripted, settings: Settings) -
 
 def test_a_second_realm_counts_where_the_first_is_no_url(server: Scripted, settings: Settings) -> None:
     challenge = f'Bearer realm="/token",service="s", Bearer realm="http://{server.host}/token",service="s"'
-    server.routes['GET /token'] = Say(200, b'{"token": "good\\n"}')
+    server.routes['GET /token'] = Answer(200, b'{"token": "good\\n"}')
     server.routes['GET /x'] = guard({'Bearer good'}, challenge)
     assert client_of(server.host, settings).fetch('GET', '/x', PULL).status == 200
 
@@ -151,7 +151,7 @@ def test_wrong_password(server: Scripted, settings: Settings) -> None:
     assert isinstance(error, AccessDenied) and 'refuses access with the given credentials' in str(error)
     with pytest.raises(AccessDenied, match=server.host):
         client.fetch('GET', '/x', PULL)
-    assert len(server.heard('GET', '/x')) == 3 and settings.requests.retries == 0
+    assert len(server.received('GET', '/x')) == 3 and settings.requests.retries == 0
 
 
 @pytest.mark.parametrize('challenge', ['Basic realm="r"', 'Negotiate', ''])
@@ -167,7 +167,7 @@ def test_bearer(query: str, name: str, server: Scripted, settings: Settings) -> 
     server.routes['GET /x'] = guard({'Bearer tok'}, f'{bearer(server, query)},scope="{PULL}", Basic realm="r"')
     server.routes['GET /token'] = token(name=name)
     assert client_of(server.host, settings, USER).fetch('GET', '/x', PUSH).status == 200
-    asked, = server.heard('GET', '/token')
+    asked, = server.received('GET', '/token')
     assert asked.query == {'service': ['the service'], 'scope': [PUSH]} | ({'account': ['me']} if query else {})
     assert asked.authorization == BASIC
     assert 'scope=repository%3Aapp%3Apull%2Cpush' in asked.target
@@ -177,7 +177,7 @@ def test_anonymous_bearer(server: Scripted, settings: Settings) -> None:
     server.routes['GET /x'] = guard({'Bearer tok'}, bearer(server))
     server.routes['GET /token'] = token()
     assert client_of(server.host, settings).fetch('GET', '/x', PULL).status == 200
-    assert server.heard('GET', '/token')[0].authorization is None
+    assert server.received('GET', '/token')[0].authorization is None
 
 
 def test_one_token_serves_all_threads(server: Scripted, settings: Settings) -> None:
@@ -191,8 +191,8 @@ def test_one_token_serves_all_threads(server: Scripted, settings: Settings) -> N
         thread.start()
     for thread in threads:
         thread.join()
-    assert statuses == [200] * 8 and len(server.heard('GET', '/token')) == 1
-    assert client.fetch('GET', '/x', PUSH).status == 200 and len(server.heard('GET', '/token')) == 2
+    assert statuses == [200] * 8 and len(server.received('GET', '/token')) == 1
+    assert client.fetch('GET', '/x', PUSH).status == 200 and len(server.received('GET', '/token')) == 2
 
 
 def test_a_token_that_is_refused_is_renewed_once(server: Scripted, settings: Settings) -> None:
@@ -206,7 +206,7 @@ def test_a_token_that_is_refused_is_renewed_once(server: Scripted, settings: Set
     assert client.fetch('GET', '/x', PULL).status == 200
     accepted.clear()
     assert client.fetch('GET', '/x', PULL).status == 401
-    assert len(server.heard('GET', '/token')) == 3 and settings.requests.retries == 0
+    assert len(server.received('GET', '/token')) == 3 and settings.requests.retries == 0
 
 
 def test_a_token_is_renewed_before_it_runs_out(server: Scripted, settings: Settings,
@@ -218,33 +218,33 @@ def test_a_token_is_renewed_before_it_runs_out(server: Scripted, settings: Setti
     now = time.monotonic()
     monkeypatch.setattr('time.monotonic', lambda: now + 90)
     client.fetch('GET', '/x', PULL)
-    assert [asked.authorization for asked in server.heard('GET', '/x')] == [None, 'Bearer one', 'Bearer two']
+    assert [asked.authorization for asked in server.received('GET', '/x')] == [None, 'Bearer one', 'Bearer two']
 
 
 def test_insufficient_scope_is_asked_for_once_more(server: Scripted, settings: Settings) -> None:
     challenge = f'{bearer(server)},error="insufficient_scope",scope="{PUSH} repository:base:pull"'
     server.routes['POST /x'] = lambda asked: (
-        Say(202) if asked.authorization == 'Bearer more' else Say(403, headers=[('WWW-Authenticate', challenge)])
-        if asked.authorization else Say(401, headers=[('WWW-Authenticate', bearer(server))]))
+        Answer(202) if asked.authorization == 'Bearer more' else Answer(403, headers=[('WWW-Authenticate', challenge)])
+        if asked.authorization else Answer(401, headers=[('WWW-Authenticate', bearer(server))]))
     server.routes['GET /token'] = [token('less'), token('more')]
     client = client_of(server.host, settings, USER)
     client.fetch('GET', '/v2/', PUSH)
     assert client.fetch('POST', '/x', PUSH).status == 202
-    assert server.heard('GET', '/token')[-1].query['scope'] == [PUSH, 'repository:base:pull']
+    assert server.received('GET', '/token')[-1].query['scope'] == [PUSH, 'repository:base:pull']
 
 
 def test_token_server_in_trouble(server: Scripted, settings: Settings) -> None:
     server.routes['GET /x'] = guard({'Bearer tok'}, bearer(server))
-    server.routes['GET /token'] = [Say(503), token()]
+    server.routes['GET /token'] = [Answer(503), token()]
     assert client_of(server.host, settings).fetch('GET', '/x', PULL).status == 200
-    server.routes['GET /token'] = Say(503)
+    server.routes['GET /token'] = Answer(503)
     with pytest.raises(ServiceUnavailable, match='does not give a token'):
         client_of(server.host, settings).fetch('GET', '/x', PUSH)
 
 
 def test_token_server_refuses_the_password(server: Scripted, settings: Settings) -> None:
     server.routes['GET /x'] = guard({'Bearer tok'}, bearer(server))
-    server.routes['GET /token'] = Say(401, b'{"details": "canary-password is wrong"}')
+    server.routes['GET /token'] = Answer(401, b'{"details": "canary-password is wrong"}')
     with pytest.raises(AccessDenied, match='refuses access with the given credentials') as caught:
         client_of(server.host, settings, USER).fetch('GET', '/x', PULL)
     assert 'canary' not in str(caught.value)
@@ -254,7 +254,7 @@ def test_token_server_refuses_the_password(server: Scripted, settings: Settings)
                                   '{"token": "é"}'.encode(), b'{"token": "' + b'a' * (1 << 20) + b'"}'])
 def test_bad_tokens(body: bytes, server: Scripted, settings: Settings) -> None:
     server.routes['GET /x'] = guard(set(), bearer(server))
-    server.routes['GET /token'] = Say(200, body)
+    server.routes['GET /token'] = Answer(200, body)
     with pytest.raises(ServiceError, match='without a token'):
         client_of(server.host, settings).fetch('GET', '/x', PULL)
 
@@ -299,11 +299,11 @@ def test_odd_lifetimes(lifetime: object) -> None:
 
 
 def test_a_server_that_repeats_secrets_is_not_quoted(server: Scripted, settings: Settings) -> None:
-    def echo(asked: Asked) -> Say:
+    def echo(asked: Request) -> Answer:
         if not asked.authorization:
-            return Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
+            return Answer(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
         message = f'{asked.authorization} means canary-password\x1b[31m\nred'
-        return Say(400, json.dumps({'errors': [{'message': message}]}).encode())
+        return Answer(400, json.dumps({'errors': [{'message': message}]}).encode())
     server.routes['GET /x'] = echo
     client = client_of(server.host, settings, USER)
     text = str(client.failure(client.fetch('GET', '/x', PULL), 'x'))

@@ -8,7 +8,7 @@ from occystrap_core import ServiceError, Settings
 from occystrap_core.oci import Descriptor, Digest
 from occystrap_registry.distribution import chunked_upload
 from occystrap_registry.distribution.uploads import Uploads, whole
-from tests.unit.registry.scripted import Asked, Say, Scripted, client_of
+from tests.unit.registry.scripted import Request, Answer, Scripted, client_of
 
 BLOB = bytes(range(256)) * 4096
 DESCRIPTOR = Descriptor('', Digest.of(BLOB), len(BLOB))
@@ -20,11 +20,11 @@ class Session:
 
     largest: int
     received: bytearray = field(default_factory=bytearray)
-    faults: list[Say | None] = field(default_factory=list)
+    faults: list[Answer | None] = field(default_factory=list)
     kept: int = 0
     patches: list[str] = field(default_factory=list)
 
-    def patch(self, asked: Asked) -> Say:
+    def patch(self, asked: Request) -> Answer:
         self.patches.append(asked.headers['content-range'])
         start = int(asked.headers['content-range'].partition('-')[0])
         if self.faults:
@@ -33,19 +33,19 @@ class Session:
             if fault:
                 return fault
         if len(asked.body) > self.largest:
-            return Say(413)
+            return Answer(413)
         if start != len(self.received):
-            return Say(416)
+            return Answer(416)
         self.received += asked.body
-        return Say(202, headers=[('Location', f'/up?_state={len(self.received)}'), self._range()])
+        return Answer(202, headers=[('Location', f'/up?_state={len(self.received)}'), self._range()])
 
-    def status(self, asked: Asked) -> Say:
-        return Say(204, headers=[('Location', '/up?_state=asked'), self._range()])
+    def status(self, asked: Request) -> Answer:
+        return Answer(204, headers=[('Location', '/up?_state=asked'), self._range()])
 
-    def put(self, asked: Asked) -> Say:
+    def put(self, asked: Request) -> Answer:
         if asked.body:
-            return Say(413)
-        return Say(201 if asked.query['digest'] == [Digest.of(bytes(self.received))] else 400)
+            return Answer(413)
+        return Answer(201 if asked.query['digest'] == [Digest.of(bytes(self.received))] else 400)
 
     def _range(self) -> tuple[str, str]:
         return 'Range', f'0-{max(0, len(self.received) - 1)}'
@@ -53,7 +53,7 @@ class Session:
 
 def uploads_to(server: Scripted, session: Session, least: str = '') -> Uploads:
     headers = [('Location', '/up?_state=begun')] + ([('OCI-Chunk-Min-Length', least)] if least else [])
-    server.routes |= {'POST /v2/app/blobs/uploads/': Say(202, headers=headers), 'PATCH /up': session.patch,
+    server.routes |= {'POST /v2/app/blobs/uploads/': Answer(202, headers=headers), 'PATCH /up': session.patch,
                       'GET /up': session.status, 'PUT /up': session.put}
     return Uploads(client_of(server.host, Settings(timeout=5.0, retries=3, longest_wait=0.01)))
 
@@ -72,7 +72,7 @@ def test_a_blob_above_the_limit_is_sent_in_chunks(server: Scripted) -> None:
     assert uploads_to(server, session).put(DESCRIPTOR, lambda: counted(read))
     assert bytes(session.received) == BLOB
     assert session.patches[-1] == f'{len(BLOB) - len(BLOB) % 262144 - 262144}-{len(BLOB) - 1}'
-    assert [asked.query['_state'] for asked in server.heard('PUT', '/up')] == [['begun'], [f'{len(BLOB)}']]
+    assert [asked.query['_state'] for asked in server.received('PUT', '/up')] == [['begun'], [f'{len(BLOB)}']]
 
 
 def test_the_server_s_smallest_chunk_is_kept(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,12 +81,12 @@ def test_the_server_s_smallest_chunk_is_kept(server: Scripted, monkeypatch: pyte
     assert uploads_to(server, session, '500000').put(DESCRIPTOR, lambda: counted(read))
     assert session.patches == ['0-499999', '500000-999999', f'1000000-{len(BLOB) - 1}']
     assert bytes(session.received) == BLOB and len(read) == 1, 'the layer is read once'
-    assert [asked.body for asked in server.heard('PUT', '/up')] == [b'']
+    assert [asked.body for asked in server.received('PUT', '/up')] == [b'']
 
 
-@pytest.mark.parametrize('fault', [Say(503), Say(429), Say(500), Say(silent=True), Say(416)])
+@pytest.mark.parametrize('fault', [Answer(503), Answer(429), Answer(500), Answer(silent=True), Answer(416)])
 @pytest.mark.parametrize('kept', [0, 12_345])
-def test_it_goes_on_where_the_server_got(fault: Say, kept: int, server: Scripted,
+def test_it_goes_on_where_the_server_got(fault: Answer, kept: int, server: Scripted,
                                          monkeypatch: pytest.MonkeyPatch) -> None:
     if fault.status == 416 and not kept:
         kept = 1_000
@@ -94,7 +94,7 @@ def test_it_goes_on_where_the_server_got(fault: Say, kept: int, server: Scripted
     session = Session(1 << 30, kept=kept, faults=[None, fault])
     session.kept = 0
 
-    def keep_some(asked: Asked) -> Say:
+    def keep_some(asked: Request) -> Answer:
         session.kept = kept if len(session.patches) == 1 else 0
         return session.patch(asked)
     uploads = uploads_to(server, session, '300000')
@@ -108,7 +108,7 @@ def test_a_server_that_takes_less_than_it_was_sent(server: Scripted, monkeypatch
     session = Session(1 << 30)
     uploads = uploads_to(server, session, '100000')
 
-    def take_some(asked: Asked) -> Say:
+    def take_some(asked: Request) -> Answer:
         return session.patch(replace(asked, body=asked.body[:200_000]))
     server.routes['PATCH /up'] = take_some
     assert uploads.put(DESCRIPTOR, whole(BLOB)) and bytes(session.received) == BLOB
@@ -122,7 +122,7 @@ def test_ranges_that_say_nothing(range_: str, server: Scripted, monkeypatch: pyt
     session = Session(1 << 30)
     uploads = uploads_to(server, session, '300000')
 
-    def odd(asked: Asked) -> Say:
+    def odd(asked: Request) -> Answer:
         start, end = len(session.received), len(session.received) + len(asked.body)
         received = range_.format(start=start, end=end, last=end - 1, length=len(asked.body) - 1)
         return replace(session.patch(asked), headers=[('Range', received)])
@@ -132,11 +132,11 @@ def test_ranges_that_say_nothing(range_: str, server: Scripted, monkeypatch: pyt
 
 def test_a_server_that_loses_what_it_had_is_sent_it_again(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunked_upload, '_LARGEST', 300_000)
-    session = Session(1 << 30, faults=[None, None, Say(503)])
+    session = Session(1 << 30, faults=[None, None, Answer(503)])
     uploads = uploads_to(server, session, '300000')
     status = session.status
 
-    def forget(asked: Asked) -> Say:
+    def forget(asked: Request) -> Answer:
         del session.received[300_000:]
         return status(asked)
     server.routes['GET /up'] = forget
@@ -146,7 +146,7 @@ def test_a_server_that_loses_what_it_had_is_sent_it_again(server: Scripted, monk
 @pytest.mark.parametrize('range_', ['0-99999999', 'nonsense', '0-' + '9' * 500])
 def test_a_server_that_is_lost_is_an_error(range_: str, server: Scripted) -> None:
     uploads = uploads_to(server, Session(1 << 30), '300000')
-    server.routes |= {'PATCH /up': Say(416), 'GET /up': Say(204, headers=[('Range', range_)])}
+    server.routes |= {'PATCH /up': Answer(416), 'GET /up': Answer(204, headers=[('Range', range_)])}
     with pytest.raises(ServiceError, match='reports a wrong offset'):
         uploads.put(DESCRIPTOR, whole(BLOB))
 
@@ -155,7 +155,7 @@ def test_chunks_that_are_refused_however_small_are_an_error(server: Scripted) ->
     with pytest.raises(ServiceError, match='refuses blob .*413'):
         uploads_to(server, Session(10)).put(DESCRIPTOR, whole(BLOB))
     sizes = [int(each.partition('-')[2]) + 1 for each in
-             [asked.headers['content-range'] for asked in server.heard('PATCH', '/up')]]
+             [asked.headers['content-range'] for asked in server.received('PATCH', '/up')]]
     assert sizes == sorted(sizes, reverse=True) and sizes[-1] == 64 << 10
 
 
@@ -168,7 +168,7 @@ def test_a_layer_that_is_no_layer_ends_the_upload(server: Scripted, monkeypatch:
         raise Broken
     with pytest.raises(Broken):
         uploads_to(server, Session(1 << 30), '300000').put(DESCRIPTOR, body)
-    assert not server.heard('PUT', '/up')
+    assert not server.received('PUT', '/up')
 
 
 def test_a_limit_on_requests_is_learned_once_in_a_run(server: Scripted) -> None:
@@ -178,24 +178,24 @@ def test_a_limit_on_requests_is_learned_once_in_a_run(server: Scripted) -> None:
     session.received.clear()
     other = BLOB[:-1]
     assert uploads.put(Descriptor('', Digest.of(other), len(other)), whole(other))
-    assert [len(asked.body) for asked in server.heard('PUT', '/up')] == [len(BLOB), 0, 0]
-    assert all(len(asked.body) <= 300_000 for asked in server.heard('PATCH', '/up'))
+    assert [len(asked.body) for asked in server.received('PUT', '/up')] == [len(BLOB), 0, 0]
+    assert all(len(asked.body) <= 300_000 for asked in server.received('PATCH', '/up'))
 
 
 def test_a_line_that_breaks_gets_smaller_chunks(server: Scripted) -> None:
     blob = bytes(5 << 20)
-    session = Session(1 << 30, faults=[Say(silent=True)])
+    session = Session(1 << 30, faults=[Answer(silent=True)])
     assert uploads_to(server, session, '300000').put(Descriptor('', Digest.of(blob), len(blob)), whole(blob))
     assert session.patches[:2] == [f'0-{len(blob) - 1}', f'0-{(4 << 20) - 1}'] and bytes(session.received) == blob
 
 
 def test_an_upload_whose_last_answer_was_lost_is_there(server: Scripted) -> None:
     uploads = uploads_to(server, Session(1 << 30), '300000')
-    server.routes['PUT /up'] = [Say(silent=True), Say(404)]
+    server.routes['PUT /up'] = [Answer(silent=True), Answer(404)]
     with pytest.raises(ServiceError, match='refuses blob .*404'):
         uploads.put(DESCRIPTOR, whole(BLOB))
-    server.routes['PUT /up'] = [Say(silent=True), Say(404)]
-    server.routes[f'HEAD /v2/app/blobs/{DESCRIPTOR.digest}'] = Say(200, BLOB)
+    server.routes['PUT /up'] = [Answer(silent=True), Answer(404)]
+    server.routes[f'HEAD /v2/app/blobs/{DESCRIPTOR.digest}'] = Answer(200, BLOB)
     session = Session(1 << 30)
     server.routes['PATCH /up'] = session.patch
     assert uploads.put(DESCRIPTOR, whole(BLOB))

@@ -10,7 +10,7 @@ from occystrap_core.files import ByteStream, DigestMismatch
 from occystrap_core.oci import Descriptor, Digest
 from occystrap_registry.distribution.blobs import BlobSource, tar_size_hint
 from occystrap_registry.distribution.documents import get_document
-from tests.unit.registry.scripted import Asked, Say, Scripted, client_of
+from tests.unit.registry.scripted import Request, Answer, Scripted, client_of
 
 BLOB = bytes(range(256)) * 1000
 SIZE = len(BLOB)
@@ -29,26 +29,26 @@ def read(server: Scripted, settings: Settings, descriptor: Descriptor = DESCRIPT
         return b''.join(bytes(chunk) for chunk in stream.chunks())
 
 
-def rest(first: int, cut: int | None = None) -> Say:
+def rest(first: int, cut: int | None = None) -> Answer:
     """Return the answer to a Range request."""
-    return Say(206, BLOB[first:], [('Content-Range', f'bytes {first}-{SIZE - 1}/{SIZE}')], cut)
+    return Answer(206, BLOB[first:], [('Content-Range', f'bytes {first}-{SIZE - 1}/{SIZE}')], cut)
 
 
 def ranges(server: Scripted) -> list[str | None]:
-    return [asked.headers.get('range') for asked in server.heard('GET', PATH)]
+    return [asked.headers.get('range') for asked in server.received('GET', PATH)]
 
 
 def test_resumed_where_it_broke_off(server: Scripted, settings: Settings) -> None:
-    server.routes[f'GET {PATH}'] = [Say(200, BLOB, cut=4000), rest(4000, cut=5), rest(4005)]
+    server.routes[f'GET {PATH}'] = [Answer(200, BLOB, cut=4000), rest(4000, cut=5), rest(4005)]
     assert read(server, settings) == BLOB
     assert ranges(server) == [None, 'bytes=4000-', 'bytes=4005-']
     assert settings.requests.retries == 2 and server.asked[1].headers['accept-encoding'] == 'identity'
 
 
 @pytest.mark.parametrize('answers', [
-    [rest(4000)], [rest(4000, cut=5), rest(4005)], [Say(200, BLOB)], [Say(416), Say(200, BLOB)],
-    [Say(206, BLOB, [('Content-Range', f'bytes 0-{SIZE - 1}/{SIZE}')]), Say(200, BLOB)]])
-def test_the_rest_of_a_blob(answers: list[Say], server: Scripted, settings: Settings) -> None:
+    [rest(4000)], [rest(4000, cut=5), rest(4005)], [Answer(200, BLOB)], [Answer(416), Answer(200, BLOB)],
+    [Answer(206, BLOB, [('Content-Range', f'bytes 0-{SIZE - 1}/{SIZE}')]), Answer(200, BLOB)]])
+def test_the_rest_of_a_blob(answers: list[Answer], server: Scripted, settings: Settings) -> None:
     server.routes[f'GET {PATH}'] = list(answers)
     source = BlobSource(client_of(server.host, settings), DESCRIPTOR, 4000)
     assert b''.join(bytes(chunk) for chunk in source.chunks()) == BLOB[4000:]
@@ -56,51 +56,52 @@ def test_the_rest_of_a_blob(answers: list[Say], server: Scripted, settings: Sett
 
 
 def test_a_head_of_something_large_has_no_body(server: Scripted, settings: Settings) -> None:
-    server.routes[f'HEAD {PATH}'] = [Say(200, b'', [('Content-Length', str(64 << 20))])]
+    server.routes[f'HEAD {PATH}'] = [Answer(200, b'', [('Content-Length', str(64 << 20))])]
     with client_of(server.host, settings).once('HEAD', PATH, '') as answer:
         assert answer.whole().body == b'' and answer.headers['content-length'] == str(64 << 20)
 
 
 def test_a_server_without_ranges_starts_over(server: Scripted, settings: Settings) -> None:
-    server.routes[f'GET {PATH}'] = [Say(200, BLOB, cut=4000), Say(200, BLOB, cut=100), Say(200, BLOB)]
+    server.routes[f'GET {PATH}'] = [Answer(200, BLOB, cut=4000), Answer(200, BLOB, cut=100), Answer(200, BLOB)]
     assert read(server, settings) == BLOB
 
 
 def test_trouble_while_resuming(server: Scripted, settings: Settings) -> None:
-    server.routes[f'GET {PATH}'] = [Say(200, BLOB, cut=4000), Say(503), Say(silent=True), rest(4000)]
+    server.routes[f'GET {PATH}'] = [Answer(200, BLOB, cut=4000), Answer(503), Answer(silent=True), rest(4000)]
     assert read(server, settings) == BLOB
 
 
 def test_a_body_without_length_that_ends_early(server: Scripted, settings: Settings) -> None:
     ending = [('Transfer-Encoding', 'chunked')]
-    server.routes[f'GET {PATH}'] = [Say(200, b'fa0\r\n' + BLOB[:4000] + b'\r\n', ending, cut=9999), rest(4000)]
+    server.routes[f'GET {PATH}'] = [Answer(200, b'fa0\r\n' + BLOB[:4000] + b'\r\n', ending, cut=9999), rest(4000)]
     assert read(server, settings) == BLOB
 
 
 @pytest.mark.parametrize('resumed', [
-    rest(3999), rest(4001), Say(206, BLOB[4000:]), Say(206, BLOB[4000:], [('Content-Range', 'Bytes 4000-')]),
-    Say(400), Say(405), Say(416), Say(501)])
-def test_what_is_no_resumption_starts_over_once(resumed: Say, server: Scripted, settings: Settings) -> None:
-    server.routes[f'GET {PATH}'] = [Say(200, BLOB, cut=4000), resumed, Say(200, BLOB, cut=5000), Say(200, BLOB)]
+    rest(3999), rest(4001), Answer(206, BLOB[4000:]), Answer(206, BLOB[4000:], [('Content-Range', 'Bytes 4000-')]),
+    Answer(400), Answer(405), Answer(416), Answer(501)])
+def test_an_answer_that_resumes_nothing_starts_over_once(resumed: Answer, server: Scripted, settings: Settings) -> None:
+    server.routes[f'GET {PATH}'] = [Answer(200, BLOB, cut=4000), resumed, Answer(200, BLOB, cut=5000),
+                                    Answer(200, BLOB)]
     assert read(server, settings) == BLOB
     assert ranges(server) == [None, 'bytes=4000-', None, None] and settings.requests.retries == 2
 
 
 def test_a_server_of_slices_starts_over(server: Scripted, settings: Settings) -> None:
-    part = Say(206, BLOB[4000:4100], [('Content-Range', f'bytes 4000-4099/{SIZE}')])
-    server.routes[f'GET {PATH}'] = [Say(200, BLOB, cut=4000), part, Say(200, BLOB)]
+    part = Answer(206, BLOB[4000:4100], [('Content-Range', f'bytes 4000-4099/{SIZE}')])
+    server.routes[f'GET {PATH}'] = [Answer(200, BLOB, cut=4000), part, Answer(200, BLOB)]
     assert read(server, settings) == BLOB and ranges(server) == [None, 'bytes=4000-', None]
 
 
 def test_never_a_whole_blob_is_an_error(server: Scripted, settings: Settings) -> None:
-    server.routes[f'GET {PATH}'] = [Say(200, BLOB, cut=4000), *[Say(206, b'x')] * 20]
+    server.routes[f'GET {PATH}'] = [Answer(200, BLOB, cut=4000), *[Answer(206, b'x')] * 20]
     with pytest.raises(ServiceError, match='HTTP 206'):
         read(server, settings)
     assert len(ranges(server)) == 3
 
 
 def test_an_error_after_the_last_byte_is_none(server: Scripted, settings: Settings) -> None:
-    server.routes[f'GET {PATH}'] = [Say(200, BLOB, [('Content-Length', str(SIZE + 10))]), Say(416)]
+    server.routes[f'GET {PATH}'] = [Answer(200, BLOB, [('Content-Length', str(SIZE + 10))]), Answer(416)]
     assert read(server, replace(settings, timeout=0.5)) == BLOB and ranges(server) == [None]
 
 
@@ -110,7 +111,7 @@ def test_an_unrequested_206_may_be_the_whole_blob(server: Scripted, settings: Se
 
 
 def test_breaking_off_again_and_again(server: Scripted, settings: Settings) -> None:
-    server.routes[f'GET {PATH}'] = [Say(200, BLOB, cut=10), *(rest(at, cut=10) for at in range(10, 200, 10))]
+    server.routes[f'GET {PATH}'] = [Answer(200, BLOB, cut=10), *(rest(at, cut=10) for at in range(10, 200, 10))]
     with pytest.raises(ServiceUnavailable, match=server.host):
         read(server, settings)
     assert len(ranges(server)) == 1 + settings.retries
@@ -120,10 +121,10 @@ def test_much_progress_is_worth_more_attempts(server: Scripted) -> None:
     blob = bytes(5 << 20)
     descriptor = Descriptor('', Digest.of(blob), len(blob))
 
-    def one_more(asked: Asked) -> Say:
+    def one_more(asked: Request) -> Answer:
         first = int(asked.headers.get('range', 'bytes=0-')[6:-1])
         text = f'bytes {first}-{len(blob) - 1}/{len(blob)}'
-        return Say(206 if first else 200, blob[first:], [('Content-Range', text)], cut=(1 << 20) + 9)
+        return Answer(206 if first else 200, blob[first:], [('Content-Range', text)], cut=(1 << 20) + 9)
     server.routes[f'GET /v2/app/blobs/{descriptor.digest}'] = one_more
     settings = Settings(retries=1)
     assert read(server, settings, descriptor) == blob and settings.requests.retries == 4
@@ -131,21 +132,21 @@ def test_much_progress_is_worth_more_attempts(server: Scripted) -> None:
 
 @pytest.mark.parametrize('body', [BLOB[:-1], BLOB + b'x', BLOB[:-1] + b'x', b'', BLOB * 2])
 def test_other_bytes_than_promised(body: bytes, server: Scripted, settings: Settings) -> None:
-    server.routes[f'GET {PATH}'] = Say(200, body)
+    server.routes[f'GET {PATH}'] = Answer(200, body)
     with pytest.raises(DigestMismatch):
         read(server, settings)
-    assert len(server.heard('GET', PATH)) == 1
+    assert len(server.received('GET', PATH)) == 1
 
 
 def test_an_endless_blob_is_stopped(server: Scripted, settings: Settings) -> None:
     endless = b'100000\r\n' + bytes(1 << 20) + b'\r\n'
-    server.routes[f'GET {PATH}'] = Say(200, endless * 20, [('Transfer-Encoding', 'chunked')])
+    server.routes[f'GET {PATH}'] = Answer(200, endless * 20, [('Transfer-Encoding', 'chunked')])
     with pytest.raises(DigestMismatch, match='longer'):
         read(server, settings)
 
 
 def test_unasked_content_encoding_is_left_alone(server: Scripted, settings: Settings) -> None:
-    server.routes[f'GET {PATH}'] = Say(200, BLOB, [('Content-Encoding', 'gzip')])
+    server.routes[f'GET {PATH}'] = Answer(200, BLOB, [('Content-Encoding', 'gzip')])
     assert read(server, settings) == BLOB
 
 
@@ -155,11 +156,11 @@ def test_missing_blobs(server: Scripted, settings: Settings) -> None:
     foreign = Descriptor(DESCRIPTOR.media_type, DESCRIPTOR.digest, SIZE, urls=(f'http://{server.host}/elsewhere',))
     with pytest.raises(InvalidImage, match='foreign'):
         read(server, settings, foreign)
-    assert not server.heard('GET', '/elsewhere')
+    assert not server.received('GET', '/elsewhere')
 
 
 def test_errors_quote_the_registry(server: Scripted, settings: Settings) -> None:
-    server.routes[f'GET {PATH}'] = Say(400, b'{"errors": [{"code": "X", "message": "bad moon"}, {"code": "Y"}]}')
+    server.routes[f'GET {PATH}'] = Answer(400, b'{"errors": [{"code": "X", "message": "bad moon"}, {"code": "Y"}]}')
     with pytest.raises(ServiceError, match=r'bad moon; Y \(HTTP 400\)'):
         read(server, settings)
 
@@ -172,13 +173,14 @@ def gzipped(content: bytes) -> Descriptor:
 def test_size_hint_reads_four_bytes(server: Scripted, settings: Settings) -> None:
     descriptor = gzipped(BLOB)
     path = f'/v2/app/blobs/{descriptor.digest}'
-    server.routes[f'GET {path}'] = Say(206, gzip.compress(BLOB)[-4:])
+    server.routes[f'GET {path}'] = Answer(206, gzip.compress(BLOB)[-4:])
     assert tar_size_hint(client_of(server.host, settings), descriptor) == SIZE
-    assert server.heard('GET', path)[0].headers['range'] == f'bytes={descriptor.size - 4}-{descriptor.size - 1}'
+    assert server.received('GET', path)[0].headers['range'] == f'bytes={descriptor.size - 4}-{descriptor.size - 1}'
 
 
-@pytest.mark.parametrize('say', [Say(200, BLOB), Say(206, b'12345'), Say(206, b'123'), Say(404), Say(416), Say(500)])
-def test_size_hint_is_left_out_where_it_cannot_be_had(say: Say, server: Scripted, settings: Settings) -> None:
+@pytest.mark.parametrize('say', [Answer(200, BLOB), Answer(206, b'12345'), Answer(206, b'123'), Answer(404),
+                                 Answer(416), Answer(500)])
+def test_size_hint_is_left_out_where_it_cannot_be_had(say: Answer, server: Scripted, settings: Settings) -> None:
     descriptor = gzipped(BLOB)
     server.routes[f'GET /v2/app/blobs/{descriptor.digest}'] = say
     assert tar_size_hint(client_of(server.host, settings), descriptor) is None
@@ -190,7 +192,7 @@ CODED = {'gzip': gzip.compress(BLOB), 'x-gzip': gzip.compress(BLOB), 'deflate': 
 
 @pytest.mark.parametrize('coding', CODED)
 def test_a_server_that_compresses_unasked(coding: str, server: Scripted, settings: Settings) -> None:
-    whole = Say(200, CODED[coding], [('Content-Encoding', coding)])
+    whole = Answer(200, CODED[coding], [('Content-Encoding', coding)])
     server.routes[f'GET {PATH}'] = [replace(whole, cut=300), whole]
     assert read(server, settings) == BLOB
     assert ranges(server) == [None, None]
@@ -204,14 +206,14 @@ def test_a_server_that_only_says_that_it_compresses(server: Scripted, settings: 
     for route, content in (('blob', blob), ('document', b'{}')):
         descriptor = Descriptor('', Digest.of(content), len(content))
         path = f'/v2/app/blobs/{descriptor.digest}'
-        server.routes[f'GET {path}'] = Say(200, content, [('Content-Encoding', 'gzip')])
+        server.routes[f'GET {path}'] = Answer(200, content, [('Content-Encoding', 'gzip')])
         assert read(server, settings, descriptor) == content
     assert get_document(client_of(server.host, settings), descriptor, 'the config') == b'{}'
 
 
 @pytest.mark.parametrize('damaged', [CODED['gzip'][:-100], CODED['gzip'][:20] + b'?' * 200, gzip.compress(BLOB + b'x')])
 def test_a_compressed_answer_is_checked(damaged: bytes, server: Scripted, settings: Settings) -> None:
-    server.routes[f'GET {PATH}'] = Say(200, damaged, [('Content-Encoding', 'gzip')])
+    server.routes[f'GET {PATH}'] = Answer(200, damaged, [('Content-Encoding', 'gzip')])
     with pytest.raises((ServiceError, InvalidImage)):
         read(server, settings)
     with pytest.raises((ServiceError, InvalidImage)):
@@ -219,6 +221,6 @@ def test_a_compressed_answer_is_checked(damaged: bytes, server: Scripted, settin
 
 
 def test_a_small_answer_that_becomes_large(server: Scripted, settings: Settings) -> None:
-    server.routes[f'GET {PATH}'] = Say(200, gzip.compress(bytes(64 << 20)), [('Content-Encoding', 'gzip')])
+    server.routes[f'GET {PATH}'] = Answer(200, gzip.compress(bytes(64 << 20)), [('Content-Encoding', 'gzip')])
     with pytest.raises(InvalidImage, match='more than the'):
         get_document(client_of(server.host, settings), DESCRIPTOR, 'the config')

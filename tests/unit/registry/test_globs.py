@@ -69,7 +69,7 @@ def test_excluding(text: str, left: list[str]) -> None:
 
 
 @pytest.mark.parametrize('text', ['a b', 'a[', 'a@sha256:1', '"a"'])
-def test_what_nothing_can_be_excluded_by(text: str) -> None:
+def test_invalid_values_of_exclude(text: str) -> None:
     with pytest.raises(UsageError, match='exclude|pattern'):
         Excluded.parse(text)
 

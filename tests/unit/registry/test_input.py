@@ -12,7 +12,7 @@ from occystrap_core.oci import Descriptor, Digest, Platform, media_types
 from occystrap_core.testing.sample import sample_image
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.unit.registry.images import index_of, pull, push, put_manifest, serve
-from tests.unit.registry.scripted import Say, Scripted
+from tests.unit.registry.scripted import Answer, Scripted
 
 SAMPLE = sample_image()
 assert SAMPLE.manifest
@@ -68,10 +68,11 @@ def test_missing_tag_names_the_nearest(host: str, settings: Settings) -> None:
         pull(host, settings, f'app@{SAMPLE.config.digest}')
 
 
-@pytest.mark.parametrize('tags', [Say(500), Say(401), Say(200, b'[]'), Say(200, b'{"tags": 7}'), Say(200, b'x'),
-                                  Say(200, json.dumps({'tags': ['a\x1b[31m', 7, None, 'x' * 500]}).encode()),
-                                  Say(200, json.dumps({'tags': ['v'] * 400_000}).encode())])
-def test_odd_lists_of_tags(tags: Say, server: Scripted) -> None:
+@pytest.mark.parametrize('tags', [Answer(500), Answer(401), Answer(200, b'[]'), Answer(200, b'{"tags": 7}'),
+                                  Answer(200, b'x'),
+                                  Answer(200, json.dumps({'tags': ['a\x1b[31m', 7, None, 'x' * 500]}).encode()),
+                                  Answer(200, json.dumps({'tags': ['v'] * 400_000}).encode())])
+def test_odd_lists_of_tags(tags: Answer, server: Scripted) -> None:
     server.routes['GET /v2/app/tags/list'] = tags
     with pytest.raises(ImageNotFound, match='app:v1 does not exist') as caught:
         pull(server.host, Settings(retries=0))
@@ -196,7 +197,7 @@ def test_headers_of_manifests(headers: list[tuple[str, str]], error: str | None,
                               settings: Settings) -> None:
     serve(server, SAMPLE)
     for key in ('v1', MANIFEST.digest):
-        server.routes[f'GET /v2/app/manifests/{key}'] = Say(200, MANIFEST.raw, headers)
+        server.routes[f'GET /v2/app/manifests/{key}'] = Answer(200, MANIFEST.raw, headers)
     if error:
         with pytest.raises(InvalidImage, match=error):
             pull(server.host, settings, name)
@@ -206,13 +207,13 @@ def test_headers_of_manifests(headers: list[tuple[str, str]], error: str | None,
 
 def test_a_manifest_that_breaks_off_is_read_again(server: Scripted, settings: Settings) -> None:
     serve(server, SAMPLE)
-    server.routes['GET /v2/app/manifests/v1'] = [Say(200, MANIFEST.raw, cut=20), Say(200, MANIFEST.raw)]
+    server.routes['GET /v2/app/manifests/v1'] = [Answer(200, MANIFEST.raw, cut=20), Answer(200, MANIFEST.raw)]
     assert pull(server.host, settings).diff_ids == SAMPLE.diff_ids
 
 
 @pytest.mark.parametrize('status', [500, 503, 429])
 def test_a_registry_in_trouble(status: int, server: Scripted) -> None:
-    server.routes['GET /v2/app/manifests/v1'] = Say(status, b'{"errors": [{"message": "out of order"}]}')
+    server.routes['GET /v2/app/manifests/v1'] = Answer(status, b'{"errors": [{"message": "out of order"}]}')
     with pytest.raises(ServiceUnavailable, match=f'{server.host}/app:v1.*out of order.*{status}') as caught:
         pull(server.host, Settings(retries=0))
     assert not isinstance(caught.value, ImageError)

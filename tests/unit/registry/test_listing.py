@@ -11,21 +11,21 @@ from occystrap_core.sources.selection import select
 from occystrap_registry.distribution.catalog import list_repositories, list_tags
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.input import RegistryInput
-from tests.unit.registry.scripted import Asked, Say, Scripted, client_of, location
+from tests.unit.registry.scripted import Request, Answer, Scripted, client_of, location
 
 TAGS = 'GET /v2/app/tags/list'
 CATALOG = 'GET /v2/_catalog'
-UNKNOWN = Say(404, b'{"errors": [{"code": "NAME_UNKNOWN"}]}')
+UNKNOWN = Answer(404, b'{"errors": [{"code": "NAME_UNKNOWN"}]}')
 
 
-def tags_of(names: object, *headers: tuple[str, str]) -> Say:
+def tags_of(names: object, *headers: tuple[str, str]) -> Answer:
     """Return a page of tags."""
-    return Say(200, json.dumps({'name': 'app', 'tags': names}).encode(), headers)
+    return Answer(200, json.dumps({'name': 'app', 'tags': names}).encode(), headers)
 
 
-def catalog_of(names: object) -> Say:
+def catalog_of(names: object) -> Answer:
     """Return a catalog of one page."""
-    return Say(200, json.dumps({'repositories': names}).encode())
+    return Answer(200, json.dumps({'repositories': names}).encode())
 
 
 def matched(server: Scripted, path: str, settings: Settings, exclude: str = '') -> list[str]:
@@ -59,7 +59,7 @@ def team(server: Scripted) -> Scripted:
 
 def linked(pages: Sequence[Sequence[str]], link: str = '</v2/app/tags/list?last={last}&n=2>; rel="next"') -> Scripted:
     """Let a server give pages with a Link to each that follows."""
-    def answer(asked: Asked) -> Say:
+    def answer(asked: Request) -> Answer:
         number = int(asked.query.get('last', ['0'])[0])
         headers = [('Link', link.format(last=number + 1))] if number + 1 < len(pages) else []
         return tags_of(pages[number], *headers)
@@ -85,35 +85,36 @@ def test_links_are_followed_to_the_end_at_the_registry_itself(link: str, setting
 def test_full_pages_without_a_link(server: Scripted, client: RegistryClient) -> None:
     names = [f't{number:02}' for number in range(25)]
 
-    def answer(asked: Asked) -> Say:
+    def answer(asked: Request) -> Answer:
         after = asked.query.get('last', [''])[0]
         return tags_of([name for name in names if name > after][:int(asked.query['n'][0])])
     server.routes[TAGS] = answer
     assert list(list_tags(client, 'app', page=10)) == names
-    assert [asked.query.get('last') for asked in server.heard('GET', '/v2/app/tags/list')] == [None, ['t09'], ['t19']]
+    assert [asked.query.get('last') for asked in server.received('GET', '/v2/app/tags/list')] == [None, ['t09'],
+                                                                                                  ['t19']]
 
 
 def test_a_registry_without_pages(server: Scripted, client: RegistryClient) -> None:
     server.routes[TAGS] = tags_of([f't{number}' for number in range(10)])
-    assert len(list(list_tags(client, 'app', page=3))) == 10 and len(server.heard('GET', '/v2/app/tags/list')) == 1
+    assert len(list(list_tags(client, 'app', page=3))) == 10 and len(server.received('GET', '/v2/app/tags/list')) == 1
     assert len(list(list_tags(client, 'app', page=10))) == 10, 'the same page again is the end'
 
 
 @pytest.mark.parametrize('status', [400, 404, 405, 501])
 def test_a_full_page_of_a_registry_that_knows_no_last(status: int, server: Scripted, client: RegistryClient) -> None:
-    server.routes[TAGS] = lambda asked: Say(status) if 'last' in asked.query else tags_of(['a', 'b', 'c'])
+    server.routes[TAGS] = lambda asked: Answer(status) if 'last' in asked.query else tags_of(['a', 'b', 'c'])
     assert list(list_tags(client, 'app', page=3)) == ['a', 'b', 'c']
 
 
 def test_a_full_page_and_then_the_page_of_a_proxy(server: Scripted, client: RegistryClient) -> None:
-    server.routes[TAGS] = lambda asked: Say(404, b'\n<html>') if 'last' in asked.query else tags_of(['a', 'b', 'c'])
+    server.routes[TAGS] = lambda asked: Answer(404, b'\n<html>') if 'last' in asked.query else tags_of(['a', 'b', 'c'])
     with pytest.raises(ServiceError, match='the tags of .*/app cannot be read'):
         list(list_tags(client, 'app', page=3))
 
 
 @pytest.mark.parametrize('status', [401, 403, 404, 405, 429, 500, 503])
 def test_a_next_page_that_cannot_be_read_is_an_error(status: int, settings: Settings) -> None:
-    pages = [tags_of(['a', 'b'], ('Link', '<?last=b>; rel="next"')), Say(status)]
+    pages = [tags_of(['a', 'b'], ('Link', '<?last=b>; rel="next"')), Answer(status)]
     with Scripted({TAGS: pages}) as server:
         client = client_of(server.host, settings)
         with pytest.raises((ServiceError, AccessDenied)):
@@ -125,11 +126,11 @@ def test_a_next_page_that_cannot_be_read_is_an_error(status: int, settings: Sett
     '<?last=b>; rel="prev"', '<?n=2>; rel="first", <?n=9>; rel=last', '</docs>; rel=help'])
 def test_other_links_lead_nowhere(link: str, server: Scripted, client: RegistryClient) -> None:
     server.routes[TAGS] = tags_of(['a', 'b'], ('Link', link))
-    assert list(list_tags(client, 'app')) == ['a', 'b'] and len(server.heard('GET', '/v2/app/tags/list')) == 1
+    assert list(list_tags(client, 'app')) == ['a', 'b'] and len(server.received('GET', '/v2/app/tags/list')) == 1
 
 
 def test_a_registry_that_likes_smaller_pages(server: Scripted, client: RegistryClient) -> None:
-    server.routes[TAGS] = lambda asked: Say(400) if 'n' in asked.query else tags_of(['a'])
+    server.routes[TAGS] = lambda asked: Answer(400) if 'n' in asked.query else tags_of(['a'])
     assert list(list_tags(client, 'app')) == ['a']
 
 
@@ -137,7 +138,7 @@ def test_no_more_pages_are_requested_than_needed(settings: Settings) -> None:
     with linked([['a', 'b'], ['c', 'd']]) as server:
         client = client_of(server.host, settings)
         assert next(list_tags(client, 'app', page=2)) == 'a'
-        assert len(server.heard('GET', '/v2/app/tags/list')) == 1
+        assert len(server.received('GET', '/v2/app/tags/list')) == 1
         client.close()
 
 
@@ -149,10 +150,11 @@ def test_empty_and_missing_repositories(server: Scripted, client: RegistryClient
 
 
 @pytest.mark.parametrize(('answer', 'words'), [
-    (Say(404), 'has no catalog .HTTP 404.'), (Say(401), 'requires credentials'), (Say(403), 'denies access to its'),
-    (Say(405, b'{"errors": [{"code": "UNSUPPORTED"}]}'), 'has no catalog'),
-    (Say(422, b'{"errors": [{"code":"UNSUPPORTED"}]}'), 'has no catalog'), (Say(501), 'has no catalog')])
-def test_no_catalog(answer: Say, words: str, server: Scripted, client: RegistryClient) -> None:
+    (Answer(404), 'has no catalog .HTTP 404.'), (Answer(401), 'requires credentials'),
+    (Answer(403), 'denies access to its'),
+    (Answer(405, b'{"errors": [{"code": "UNSUPPORTED"}]}'), 'has no catalog'),
+    (Answer(422, b'{"errors": [{"code":"UNSUPPORTED"}]}'), 'has no catalog'), (Answer(501), 'has no catalog')])
+def test_no_catalog(answer: Answer, words: str, server: Scripted, client: RegistryClient) -> None:
     server.routes[CATALOG] = answer
     with pytest.raises((ServiceError, AccessDenied), match=f'{server.host} .*{words}') as caught:
         list(list_repositories(client))
@@ -172,11 +174,12 @@ def test_patterns(pattern: str, options: dict[str, str], found: list[str], team:
 
 
 @pytest.mark.parametrize('answer', [
-    Say(404), Say(404, b'<html>not here</html>'), Say(404, b'{"errors":[{"code":"UNAUTHORIZED"}]}'),
-    Say(404, b'{"errors":[{"code":"NOT_FOUND"}]}'), Say(302, b'', [('Location', '/login')]), Say(200),
-    Say(200, b'<html>sign in</html>'), Say(200, b'{}'), Say(200, b'{"errors":[{"code":"NAME_UNKNOWN"}]}'), Say(204),
-    Say(404, b'{"errors": [{"code": "NAME_UNKNOWN"', cut=20), Say(403), Say(410), Say(503)])
-def test_only_the_registry_s_own_word_makes_a_repository_of_the_catalog_empty(answer: Say, team: Scripted,
+    Answer(404), Answer(404, b'<html>not here</html>'), Answer(404, b'{"errors":[{"code":"UNAUTHORIZED"}]}'),
+    Answer(404, b'{"errors":[{"code":"NOT_FOUND"}]}'), Answer(302, b'', [('Location', '/login')]), Answer(200),
+    Answer(200, b'<html>sign in</html>'), Answer(200, b'{}'), Answer(200, b'{"errors":[{"code":"NAME_UNKNOWN"}]}'),
+    Answer(204),
+    Answer(404, b'{"errors": [{"code": "NAME_UNKNOWN"', cut=20), Answer(403), Answer(410), Answer(503)])
+def test_only_the_registry_s_own_word_makes_a_repository_of_the_catalog_empty(answer: Answer, team: Scripted,
                                                                               settings: Settings) -> None:
     """What is there is unknown after any other answer: pruning would take that for nothing."""
     team.routes['GET /v2/team/tool/tags/list'] = answer
@@ -189,14 +192,14 @@ def test_only_the_registry_s_own_word_makes_a_repository_of_the_catalog_empty(an
 
 
 def test_a_named_repository_needs_no_catalog(team: Scripted, settings: Settings) -> None:
-    team.routes[CATALOG] = Say(401)
+    team.routes[CATALOG] = Answer(401)
     assert matched(team, 'team/tool:*', settings) == ['team/tool:latest', 'team/tool:v1.1']
-    assert not team.heard('GET', '/v2/_catalog')
+    assert not team.received('GET', '/v2/_catalog')
 
 
-def test_what_is_left_out_is_not_looked_at(team: Scripted, settings: Settings) -> None:
+def test_excluded_repositories_are_not_asked_for(team: Scripted, settings: Settings) -> None:
     matched(team, 'team/*:*', settings, exclude='team/app')
-    assert not team.heard('GET', '/v2/team/app/tags/list') and not team.heard('GET', '/v2/other/app/tags/list')
+    assert not team.received('GET', '/v2/team/app/tags/list') and not team.received('GET', '/v2/other/app/tags/list')
 
 
 @pytest.mark.parametrize(('pattern', 'options', 'words'), [

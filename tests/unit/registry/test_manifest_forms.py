@@ -20,7 +20,7 @@ from tests.hostile.in_process import run_here
 from tests.hostile.refusals import is_refused
 from tests.services.command_line import CommandResult
 from tests.unit.registry.images import pull, push, put_manifest, verify
-from tests.unit.registry.scripted import Asked, Say, Scripted
+from tests.unit.registry.scripted import Request, Answer, Scripted
 from tests.unit.registry.several import document_at, entry, manifest_at, put_artifact, put_index, put_many
 
 DOCKER = (media_types.DOCKER_MANIFEST, media_types.DOCKER_INDEX)
@@ -361,15 +361,15 @@ def test_one_odd_manifest_says_nothing_about_the_others(field: str, source: str,
 def test_refusals_of_a_form(status: int, body: bytes, converted: bool, server: Scripted, settings: Settings) -> None:
     taken: list[str] = []
 
-    def put(asked: Asked) -> Say:
+    def put(asked: Request) -> Answer:
         kind = asked.headers['content-type']
         taken.append(kind)
-        return Say(201) if kind == media_types.DOCKER_MANIFEST else Say(status, body)
-    server.routes |= {'PUT /v2/app/manifests/v1': put, 'GET /v2/app/manifests/v1': Say(404)}
+        return Answer(201) if kind == media_types.DOCKER_MANIFEST else Answer(status, body)
+    server.routes |= {'PUT /v2/app/manifests/v1': put, 'GET /v2/app/manifests/v1': Answer(404)}
     image = sample_image()
     assert image.manifest
     for blob in (image.manifest.config, *image.manifest.layers):
-        server.routes[f'HEAD /v2/app/blobs/{blob.digest}'] = Say(200, headers=[('Content-Length', str(blob.size))])
+        server.routes[f'HEAD /v2/app/blobs/{blob.digest}'] = Answer(200, headers=[('Content-Length', str(blob.size))])
     if converted:
         receipt = push(server.host, settings, image)
         assert receipt.manifest_digest and taken == [media_types.OCI_MANIFEST, media_types.DOCKER_MANIFEST]

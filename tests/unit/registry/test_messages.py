@@ -9,15 +9,16 @@ from occystrap_registry.distribution.blobs import BlobSource, blob_size
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.documents import get_document
 from tests.services.command_line import CommandLine
-from tests.unit.registry.scripted import Asked, Say, Scripted, client_of
+from tests.unit.registry.scripted import Request, Answer, Scripted, client_of
 
 BLOB = b'content' * 100
 DESCRIPTOR = Descriptor('', Digest.of(BLOB), len(BLOB))
 PATH = f'/v2/app/blobs/{DESCRIPTOR.digest}'
 EXPIRED = (b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code><Message>Request has expired'
            b'</Message><AWSAccessKeyId>canary</AWSAccessKeyId></Error>')
-REFUSALS = [Say(403, EXPIRED), Say(403), Say(400, b'<Error><Code>ExpiredToken</Code></Error>'), Say(401), Say(404),
-            Say(410)]
+REFUSALS = [Answer(403, EXPIRED), Answer(403), Answer(400, b'<Error><Code>ExpiredToken</Code></Error>'), Answer(401),
+            Answer(404),
+            Answer(410)]
 
 
 def stream(client: RegistryClient) -> object:
@@ -32,18 +33,18 @@ def document(client: RegistryClient) -> object:
 def storage(server: Scripted) -> Iterator[Scripted]:
     """Where the registry keeps its blobs; each redirect there has a new signature."""
     with Scripted() as started:
-        def redirect(asked: Asked) -> Say:
-            count = len(server.heard('GET', PATH))
-            return Say(307, headers=[('Location', f'http://{started.host}/bucket?Signature=canary{count}')])
+        def redirect(asked: Request) -> Answer:
+            count = len(server.received('GET', PATH))
+            return Answer(307, headers=[('Location', f'http://{started.host}/bucket?Signature=canary{count}')])
         server.routes[f'GET {PATH}'] = redirect
         yield started
 
 
 @pytest.mark.parametrize('read', [stream, document])
 @pytest.mark.parametrize('refusal', REFUSALS, ids=str)
-def test_a_new_signed_url_is_requested_once(refusal: Say, read: Callable[[RegistryClient], object], server: Scripted,
+def test_a_new_signed_url_is_requested_once(refusal: Answer, read: Callable[[RegistryClient], object], server: Scripted,
                                             storage: Scripted, settings: Settings) -> None:
-    storage.routes['GET /bucket'] = [refusal, Say(200, BLOB)]
+    storage.routes['GET /bucket'] = [refusal, Answer(200, BLOB)]
     assert read(client_of(server.host, settings)) == BLOB
     assert [asked.query['Signature'] for asked in storage.asked] == [['canary1'], ['canary2']]
     assert settings.requests.retries == 1
@@ -51,7 +52,7 @@ def test_a_new_signed_url_is_requested_once(refusal: Say, read: Callable[[Regist
 
 @pytest.mark.parametrize('read', [stream, document])
 @pytest.mark.parametrize('refusal', REFUSALS[:4], ids=str)
-def test_a_storage_that_refuses_is_named(refusal: Say, read: Callable[[RegistryClient], object], server: Scripted,
+def test_a_storage_that_refuses_is_named(refusal: Answer, read: Callable[[RegistryClient], object], server: Scripted,
                                          storage: Scripted, settings: Settings) -> None:
     storage.routes['GET /bucket'] = refusal
     with pytest.raises(ServiceError) as error:
@@ -65,18 +66,18 @@ def test_a_storage_that_refuses_is_named(refusal: Say, read: Callable[[RegistryC
 
 def test_a_head_that_is_redirected_to_a_url_for_get_is_not_repeated(server: Scripted, storage: Scripted,
                                                                     settings: Settings) -> None:
-    server.routes[f'HEAD {PATH}'] = Say(307, headers=[('Location', f'http://{storage.host}/bucket?Signature=get')])
-    storage.routes |= {'HEAD /bucket': Say(403),
-                       'GET /bucket': Say(206, b'c', [('Content-Range', f'bytes 0-0/{len(BLOB)}')])}
+    server.routes[f'HEAD {PATH}'] = Answer(307, headers=[('Location', f'http://{storage.host}/bucket?Signature=get')])
+    storage.routes |= {'HEAD /bucket': Answer(403),
+                       'GET /bucket': Answer(206, b'c', [('Content-Range', f'bytes 0-0/{len(BLOB)}')])}
     assert blob_size(client_of(server.host, settings), DESCRIPTOR) == len(BLOB)
     assert [asked.method for asked in storage.asked] == ['HEAD', 'GET']
 
 
 def test_a_refusal_of_the_registry_itself_stays_its_own(server: Scripted, settings: Settings) -> None:
-    server.routes[f'GET {PATH}'] = Say(403)
+    server.routes[f'GET {PATH}'] = Answer(403)
     with pytest.raises(ServiceError, match='requires credentials'):
         stream(client_of(server.host, settings))
-    assert len(server.heard('GET', PATH)) == 1
+    assert len(server.received('GET', PATH)) == 1
 
 
 @pytest.mark.parametrize(('destination', 'words'), [
@@ -101,13 +102,14 @@ LOGIN = 'log in with occystrap login'
 
 
 @pytest.mark.parametrize(('path', 'answer', 'words'), [
-    ('/app', Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')]), ('requires credentials', LOGIN)),
-    ('/app', Say(401), ('requires credentials', LOGIN)), ('/app', Say(403), ('requires credentials', LOGIN)),
-    ('/app', Say(404), ('has no such repository for who is not logged in (occystrap login)',)),
-    ('', Say(401), ('catalog', LOGIN, 'name the repository')),
-    ('', Say(403), ('catalog', LOGIN, 'name the repository')),
+    ('/app', Answer(401, headers=[('WWW-Authenticate', 'Basic realm="r"')]), ('requires credentials', LOGIN)),
+    ('/app', Answer(401), ('requires credentials', LOGIN)), ('/app', Answer(403), ('requires credentials', LOGIN)),
+    ('/app', Answer(404), ('has no such repository for who is not logged in (occystrap login)',)),
+    ('', Answer(401), ('catalog', LOGIN, 'name the repository')),
+    ('', Answer(403), ('catalog', LOGIN, 'name the repository')),
 ], ids=str)
-def test_tags_without_a_login(path: str, answer: Say, words: tuple[str, ...], server: Scripted, occystrap: CommandLine,
+def test_tags_without_a_login(path: str, answer: Answer, words: tuple[str, ...], server: Scripted,
+                              occystrap: CommandLine,
                               ) -> None:
     server.answer = lambda asked: answer  # type: ignore[method-assign]
     line, = occystrap('tags', f'registry://{server.host}{path}').assert_code(1).err.splitlines()
@@ -126,21 +128,21 @@ BAD = ['http://h:99999/', 'http://h:-1/', 'http://h:0/', 'http://h:x/', 'http://
 @pytest.mark.parametrize('url', BAD)
 @pytest.mark.parametrize('method', ['GET', 'POST', 'PUT'])
 def test_impossible_redirects_are_not_tried_again(method: str, url: str, server: Scripted, settings: Settings) -> None:
-    server.routes[f'{method} /x'] = Say(307, headers=[('Location', url)])
+    server.routes[f'{method} /x'] = Answer(307, headers=[('Location', url)])
     with pytest.raises(ServiceError, match=f'^{server.host} redirects to a malformed URL$'):
         client_of(server.host, settings).fetch(method, '/x', '', {'Content-Length': '0'})
-    assert len(server.heard(method, '/x')) == 1
+    assert len(server.received(method, '/x')) == 1
 
 
 @pytest.mark.parametrize('realm', BAD)
 def test_impossible_realms(realm: str, server: Scripted, settings: Settings) -> None:
-    server.routes['GET /x'] = Say(401, headers=[('WWW-Authenticate', f'Bearer realm="{realm}"')])
+    server.routes['GET /x'] = Answer(401, headers=[('WWW-Authenticate', f'Bearer realm="{realm}"')])
     with pytest.raises(ServiceError, match=f'^{server.host} names a malformed URL as the source of tokens$'):
         client_of(server.host, settings).fetch('GET', '/x', '')
 
 
 def test_a_source_of_tokens_that_is_down_is_named_as_that(server: Scripted, settings: Settings) -> None:
-    server.routes['GET /x'] = Say(401, headers=[('WWW-Authenticate', 'Bearer realm="http://127.0.0.1:1/token"')])
+    server.routes['GET /x'] = Answer(401, headers=[('WWW-Authenticate', 'Bearer realm="http://127.0.0.1:1/token"')])
     with pytest.raises(ServiceError, match=f'127.0.0.1:1.*{server.host} names it as the source of tokens'):
         client_of(server.host, settings).fetch('GET', '/x', '')
 
@@ -149,10 +151,10 @@ def test_another_registry_that_breaks_off_leaves_no_answer_open(server: Scripted
     challenge = [('WWW-Authenticate', 'Bearer realm="http://REALM/token"')]
     with Scripted() as other:
         other.routes |= {
-            'GET /v2/x': lambda asked: Say(silent=True) if asked.authorization else Say(
+            'GET /v2/x': lambda asked: Answer(silent=True) if asked.authorization else Answer(
                 401, headers=[(challenge[0][0], challenge[0][1].replace('REALM', other.host))]),
-            'GET /token': Say(200, b'{"token": "everybody"}')}
-        server.routes['GET /v2/x'] = Say(307, headers=[('Location', f'http://{other.host}/v2/x')])
+            'GET /token': Answer(200, b'{"token": "everybody"}')}
+        server.routes['GET /v2/x'] = Answer(307, headers=[('Location', f'http://{other.host}/v2/x')])
         client = client_of(server.host, settings)
         with pytest.raises(ServiceError):
             client.fetch('GET', '/v2/x', 'repository:x:pull')
@@ -162,6 +164,6 @@ def test_another_registry_that_breaks_off_leaves_no_answer_open(server: Scripted
 @pytest.mark.parametrize('path', ['/v2/', '/v2/app/tags/list', f'/v2/app/referrers/{DESCRIPTOR.digest}'])
 def test_a_web_site_that_a_registry_redirects_to_is_asked_once(path: str, server: Scripted, settings: Settings) -> None:
     with Scripted() as site:
-        server.routes[f'GET {path}'] = Say(302, headers=[('Location', f'http://{site.host}/about')])
+        server.routes[f'GET {path}'] = Answer(302, headers=[('Location', f'http://{site.host}/about')])
         assert client_of(server.host, settings).fetch('GET', path, '').status == 404
-        assert len(site.heard('GET', '/about')) <= (2 if path == '/v2/' else 1), 'once more for the scheme'
+        assert len(site.received('GET', '/about')) <= (2 if path == '/v2/' else 1), 'once more for the scheme'

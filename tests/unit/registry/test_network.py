@@ -19,7 +19,7 @@ from occystrap_registry.distribution.uploads import Uploads, whole
 from occystrap_registry.transport.address import Address
 from tests.services.certificates import Authority
 from tests.services.raw_server import RawServer, Send, again, raw_server
-from tests.unit.registry.scripted import Say, Scripted, client_of
+from tests.unit.registry.scripted import Answer, Scripted, client_of
 
 BLOB = b'content' * 1000
 DESCRIPTOR = Descriptor('', Digest.of(BLOB), len(BLOB))
@@ -73,24 +73,24 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
 
 
 def redirect(server: Scripted, url: str) -> Callable[[Settings], object]:
-    server.routes[f'GET {PATH}'] = Say(307, headers=[('Location', url)])
+    server.routes[f'GET {PATH}'] = Answer(307, headers=[('Location', url)])
     return lambda settings: list(BlobSource(client_of(server.host, settings), DESCRIPTOR).chunks())
 
 
 def realm(server: Scripted, url: str) -> Callable[[Settings], object]:
-    server.routes['GET /x'] = Say(401, headers=[('WWW-Authenticate', f'Bearer realm="{url}"')])
+    server.routes['GET /x'] = Answer(401, headers=[('WWW-Authenticate', f'Bearer realm="{url}"')])
     return lambda settings: client_of(server.host, settings).fetch('GET', '/x', 's')
 
 
 def upload(server: Scripted, url: str) -> Callable[[Settings], object]:
-    server.routes['POST /v2/app/blobs/uploads/'] = Say(202, headers=[('Location', url)])
+    server.routes['POST /v2/app/blobs/uploads/'] = Answer(202, headers=[('Location', url)])
     return lambda settings: Uploads(client_of(server.host, settings)).put(DESCRIPTOR, whole(BLOB))
 
 
 def patch(server: Scripted, url: str) -> Callable[[Settings], object]:
-    server.routes['POST /v2/app/blobs/uploads/'] = Say(202, headers=[('Location', '/up'),
-                                                                     ('OCI-Chunk-Min-Length', '1')])
-    server.routes['PATCH /up'] = Say(202, headers=[('Location', url)])
+    server.routes['POST /v2/app/blobs/uploads/'] = Answer(202, headers=[('Location', '/up'),
+                                                                        ('OCI-Chunk-Min-Length', '1')])
+    server.routes['PATCH /up'] = Answer(202, headers=[('Location', url)])
     return lambda settings: Uploads(client_of(server.host, settings)).put(DESCRIPTOR, whole(BLOB))
 
 
@@ -120,7 +120,7 @@ def test_nor_does_a_number_however_it_is_written(way: Callable[..., Any], host: 
 def test_the_addresses_that_are_allowed_are_tried(server: Scripted, names: Names, settings: Settings) -> None:
     port = server.host.partition(':')[2]
     names.known = {'both.test': [['169.254.169.254', '127.0.0.2', '127.0.0.1']]}
-    server.routes['GET /there'] = Say(200, BLOB)
+    server.routes['GET /there'] = Answer(200, BLOB)
     assert redirect(server, f'http://both.test:{port}/there')(settings) == [BLOB]
     assert names.reached[-2:] == ['127.0.0.2', '127.0.0.1'], 'nothing listens at the first'
 
@@ -130,7 +130,7 @@ def test_a_name_that_changes_is_looked_at_each_time(server: Scripted, names: Nam
     port = server.host.partition(':')[2]
     names.known = {'registry.test': [['127.0.0.1'], ['127.0.0.1'], ['169.254.169.254']]}
     client = RegistryClient(Address(Reference('app'), f'registry.test:{port}', insecure=True), settings)
-    server.routes['GET /x'] = Say(silent=True)
+    server.routes['GET /x'] = Answer(silent=True)
     with pytest.raises(ServiceError, match='give that address itself'):
         client.fetch('GET', '/x', 's')
     assert set(names.reached) == {'127.0.0.1'}
@@ -143,15 +143,15 @@ def test_a_user_may_name_a_link_local_registry(host: str, address: str, server: 
                                                settings: Settings) -> None:
     names.known = {'host.containers.internal': [['169.254.1.2']]}
     client = RegistryClient(Address(Reference('app'), host, insecure=True), settings)
-    server.routes['GET /x'] = Say(200, b'there')
+    server.routes['GET /x'] = Answer(200, b'there')
     assert client.fetch('GET', '/x', 's').body == b'there' and set(names.reached) == {address}
 
 
 @pytest.mark.parametrize(('known', 'refused'), [([['169.254.169.254']], True), ([['127.0.0.9']], False), ([], False)])
-def test_what_a_proxy_is_asked_for_is_looked_at_too(known: list[list[str]], refused: bool, proxy: Scripted,
+def test_targets_behind_a_proxy_are_checked(known: list[list[str]], refused: bool, proxy: Scripted,
                                                     server: Scripted, names: Names, settings: Settings) -> None:
     names.known = {'name.invalid': known}
-    proxy.routes['GET /there'] = Say(200, BLOB)
+    proxy.routes['GET /there'] = Answer(200, BLOB)
     fetch = redirect(server, 'http://name.invalid/there')
     if refused:
         with pytest.raises(ServiceError, match='is refused'):
@@ -190,8 +190,8 @@ def test_through_a_tunnel(server: Scripted, tmp_path: Path, monkeypatch: pytest.
     with raw_server() as proxy:
         proxy.answers['CONNECT registry.invalid:443'] = lambda *given: tunnel(*given, to=server.host)
         client = tls_client(tmp_path, server, proxy, monkeypatch)
-        server.routes['GET /x'] = Say(200, BLOB)
-        server.routes['PUT /x'] = lambda asked: Say(201, str(len(asked.body)).encode())
+        server.routes['GET /x'] = Answer(200, BLOB)
+        server.routes['PUT /x'] = lambda asked: Answer(201, str(len(asked.body)).encode())
         for _ in range(3):
             assert client.fetch('GET', '/x', 's').body == BLOB
         sent = client.fetch('PUT', '/x', 's', {'Content-Length': str(8 << 20)}, whole(bytes(8 << 20)))
@@ -215,7 +215,7 @@ def test_no_proxy_is_heeded(proxy: Scripted, server: Scripted, names: Names, set
                             monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('NO_PROXY', 'other.example,.test')
     names.known = {'cdn.test': [['127.0.0.1']]}
-    server.routes['GET /there'] = Say(200, BLOB)
+    server.routes['GET /there'] = Answer(200, BLOB)
     assert redirect(server, f'http://cdn.test:{server.host.partition(":")[2]}/there')(settings) == [BLOB]
     assert not proxy.asked
 

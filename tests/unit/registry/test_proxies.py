@@ -12,7 +12,7 @@ from occystrap_registry.transport.address import Address
 from occystrap_registry.transport.proxies import proxy_for
 from tests.services.raw_server import plain, raw_server
 from tests.services.socks_proxy import socks_proxy
-from tests.unit.registry.scripted import Say, Scripted
+from tests.unit.registry.scripted import Answer, Scripted
 
 URL = 'http://proxy.example:3128'
 SECRET = 'CANARY'
@@ -119,7 +119,7 @@ def client(host: str = 'registry.invalid:5000', **given: float) -> RegistryClien
     ('[2001:db8::1]:5000', '2001:db8::1:5000')])
 def test_through_socks(login: tuple[str, str] | None, host: str, asked: str, server: Scripted,
                        monkeypatch: pytest.MonkeyPatch) -> None:
-    server.routes['GET /x'] = Say(200, b'there')
+    server.routes['GET /x'] = Answer(200, b'there')
     with socks_proxy(server.host) as proxy:
         proxy.login = login
         monkeypatch.setenv('ALL_PROXY', f'socks5://{"a%40b:p%23w@" if login else ""}{proxy.host}')
@@ -193,7 +193,7 @@ def test_a_proxy_that_answers_in_place_of_the_host_is_named(answer: bytes, insec
 def test_where_a_registry_redirects_to_is_named_when_it_is_down(server: Scripted, tmp_path: Path) -> None:
     with socket.create_server(('127.0.0.1', 0)) as free:
         down = f'127.0.0.1:{free.getsockname()[1]}'
-    server.routes['GET /x'] = Say(307, headers=[('Location', f'http://{down}/there')])
+    server.routes['GET /x'] = Answer(307, headers=[('Location', f'http://{down}/there')])
     both = rf'connection refused by {down}: .* \({server.host} redirects there\)'
     with pytest.raises(ServiceUnavailable, match=both):
         client(server.host).fetch('GET', '/x', 's')

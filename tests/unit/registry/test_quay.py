@@ -13,7 +13,7 @@ from occystrap_core.testing.sample import sample_image
 from occystrap_registry.quay.input import QuayInput
 from tests.services.installed import installed_plugins
 from tests.unit.registry.images import serve
-from tests.unit.registry.scripted import Asked, Say, Scripted
+from tests.unit.registry.scripted import Request, Answer, Scripted
 
 JANUARY, JULY = 1704067200, 1719792000
 QUAY = {'app': {'v1.9': JANUARY, 'v1.10': JULY, 'latest': JULY}, 'tool': {'v1.0': JANUARY, 'latest': JANUARY},
@@ -21,14 +21,14 @@ QUAY = {'app': {'v1.9': JANUARY, 'v1.10': JULY, 'latest': JULY}, 'tool': {'v1.0'
 TOKEN = 'canary-token'
 
 
-def json_answer(document: object) -> Say:
+def json_answer(document: object) -> Answer:
     """Return an answer in JSON."""
-    return Say(200, json.dumps(document).encode())
+    return Answer(200, json.dumps(document).encode())
 
 
 def fake_quay(server: Scripted, organisation: str = 'org') -> None:
     """Let a server have Quay's API, two repositories and two tags a page; `secret` is for those with the token."""
-    def repositories(asked: Asked) -> Say:
+    def repositories(asked: Request) -> Answer:
         query = {name: values[0] for name, values in asked.query.items()}
         assert query['public'] == 'true' and query['last_modified'] == 'true'
         names = [name for name in QUAY if name != 'secret' or asked.authorization == f'Bearer {TOKEN}']
@@ -44,7 +44,7 @@ def fake_quay(server: Scripted, organisation: str = 'org') -> None:
         server.routes[f'GET /api/v1/repository/{organisation}/{name}/tag/'] = partial(_tags, tags)
 
 
-def _tags(tags: Mapping[str, int], asked: Asked) -> Say:
+def _tags(tags: Mapping[str, int], asked: Request) -> Answer:
     assert asked.query['onlyActiveTags'] == ['true']
     only, page = asked.query.get('specificTag'), int(asked.query['page'][0])
     names = [name for name in tags if not only or name in only]
@@ -88,7 +88,7 @@ def found(server: Scripted, path: str, settings: Settings, options: str = '') ->
                                                 'org/tool:v1.0']),
     ('org/*:v1.9', '&since=2024-01-01T01:00:00+01:00', ['org/app:v1.9']),
     ('org/*:v1.0', f'&token={TOKEN}', ['org/secret:v1.0', 'org/tool:v1.0'])])
-def test_what_is_found(path: str, options: str, names: list[str], quay: Scripted, settings: Settings) -> None:
+def test_repositories_and_tags_that_match(path: str, options: str, names: list[str], quay: Scripted, settings: Settings) -> None:
     assert found(quay, path, settings, options) == names
 
 
@@ -96,9 +96,9 @@ def test_a_named_repository_needs_no_api(quay: Scripted, settings: Settings) -> 
     found(quay, 'org/app:v1.9', settings)
     assert not quay.asked
     found(quay, 'org/app:*', settings)
-    assert not quay.heard('GET', '/api/v1/repository')
+    assert not quay.received('GET', '/api/v1/repository')
     found(quay, 'org/*:*', settings, '&since=2024-06-01')
-    assert not quay.heard('GET', '/api/v1/repository/org/tool/tag/'), 'nothing there is as new as that'
+    assert not quay.received('GET', '/api/v1/repository/org/tool/tag/'), 'nothing there is as new as that'
 
 
 def test_a_token_of_the_environment(quay: Scripted, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,11 +108,11 @@ def test_a_token_of_the_environment(quay: Scripted, settings: Settings, monkeypa
 
 def test_the_token_is_for_the_api_alone(quay: Scripted, settings: Settings) -> None:
     with Scripted() as elsewhere:
-        quay.routes['GET /api/v1/repository'] = Say(302, headers=[('Location', f'http://{elsewhere.host}/stolen')])
+        quay.routes['GET /api/v1/repository'] = Answer(302, headers=[('Location', f'http://{elsewhere.host}/stolen')])
         with pytest.raises(ImageNotFound) as caught:
             found(quay, 'org/*:*', settings, f'&token={TOKEN}')
         assert elsewhere.asked and not any(asked.authorization for asked in elsewhere.asked)
-    assert all(asked.authorization is None for asked in quay.heard('GET', '/v2/'))
+    assert all(asked.authorization is None for asked in quay.received('GET', '/v2/'))
     assert TOKEN not in str(caught.value)
 
 
@@ -152,7 +152,7 @@ def test_usage(path: str, options: str, words: str, quay: Scripted, settings: Se
 
 @pytest.mark.parametrize('status', [401, 403])
 def test_access_denied(status: int, quay: Scripted, settings: Settings) -> None:
-    quay.routes['GET /api/v1/repository'] = Say(status, b'{"error": "canary-token"}')
+    quay.routes['GET /api/v1/repository'] = Answer(status, b'{"error": "canary-token"}')
     with pytest.raises(AccessDenied, match='OCCYSTRAP_QUAY_TOKEN'):
         found(quay, 'org/*:*', settings)
     with pytest.raises(AccessDenied, match='check the token') as caught:
@@ -163,7 +163,7 @@ def test_access_denied(status: int, quay: Scripted, settings: Settings) -> None:
 @pytest.mark.parametrize('document', [
     [], {}, {'repositories': None}, {'repositories': ['app']}, {'repositories': [{'name': 1}]},
     {'repositories': [{'name': None}]}, {'repositories': [{'kind': 'image'}]}])
-def test_what_is_no_quay(document: object, quay: Scripted, settings: Settings) -> None:
+def test_answers_of_other_servers_than_quay(document: object, quay: Scripted, settings: Settings) -> None:
     quay.routes['GET /api/v1/repository'] = json_answer(document)
     with pytest.raises(ServiceError) as caught:
         found(quay, 'org/*:*', settings)

@@ -8,7 +8,7 @@ from occystrap_core import ServiceError, ServiceUnavailable, Settings
 from occystrap_core.oci import Descriptor, Digest
 from occystrap_registry.distribution.blobs import BlobSource
 from occystrap_registry.transport.connections import follow
-from tests.unit.registry.scripted import Answering, Asked, Say, Scripted, client_of
+from tests.unit.registry.scripted import Answering, Request, Answer, Scripted, client_of
 
 BLOB = b'content' * 1000
 DESCRIPTOR = Descriptor('', Digest.of(BLOB), len(BLOB))
@@ -19,7 +19,7 @@ PATH = f'/v2/app/blobs/{DESCRIPTOR.digest}'
 def storage() -> Iterator[Scripted]:
     """Where the registry keeps its blobs: the same machine, another port."""
     with Scripted() as started:
-        started.routes['GET /signed'] = Say(200, BLOB)
+        started.routes['GET /signed'] = Answer(200, BLOB)
         yield started
 
 
@@ -29,10 +29,10 @@ def read(server: Scripted, settings: Settings) -> bytes:
 
 def sends_to(url: str) -> Answering:
     """Return a route that requires a login and then redirects."""
-    def route(asked: Asked) -> Say:
+    def route(asked: Request) -> Answer:
         if not asked.authorization:
-            return Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
-        return Say(307, headers=[('Location', url)])
+            return Answer(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
+        return Answer(307, headers=[('Location', url)])
     return route
 
 
@@ -45,14 +45,14 @@ def test_no_authorization_at_another_port(server: Scripted, storage: Scripted, s
 
 def test_authorization_stays_at_home(server: Scripted, settings: Settings) -> None:
     server.routes[f'GET {PATH}'] = sends_to('/here?x=1')
-    server.routes['GET /here'] = Say(200, BLOB)
+    server.routes['GET /here'] = Answer(200, BLOB)
     assert read(server, settings) == BLOB
-    assert server.heard('GET', '/here')[0].authorization is not None
+    assert server.received('GET', '/here')[0].authorization is not None
 
 
 def test_a_challenge_from_elsewhere_is_not_answered(server: Scripted, storage: Scripted, settings: Settings) -> None:
     server.routes[f'GET {PATH}'] = sends_to(f'http://{storage.host}/signed')
-    storage.routes['GET /signed'] = Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
+    storage.routes['GET /signed'] = Answer(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
     with pytest.raises(ServiceError, match='401'):
         read(server, settings)
     assert [asked.authorization for asked in storage.asked] == [None]
@@ -61,9 +61,9 @@ def test_a_challenge_from_elsewhere_is_not_answered(server: Scripted, storage: S
 def test_a_resumed_blob_asks_the_registry_again(server: Scripted, storage: Scripted, settings: Settings) -> None:
     server.routes[f'GET {PATH}'] = sends_to(f'http://{storage.host}/signed')
     half = f'bytes 3500-{len(BLOB) - 1}/{len(BLOB)}'
-    storage.routes['GET /signed'] = [Say(200, BLOB, cut=3500), Say(206, BLOB[3500:], [('Content-Range', half)])]
+    storage.routes['GET /signed'] = [Answer(200, BLOB, cut=3500), Answer(206, BLOB[3500:], [('Content-Range', half)])]
     assert read(server, settings) == BLOB
-    assert len(server.heard('GET', PATH)) == 3 and storage.asked[1].headers['range'] == 'bytes=3500-'
+    assert len(server.received('GET', PATH)) == 3 and storage.asked[1].headers['range'] == 'bytes=3500-'
 
 
 def test_a_redirect_to_an_impossible_host(server: Scripted, settings: Settings) -> None:

@@ -21,7 +21,7 @@ from occystrap_registry.server.server_thread import RegistryServer
 from occystrap_registry.transport.address import Address
 from tests.unit.core.pipeline.memory import MemoryOutput, Without
 from tests.unit.registry.images import push, put_manifest, verify
-from tests.unit.registry.scripted import Say, Scripted, client_of, location
+from tests.unit.registry.scripted import Answer, Scripted, client_of, location
 from tests.unit.registry.several import copy, document_at, manifest_at, open_at, put_artifact, put_index, put_many
 
 Start = Callable[[str, bool], str]
@@ -189,12 +189,12 @@ def pages(server: Scripted, count: int, link: str = '') -> Digest:
     subject = Digest.of(b'subject')
     path = f'/v2/app/referrers/{subject}'
 
-    def answer(asked: Any) -> Say:
+    def answer(asked: Any) -> Answer:
         page = int(asked.query.get('page', ['0'])[0])
         entry = Descriptor(media_types.OCI_MANIFEST, Digest.of(str(page).encode()), 1)
         following = link or f'<{path}?page={page + 1}>; rel="next"'
         headers = [('Link', following)] if page + 1 < count else []
-        return Say(200, index_raw(entry), [('Content-Type', media_types.OCI_INDEX), *headers])
+        return Answer(200, index_raw(entry), [('Content-Type', media_types.OCI_INDEX), *headers])
     server.routes[f'GET {path}'] = answer
     return subject
 
@@ -228,7 +228,7 @@ def test_pages_that_lead_back_end(link: str, server: Scripted, settings: Setting
 
 @pytest.mark.parametrize('status', [401, 403, 500, 503])
 def test_a_registry_that_does_not_tell(status: int, server: Scripted) -> None:
-    server.routes[f'GET /v2/app/referrers/{Digest.of(b"x")}'] = Say(status)
+    server.routes[f'GET /v2/app/referrers/{Digest.of(b"x")}'] = Answer(status)
     with pytest.raises(ServiceError):
         list_referrers(client_of(server.host, Settings(retries=0)), Digest.of(b'x'))
 
@@ -258,30 +258,30 @@ def client(server: Scripted) -> Iterator[RegistryClient]:
     opened.close()
 
 
-HTML = Say(200, b'<html>Sign in</html>', headers=[('Content-Type', 'text/html')])
+HTML = Answer(200, b'<html>Sign in</html>', headers=[('Content-Type', 'text/html')])
 JSON = [('Content-Type', 'application/json')]
 
 
 @pytest.mark.parametrize('answer', [
-    Say(400), Say(404), Say(405), Say(406), Say(410), Say(415), Say(204),
-    Say(501), HTML, Say(302, headers=[('Location', '/signin')]),
-    Say(200, b'{}', headers=JSON), Say(200, b'[]', headers=JSON), Say(200), Say(200, b'null', headers=JSON),
-    Say(200, b'{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": null}',
-        headers=[('Content-Type', media_types.OCI_INDEX)])])
-def test_an_api_that_is_none(answer: Say, server: Scripted, client: RegistryClient) -> None:
+    Answer(400), Answer(404), Answer(405), Answer(406), Answer(410), Answer(415), Answer(204),
+    Answer(501), HTML, Answer(302, headers=[('Location', '/signin')]),
+    Answer(200, b'{}', headers=JSON), Answer(200, b'[]', headers=JSON), Answer(200), Answer(200, b'null', headers=JSON),
+    Answer(200, b'{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": null}',
+           headers=[('Content-Type', media_types.OCI_INDEX)])])
+def test_an_api_that_is_none(answer: Answer, server: Scripted, client: RegistryClient) -> None:
     subject = Digest.of(b'subject')
     server.routes['GET /signin'] = HTML
     server.routes[f'GET /v2/app/referrers/{subject}'] = answer
     assert list_referrers(client, subject) == []
     listed = Descriptor(media_types.OCI_MANIFEST, Digest.of(b'referrer'), 8)
-    server.routes[f'GET /v2/app/manifests/{referrers_tag(subject)}'] = Say(
+    server.routes[f'GET /v2/app/manifests/{referrers_tag(subject)}'] = Answer(
         200, Index.build([listed]).raw, headers=[('Content-Type', media_types.OCI_INDEX)])
     assert [entry.digest for entry in list_referrers(client, subject)] == [listed.digest]
 
 
-@pytest.mark.parametrize('answer', [Say(403), Say(500), Say(200, b'{"manifests": [', headers=[
+@pytest.mark.parametrize('answer', [Answer(403), Answer(500), Answer(200, b'{"manifests": [', headers=[
     ('Content-Type', media_types.OCI_INDEX)])])
-def test_a_list_that_cannot_be_read_is_an_error(answer: Say, server: Scripted, client: RegistryClient) -> None:
+def test_a_list_that_cannot_be_read_is_an_error(answer: Answer, server: Scripted, client: RegistryClient) -> None:
     server.routes[f'GET /v2/app/referrers/{Digest.of(b"subject")}'] = answer
     with pytest.raises((ServiceError, InvalidImage)):
         list_referrers(client, Digest.of(b'subject'))
@@ -292,6 +292,6 @@ def test_a_digest_written_as_tag_may_mean_the_subject_itself(server: Scripted, c
     assert manifest
     index = Index.build([manifest.descriptor])
     for document, kind in ((manifest, media_types.OCI_MANIFEST), (index, media_types.OCI_INDEX)):
-        server.routes[f'GET /v2/app/manifests/{referrers_tag(document.digest)}'] = Say(
+        server.routes[f'GET /v2/app/manifests/{referrers_tag(document.digest)}'] = Answer(
             200, document.raw, headers=[('Content-Type', kind)])
         assert list_referrers(client, document.digest) == []

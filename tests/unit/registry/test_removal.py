@@ -8,7 +8,7 @@ from occystrap_core import Cancelled, Expectation, Receipt, Settings
 from occystrap_core.oci import Digest, Manifest, media_types
 from occystrap_core.testing.sample import sample_image
 from occystrap_registry.distribution.removal import remove
-from tests.unit.registry.scripted import Asked, Say, Scripted
+from tests.unit.registry.scripted import Request, Answer, Scripted
 
 TAG, MANIFEST, LIE = 'tag', 'manifest', 'lie'
 
@@ -42,34 +42,36 @@ class Deleting:
         return Receipt('registry', f'{self.host}/app:{tag}', {}, f'{self.host}/app:{tag}', 'a source',
                        manifest.config.digest, (), tuple(expected), manifest.digest)
 
-    def _answer(self, asked: Asked) -> Say:
+    def _answer(self, asked: Request) -> Answer:
         kind, _, name = asked.path.removeprefix('/v2/app/').partition('/')
         if asked.path == '/v2/':
-            return Say()
+            return Answer()
         if kind == 'tags':
             listed = sorted(self.tags) if self.listed is None else self.listed
-            return listed if isinstance(listed, Say) else Say(200, json.dumps({'name': 'app', 'tags': listed}).encode())
+            if isinstance(listed, Answer):
+                return listed
+            return Answer(200, json.dumps({'name': 'app', 'tags': listed}).encode())
         digest = Digest(name) if ':' in name else self.tags.get(name)
         if digest not in self.manifests:
-            return Say(404)
+            return Answer(404)
         assert digest
         if asked.method == 'DELETE':
             return self._delete(name, digest)
         headers = [('Content-Type', media_types.OCI_MANIFEST), ('Docker-Content-Digest', str(digest))]
-        return Say(200, self.manifests[digest], headers)
+        return Answer(200, self.manifests[digest], headers)
 
-    def _delete(self, name: str, digest: Digest) -> Say:
+    def _delete(self, name: str, digest: Digest) -> Answer:
         self.before_delete()
         does = self.by_digest if ':' in name else self.by_tag
         if isinstance(does, int):
-            return Say(does)
+            return Answer(does)
         self.deleted.append(name)
         if does == TAG:
             del self.tags[name]
         elif does == MANIFEST:
             del self.manifests[digest]
             self.tags = {tag: each for tag, each in self.tags.items() if each != digest}
-        return Say(202)
+        return Answer(202)
 
 
 @pytest.fixture
@@ -135,7 +137,7 @@ def test_one_that_fails_says_why_for_each(status: int, words: str, server: Scrip
     assert all(words in each for each in reasons) and registry.tags.keys() == {'v1', 'v2'}
 
 
-def test_what_stays_by_a_receipt_is_needed(server: Scripted) -> None:
+def test_blobs_of_a_receipt_that_stays_are_kept(server: Scripted) -> None:
     registry = Deleting(server)
     shared = registry.put('v1')
     registry.put('v2', 'v1')
@@ -168,12 +170,12 @@ def test_a_signature_s_tag_that_a_killed_run_has_left(server: Scripted) -> None:
     assert removed(receipt) == [''] and registry.tags.keys() == {moved}
 
 
-UNKNOWN = Say(404, b'{"errors": [{"code": "NAME_UNKNOWN"}]}')
+UNKNOWN = Answer(404, b'{"errors": [{"code": "NAME_UNKNOWN"}]}')
 
 
 @pytest.mark.parametrize('dry_run', [False, True])
-@pytest.mark.parametrize('listed', [Say(200, b'{"name":"app","tags":null}'), ['v2'], [], UNKNOWN, Say(404),
-                                    Say(200, b'<html>'), Say(503)])
+@pytest.mark.parametrize('listed', [Answer(200, b'{"name":"app","tags":null}'), ['v2'], [], UNKNOWN, Answer(404),
+                                    Answer(200, b'<html>'), Answer(503)])
 def test_a_list_that_lacks_what_is_there_proves_nothing(listed: object, dry_run: bool, server: Scripted) -> None:
     """Somebody else's `prod` is the same manifest, and the list of tags does not say so."""
     registry = Deleting(server)
@@ -188,7 +190,7 @@ def test_a_list_that_lacks_what_is_there_proves_nothing(listed: object, dry_run:
     assert 'has app:v2 and does not list it' in reason and not registry.deleted
 
 
-def test_what_stays_by_a_receipt_and_is_gone_need_not_be_listed(server: Scripted) -> None:
+def test_an_image_of_a_receipt_that_is_gone_need_not_be_listed(server: Scripted) -> None:
     registry = Deleting(server)
     image, other = registry.put('v1'), registry.put('v2')
     del registry.tags['v2'], registry.manifests[other.digest]
@@ -197,7 +199,7 @@ def test_what_stays_by_a_receipt_and_is_gone_need_not_be_listed(server: Scripted
     assert removed(registry.receipt('v1', image)) == ['']
 
 
-def test_what_is_listed_and_cannot_be_read_is_not_gone(server: Scripted) -> None:
+def test_a_listed_manifest_that_cannot_be_read_is_not_gone(server: Scripted) -> None:
     registry = Deleting(server)
     image = registry.put('v1')
     registry.listed = ['v1']

@@ -8,7 +8,7 @@ import pytest
 from occystrap_core import Cancelled, ServiceUnavailable, Settings
 from occystrap_registry.transport.retries import backoff, retry_after
 from tests.services.ports import free_port
-from tests.unit.registry.scripted import Say, Scripted, client_of
+from tests.unit.registry.scripted import Answer, Scripted, client_of
 
 
 @pytest.mark.parametrize(('text', 'least', 'most'), [
@@ -38,7 +38,7 @@ def test_waits_grow() -> None:
 @pytest.mark.parametrize('asked', ['86400', '3600', None])
 def test_no_wait_is_longer_than_asked_for(asked: str | None, server: Scripted) -> None:
     settings = Settings(retries=30, longest_wait=0.01)
-    server.routes['GET /x'] = Say(503, headers=[('Retry-After', asked)] if asked else [])
+    server.routes['GET /x'] = Answer(503, headers=[('Retry-After', asked)] if asked else [])
     before = time.monotonic()
     assert client_of(server.host, settings).fetch('GET', '/x', 's').status == 503
     assert settings.requests.retries == 30 and time.monotonic() - before < 5
@@ -46,16 +46,16 @@ def test_no_wait_is_longer_than_asked_for(asked: str | None, server: Scripted) -
 
 def test_a_limit_of_hours_is_not_waited_for(server: Scripted) -> None:
     settings = Settings(retries=5)
-    server.routes['GET /x'] = Say(429, headers=[('Retry-After', '7200')])
+    server.routes['GET /x'] = Answer(429, headers=[('Retry-After', '7200')])
     client = client_of(server.host, settings)
     reply = client.fetch('GET', '/x', 's')
-    assert len(server.heard('GET', '/x')) == 1
+    assert len(server.received('GET', '/x')) == 1
     assert str(client.failure(reply, 'x')) == 'x (HTTP 429); it allows requests again in 120 minutes'
 
 
 def test_requests_keep_the_pace_that_is_asked_for(server: Scripted) -> None:
     settings = Settings(rate_limit=50)
-    server.routes['GET /x'] = Say(200)
+    server.routes['GET /x'] = Answer(200)
     client = client_of(server.host, settings)
     before = time.monotonic()
     for _ in range(11):
@@ -69,7 +69,7 @@ def test_requests_keep_the_pace_that_is_asked_for(server: Scripted) -> None:
 
 @pytest.mark.parametrize('status', [429, 500, 502, 503, 504, 599])
 def test_troubles_of_the_server_are_tried_again(status: int, server: Scripted, settings: Settings) -> None:
-    server.routes['GET /x'] = [Say(status), Say(status), Say(200, b'there')]
+    server.routes['GET /x'] = [Answer(status), Answer(status), Answer(200, b'there')]
     assert client_of(server.host, settings).fetch('GET', '/x', 's').body == b'there'
     counted = settings.requests
     assert (counted.retries, counted.rate_limits) == ((0, 2) if status == 429 else (2, 0))
@@ -78,27 +78,27 @@ def test_troubles_of_the_server_are_tried_again(status: int, server: Scripted, s
 
 @pytest.mark.parametrize('status', [400, 402, 404, 405, 409, 413, 416, 418])
 def test_other_refusals_are_final(status: int, server: Scripted, settings: Settings) -> None:
-    server.routes['GET /x'] = Say(status)
+    server.routes['GET /x'] = Answer(status)
     assert client_of(server.host, settings).fetch('GET', '/x', 's').status == status
-    assert len(server.heard('GET', '/x')) == 1 and settings.requests.retries == 0
+    assert len(server.received('GET', '/x')) == 1 and settings.requests.retries == 0
 
 
 def test_retries_are_bounded(server: Scripted, settings: Settings) -> None:
-    server.routes['GET /x'] = Say(503)
+    server.routes['GET /x'] = Answer(503)
     assert client_of(server.host, settings).fetch('GET', '/x', 's').status == 503
-    assert len(server.heard('GET', '/x')) == 1 + settings.retries == 1 + settings.requests.retries
+    assert len(server.received('GET', '/x')) == 1 + settings.retries == 1 + settings.requests.retries
 
 
 def test_broken_connections_are_tried_again(server: Scripted, settings: Settings) -> None:
-    server.routes['GET /x'] = [Say(silent=True), Say(200, b'0123456789', cut=3), Say(200, b'0123456789')]
+    server.routes['GET /x'] = [Answer(silent=True), Answer(200, b'0123456789', cut=3), Answer(200, b'0123456789')]
     assert client_of(server.host, settings).fetch('GET', '/x', 's').body == b'0123456789'
     assert settings.requests.retries == 2
 
 
 def test_silence_has_a_deadline(server: Scripted) -> None:
-    def hang(asked: object) -> Say:
+    def hang(asked: object) -> Answer:
         time.sleep(1.0)
-        return Say()
+        return Answer()
     server.routes['GET /x'] = hang
     with pytest.raises(ServiceUnavailable, match=f'{server.host} did not answer in time'):
         client_of(server.host, Settings(timeout=0.1, retries=1)).fetch('GET', '/x', 's')
@@ -112,9 +112,9 @@ def test_a_port_on_which_nothing_listens(settings: Settings) -> None:
 
 
 def test_a_wait_ends_when_the_run_does(server: Scripted, settings: Settings) -> None:
-    def stop(asked: object) -> Say:
+    def stop(asked: object) -> Answer:
         settings.cancellation.cancel()
-        return Say(429, headers=[('Retry-After', '60')])
+        return Answer(429, headers=[('Retry-After', '60')])
     server.routes['GET /x'] = stop
     with pytest.raises(Cancelled):
         client_of(server.host, settings).fetch('GET', '/x', 's')

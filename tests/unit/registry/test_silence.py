@@ -9,7 +9,7 @@ from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.transport import retries, silence
 from tests.services.ports import free_port
 from tests.services.silent_listener import listener
-from tests.unit.registry.scripted import Say, Scripted, client_of
+from tests.unit.registry.scripted import Answer, Scripted, client_of
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def test_a_closed_port_that_opens_is_used_at_once(server: Scripted, monkeypatch:
     for _ in range(5):
         assert 'connection refused' in ask(client)
     assert settings.requests.retries == 3  # one each, until three had failed
-    server.routes['GET /x'] = Say(200)
+    server.routes['GET /x'] = Answer(200)
     with socket.create_server(('127.0.0.1', port)) as late:
         threading.Thread(target=_answer_once, args=(late,), daemon=True).start()
         assert client.fetch('GET', '/x', 's').status == 200
@@ -71,15 +71,15 @@ def test_a_host_that_times_out_is_not_asked_for_a_while(monkeypatch: pytest.Monk
 
 def test_one_answer_ends_the_count(server: Scripted) -> None:
     settings = Settings(retries=1, timeout=5)
-    server.routes['GET /bad'] = Say(silent=True)
-    server.routes['GET /x'] = Say(404)
+    server.routes['GET /bad'] = Answer(silent=True)
+    server.routes['GET /x'] = Answer(404)
     client = client_of(server.host, settings)
     for _ in range(4):
         for _ in range(2):
             with pytest.raises(ServiceUnavailable):
                 client.fetch('GET', '/bad', 's')
         assert client.fetch('GET', '/x', 's').status == 404
-    assert len(server.heard('GET', '/bad')) == 16
+    assert len(server.received('GET', '/bad')) == 16
 
 
 @pytest.mark.parametrize(('status', 'counts'), [(502, [3, 3, 3, 1, 1]), (503, [3, 3, 3, 1, 1]), (504, [3, 3, 3, 1, 1]),
@@ -87,26 +87,26 @@ def test_one_answer_ends_the_count(server: Scripted) -> None:
 def test_a_proxy_before_a_host_that_is_down(status: int, counts: list[int], server: Scripted) -> None:
     """Only what a proxy says of a dead host counts as silence; one answer of the host itself ends it."""
     settings = Settings(retries=2, longest_wait=0.001)
-    server.routes['GET /x'] = Say(status)
+    server.routes['GET /x'] = Answer(status)
     client = client_of(server.host, settings)
     found = []
     for _ in counts:
-        before = len(server.heard('GET', '/x'))
+        before = len(server.received('GET', '/x'))
         assert client.fetch('GET', '/x', 's').status == status
-        found.append(len(server.heard('GET', '/x')) - before)
+        found.append(len(server.received('GET', '/x')) - before)
     assert found == counts
-    server.routes['GET /y'] = Say(200)
+    server.routes['GET /y'] = Answer(200)
     assert client.fetch('GET', '/y', 's').status == 200
-    before = len(server.heard('GET', '/x'))
+    before = len(server.received('GET', '/x'))
     client.fetch('GET', '/x', 's')
-    assert len(server.heard('GET', '/x')) - before == counts[0]
+    assert len(server.received('GET', '/x')) - before == counts[0]
 
 
 def test_one_host_s_silence_is_not_another_s(server: Scripted) -> None:
     settings = Settings(retries=1)
     for _ in range(4):
         ask(client_of(f'127.0.0.1:{free_port()}', settings))
-    server.routes['GET /x'] = [Say(silent=True), Say(200)]
+    server.routes['GET /x'] = [Answer(silent=True), Answer(200)]
     assert client_of(server.host, settings).fetch('GET', '/x', 's').status == 200
 
 

@@ -17,7 +17,7 @@ from occystrap_core import AccessDenied, Settings
 from occystrap_registry.auth.challenges import Challenge
 from occystrap_registry.auth.tokens import read_token, token_url
 from occystrap_registry.transport.answers import Reply
-from tests.unit.registry.scripted import Asked, Say, Scripted, client_of
+from tests.unit.registry.scripted import Request, Answer, Scripted, client_of
 
 PULL = 'repository:app:pull'
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
@@ -28,13 +28,13 @@ def guarded(server: Scripted) -> Iterator[Scripted]:
     """A server that requires a token for /x."""
     challenge = f'Bearer realm="http://{server.host}/token?a=b",service="s s"'
     server.routes['GET /x'] = lambda asked: (
-        Say() if (asked.authorization or '').startswith('Bearer tok') else
-        Say(401, headers=[('WWW-Authenticate', challenge)]))
+        Answer() if (asked.authorization or '').startswith('Bearer tok') else
+        Answer(401, headers=[('WWW-Authenticate', challenge)]))
     yield server
 
 
-def token(text: str = 'tok', **more: object) -> Say:
-    return Say(200, json.dumps({'access_token': text, **more}).encode())
+def token(text: str = 'tok', **more: object) -> Answer:
+    return Answer(200, json.dumps({'access_token': text, **more}).encode())
 
 
 def log_in(entry: dict[str, Any], server: Scripted, tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def log_in(entry: dict[str, Any], server: Scripted, tmp_path: Path) -> None:
     (tmp_path / 'docker/config.json').write_text(json.dumps({'auths': {server.host: entry}}))
 
 
-def form(asked: Asked) -> dict[str, list[str]]:
+def form(asked: Request) -> dict[str, list[str]]:
     assert asked.headers['content-type'] == 'application/x-www-form-urlencoded' and asked.authorization is None
     return parse_qs(asked.body.decode(), strict_parsing=True)
 
@@ -51,15 +51,15 @@ def test_an_identity_token_is_exchanged_by_post(guarded: Scripted, settings: Set
     log_in({'auth': base64.b64encode(b'me:').decode(), 'identitytoken': 'canary'}, guarded, tmp_path)
     guarded.routes['POST /token'] = token()
     assert client_of(guarded.host, settings).fetch('GET', '/x', PULL).status == 200
-    asked, = guarded.heard('POST', '/token')
+    asked, = guarded.received('POST', '/token')
     assert asked.target == '/token?a=b' and form(asked) == {
         'grant_type': ['refresh_token'], 'refresh_token': ['canary'], 'service': ['s s'], 'scope': [PULL],
         'client_id': ['occystrap']}
-    assert not guarded.heard('GET', '/token')
+    assert not guarded.received('GET', '/token')
 
 
-@pytest.mark.parametrize('say', [Say(401), Say(400, b'{"error": "invalid_grant"}')])
-def test_an_identity_token_that_ran_out(say: Say, guarded: Scripted, settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize('say', [Answer(401), Answer(400, b'{"error": "invalid_grant"}')])
+def test_an_identity_token_that_ran_out(say: Answer, guarded: Scripted, settings: Settings, tmp_path: Path) -> None:
     log_in({'identitytoken': 'canary'}, guarded, tmp_path)
     guarded.routes['POST /token'] = say
     with pytest.raises(AccessDenied, match='refuses access with the given credentials') as caught:
@@ -69,7 +69,7 @@ def test_an_identity_token_that_ran_out(say: Say, guarded: Scripted, settings: S
 
 def test_an_identity_token_is_no_password(server: Scripted, settings: Settings, tmp_path: Path) -> None:
     log_in({'auth': base64.b64encode(b'me:').decode(), 'identitytoken': 'canary'}, server, tmp_path)
-    server.routes['GET /x'] = Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
+    server.routes['GET /x'] = Answer(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
     with pytest.raises(AccessDenied):
         client_of(server.host, settings).fetch('GET', '/x', PULL)
     assert not any(asked.authorization for asked in server.asked)
@@ -77,9 +77,9 @@ def test_an_identity_token_is_no_password(server: Scripted, settings: Settings, 
 
 @pytest.mark.parametrize('status', [404, 405])
 def test_servers_that_know_oauth_alone(status: int, guarded: Scripted, settings: Settings) -> None:
-    guarded.routes['GET /token'], guarded.routes['POST /token'] = Say(status), token()
+    guarded.routes['GET /token'], guarded.routes['POST /token'] = Answer(status), token()
     assert client_of(guarded.host, settings, ('me', 'a b&c')).fetch('GET', '/x', PULL).status == 200
-    asked, = guarded.heard('POST', '/token')
+    asked, = guarded.received('POST', '/token')
     assert form(asked) == {'grant_type': ['password'], 'username': ['me'], 'password': ['a b&c'], 'service': ['s s'],
                            'scope': [PULL], 'client_id': ['occystrap']}
 
@@ -91,25 +91,26 @@ def test_many_images_of_one_host_log_in_once(guarded: Scripted, settings: Settin
         return client_of(guarded.host, settings, ('me', 'secret')).fetch('GET', '/x', PULL).status
     with ThreadPoolExecutor(8) as threads:
         assert set(threads.map(pull, range(50))) == {200}
-    assert len(guarded.heard('GET', '/token')) == 1
+    assert len(guarded.received('GET', '/token')) == 1
     settings.shared.close()
     pull(0)
-    assert len(guarded.heard('GET', '/token')) == 2, 'another run logs in again'
+    assert len(guarded.received('GET', '/token')) == 2, 'another run logs in again'
 
 
 def test_a_new_scope_is_asked_for_without_a_refusal_first(guarded: Scripted, settings: Settings) -> None:
     guarded.routes['GET /token'] = [token('tok1'), token('tok2')]
     for repository in ('a', 'b'):
         client_of(guarded.host, settings).fetch('GET', '/x', f'repository:{repository}:pull')
-    assert [asked.authorization for asked in guarded.heard('GET', '/x')] == [None, 'Bearer tok1', 'Bearer tok2']
-    assert guarded.heard('GET', '/token')[1].query == {'a': ['b'], 'service': ['s s'], 'scope': ['repository:b:pull']}
+    assert [asked.authorization for asked in guarded.received('GET', '/x')] == [None, 'Bearer tok1', 'Bearer tok2']
+    assert guarded.received('GET', '/token')[1].query == {'a': ['b'], 'service': ['s s'],
+                                                          'scope': ['repository:b:pull']}
 
 
 def test_each_login_has_tokens_of_its_own(guarded: Scripted, settings: Settings) -> None:
     guarded.routes['GET /token'] = lambda asked: token(f'tok-{base64.b64decode(str(asked.authorization)[6:]).decode()}')
     for user in ('a', 'b'):
         client_of(guarded.host, settings, (user, 'x')).fetch('GET', '/x', PULL)
-    sent = [asked.authorization for asked in guarded.heard('GET', '/x')]
+    sent = [asked.authorization for asked in guarded.received('GET', '/x')]
     assert sent == [None, 'Bearer tok-a:x', None, 'Bearer tok-b:x']
 
 
@@ -145,11 +146,12 @@ def test_an_old_token_is_renewed_after_a_refusal_without_a_challenge(
         status: int, age: float, tokens: int, guarded: Scripted, settings: Settings, monkeypatch: pytest.MonkeyPatch,
         ) -> None:
     guarded.routes['GET /token'] = [token('tok1', expires_in=300), token('tok2', expires_in=300)]
-    guarded.routes['GET /y'] = lambda asked: Say() if asked.authorization == 'Bearer tok2' else Say(status, b'denied')
+    guarded.routes['GET /y'] = lambda asked: Answer() if asked.authorization == 'Bearer tok2' else Answer(status,
+                                                                                                          b'denied')
     client = client_of(guarded.host, settings)
     assert client.fetch('GET', '/x', PULL).status == 200
     now = time.time()
     monkeypatch.setattr(time, 'time', lambda: now + age)
     reply = client.fetch('GET', '/y', PULL)
     assert (reply.status, reply.body) == ((200, b'') if tokens == 2 else (status, b'denied'))
-    assert len(guarded.heard('GET', '/token')) == tokens
+    assert len(guarded.received('GET', '/token')) == tokens

@@ -8,11 +8,11 @@ import pytest
 from occystrap_core import OutputError, ServiceError, Settings
 from occystrap_core.oci import Descriptor, Digest
 from occystrap_registry.distribution.uploads import Uploads, whole
-from tests.unit.registry.scripted import Asked, Say, Scripted, client_of
+from tests.unit.registry.scripted import Request, Answer, Scripted, client_of
 
 UPLOADS = '/v2/app/blobs/uploads/'
 BLOB, OTHER = b'blob' * 50_000, b'other' * 50_000
-Quirk = Callable[[Asked], Say | None]
+Quirk = Callable[[Request], Answer | None]
 
 
 def described(blob: bytes) -> Descriptor:
@@ -41,29 +41,29 @@ class Registry:
             assert self.uploads.put(described(blob), whole(blob)) and self.blobs[Digest.of(blob)] == blob
         return [asked.method for asked in self.server.asked if asked.method in ('PATCH', 'PUT')]
 
-    def _answer(self, asked: Asked) -> Say:
+    def _answer(self, asked: Request) -> Answer:
         self.server.asked.append(asked)
         return self.quirk(asked) or self.serve(asked)
 
-    def serve(self, asked: Asked) -> Say:
+    def serve(self, asked: Request) -> Answer:
         """Answer as the spec says."""
         name = asked.path.rpartition('/')[2]
         if asked.method == 'POST':
             session = f's{len(self.sessions)}'
             self.sessions[session] = bytearray()
-            return Say(202, headers=[('Location', f'{UPLOADS}{session}'), ('Docker-Upload-UUID', session)])
+            return Answer(202, headers=[('Location', f'{UPLOADS}{session}'), ('Docker-Upload-UUID', session)])
         if asked.method == 'HEAD':
-            return Say(200, self.blobs[name]) if name in self.blobs else Say(404)
+            return Answer(200, self.blobs[name]) if name in self.blobs else Answer(404)
         if asked.method == 'PATCH':
             self.sessions[name] += asked.body
-            return Say(202, headers=[('Location', asked.path), ('Range', f'0-{len(self.sessions[name]) - 1}')])
+            return Answer(202, headers=[('Location', asked.path), ('Range', f'0-{len(self.sessions[name]) - 1}')])
         if asked.method == 'PUT':
             digest, blob = asked.query['digest'][0], bytes(self.sessions[name]) + asked.body
             if digest != Digest.of(blob):
-                return Say(400, b'{"errors":[{"code":"DIGEST_INVALID","message":"digest invalid"}]}')
+                return Answer(400, b'{"errors":[{"code":"DIGEST_INVALID","message":"digest invalid"}]}')
             self.blobs[digest] = blob
-            return Say(201, headers=[('Docker-Content-Digest', digest)])
-        return Say(204 if asked.method == 'GET' else 404, headers=[('Range', '0-0')])
+            return Answer(201, headers=[('Docker-Content-Digest', digest)])
+        return Answer(204 if asked.method == 'GET' else 404, headers=[('Range', '0-0')])
 
 
 @pytest.fixture
@@ -72,11 +72,12 @@ def registry(server: Scripted) -> Iterator[Registry]:
     yield Registry(server)
 
 
-REFUSALS = [Say(status) for status in (400, 403, 404, 405, 409, 411, 413, 415, 422, 500, 501)] + [Say(silent=True)]
+REFUSALS = [Answer(status) for status in (400, 403, 404, 405, 409, 411, 413, 415, 422, 500,
+                                          501)] + [Answer(silent=True)]
 
 
 @pytest.mark.parametrize('refusal', REFUSALS, ids=str)
-def test_a_put_with_a_body_is_refused(refusal: Say, registry: Registry) -> None:
+def test_a_put_with_a_body_is_refused(refusal: Answer, registry: Registry) -> None:
     registry.quirk = lambda asked: refusal if asked.method == 'PUT' and asked.body else None
     sent = registry.put(BLOB)
     assert sent[-2:] == ['PATCH', 'PUT'] or refusal.status == 413
@@ -86,18 +87,18 @@ def test_a_put_with_a_body_is_refused(refusal: Say, registry: Registry) -> None:
 
 
 def test_a_put_that_is_never_answered(server: Scripted) -> None:
-    def hang(asked: Asked) -> Say | None:
+    def hang(asked: Request) -> Answer | None:
         if asked.method == 'PUT' and asked.body:
             sleep(0.6)
-            return Say(silent=True)
+            return Answer(silent=True)
         return None
     assert Registry(server, hang, timeout=0.3).put(b'small') == ['PUT', 'PUT', 'PATCH', 'PUT']
 
 
 def test_a_put_whose_body_is_ignored(registry: Registry) -> None:
-    def quirk(asked: Asked) -> Say | None:
+    def quirk(asked: Request) -> Answer | None:
         if asked.method == 'PUT' and asked.body:
-            return registry.serve(Asked('PUT', asked.target, asked.headers, b''))
+            return registry.serve(Request('PUT', asked.target, asked.headers, b''))
         return None
     registry.quirk = quirk
     assert registry.put(BLOB, OTHER) == ['PUT', 'PATCH', 'PUT', 'PATCH', 'PUT']
@@ -105,9 +106,9 @@ def test_a_put_whose_body_is_ignored(registry: Registry) -> None:
 
 @pytest.mark.parametrize('status', [400, 404, 405, 411, 415, 416, 501])
 def test_only_chunks_with_a_range_are_taken(status: int, registry: Registry) -> None:
-    def quirk(asked: Asked) -> Say | None:
+    def quirk(asked: Request) -> Answer | None:
         if (asked.method == 'PUT' and asked.body) or (asked.method == 'PATCH' and 'content-range' not in asked.headers):
-            return Say(status if asked.method == 'PATCH' else 400)
+            return Answer(status if asked.method == 'PATCH' else 400)
         return None
     registry.quirk = quirk
     if status in (404, 405, 501):
@@ -118,13 +119,13 @@ def test_only_chunks_with_a_range_are_taken(status: int, registry: Registry) -> 
 
 
 @pytest.mark.parametrize('refusal', REFUSALS, ids=str)
-def test_patch_is_refused_where_chunks_are_asked_for(refusal: Say, registry: Registry) -> None:
-    def quirk(asked: Asked) -> Say | None:
+def test_patch_is_refused_where_chunks_are_asked_for(refusal: Answer, registry: Registry) -> None:
+    def quirk(asked: Request) -> Answer | None:
         if asked.method == 'PATCH':
             return refusal
         if asked.method == 'POST':
             answer = registry.serve(asked)
-            return Say(202, headers=[*answer.headers, ('OCI-Chunk-Min-Length', '1000')])
+            return Answer(202, headers=[*answer.headers, ('OCI-Chunk-Min-Length', '1000')])
         return None
     registry.quirk = quirk
     sent = registry.put(BLOB)
@@ -134,8 +135,8 @@ def test_patch_is_refused_where_chunks_are_asked_for(refusal: Say, registry: Reg
 
 
 def test_patch_is_refused_after_a_body_was_too_large(registry: Registry) -> None:
-    registry.quirk = lambda asked: (Say(413) if len(asked.body) > len(BLOB) else
-                                    Say(405) if asked.method == 'PATCH' else None)
+    registry.quirk = lambda asked: (Answer(413) if len(asked.body) > len(BLOB) else
+                                    Answer(405) if asked.method == 'PATCH' else None)
     with pytest.raises(ServiceError, match='413'):
         registry.put(BLOB + OTHER)
     assert registry.put(BLOB)[-1] == 'PUT', 'a quarter of what was too large was a guess'
@@ -143,15 +144,16 @@ def test_patch_is_refused_after_a_body_was_too_large(registry: Registry) -> None
 
 @pytest.mark.parametrize('status', [401, 429, 502, 503, 504])
 def test_refusals_that_are_not_about_the_way(status: int, registry: Registry) -> None:
-    registry.quirk = lambda asked: Say(status) if asked.method == 'PUT' else None
+    registry.quirk = lambda asked: Answer(status) if asked.method == 'PUT' else None
     with pytest.raises(ServiceError):
         registry.put(BLOB)
     assert not any(asked.method == 'PATCH' for asked in registry.server.asked)
 
 
 def test_the_first_refusal_is_the_error(registry: Registry) -> None:
-    answers = iter([Say(400, b'{"errors":[{"message":"first"}]}'), Say(400, b'{"errors":[{"message":"second"}]}')])
-    registry.quirk = lambda asked: next(answers, Say(404)) if asked.method in ('PUT', 'PATCH') else None
+    answers = iter([Answer(400, b'{"errors":[{"message":"first"}]}'),
+                    Answer(400, b'{"errors":[{"message":"second"}]}')])
+    registry.quirk = lambda asked: next(answers, Answer(404)) if asked.method in ('PUT', 'PATCH') else None
     with pytest.raises(ServiceError, match=r'app refuses blob sha256:\w+: first \(HTTP 400\)'):
         registry.put(BLOB)
 
@@ -160,13 +162,13 @@ def test_the_first_refusal_is_the_error(registry: Registry) -> None:
 @pytest.mark.parametrize('method', ['POST', 'PATCH', 'PUT'])
 @pytest.mark.parametrize('place', ['?again=1', 'HOST?again=1'])
 def test_redirects_are_followed_with_the_body(place: str, method: str, status: int, registry: Registry) -> None:
-    def quirk(asked: Asked) -> Say | None:
+    def quirk(asked: Request) -> Answer | None:
         if method == 'PATCH' and asked.method == 'PUT' and asked.body:
-            return Say(405)
+            return Answer(405)
         if asked.method == method and 'again' not in asked.query:
             query = f'&{asked.target.partition("?")[2]}'
             url = place.replace('HOST', f'http://{registry.server.host}{asked.path}')
-            return Say(status, headers=[('Location', (url if 'http' in url else f'{asked.path}{url}') + query)])
+            return Answer(status, headers=[('Location', (url if 'http' in url else f'{asked.path}{url}') + query)])
         return None
     registry.quirk = quirk
     assert registry.put(BLOB)
@@ -174,17 +176,17 @@ def test_redirects_are_followed_with_the_body(place: str, method: str, status: i
 
 @pytest.mark.parametrize('status', [300, 303, 304, 307])
 def test_redirects_that_lead_nowhere_are_refusals(status: int, registry: Registry) -> None:
-    registry.quirk = lambda asked: Say(status) if asked.method == 'POST' else None
+    registry.quirk = lambda asked: Answer(status) if asked.method == 'POST' else None
     with pytest.raises(ServiceError, match=f'refuses uploads .HTTP {status}'):
         registry.put(BLOB)
 
 
 def test_redirects_to_another_host_take_no_login_along(registry: Registry) -> None:
-    with Scripted({'PUT /there': Say(201)}) as elsewhere:
-        challenge = Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
+    with Scripted({'PUT /there': Answer(201)}) as elsewhere:
+        challenge = Answer(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
         registry.quirk = lambda asked: (
             challenge if not asked.authorization else
-            Say(307, headers=[('Location', f'http://{elsewhere.host}/there')]) if asked.method == 'PUT' else None)
+            Answer(307, headers=[('Location', f'http://{elsewhere.host}/there')]) if asked.method == 'PUT' else None)
         registry.uploads.put(described(BLOB), whole(BLOB))
         assert [(asked.body, asked.authorization) for asked in elsewhere.asked] == [(BLOB, None)]
 
@@ -192,17 +194,17 @@ def test_redirects_to_another_host_take_no_login_along(registry: Registry) -> No
 @pytest.mark.parametrize('status', [200, 201, 202, 204])
 @pytest.mark.parametrize('method', ['POST', 'PATCH', 'PUT'])
 def test_other_answers_of_success(method: str, status: int, registry: Registry) -> None:
-    def quirk(asked: Asked) -> Say | None:
+    def quirk(asked: Request) -> Answer | None:
         if method == 'PATCH' and asked.method == 'PUT' and asked.body:
-            return Say(405)
-        return Say(status, headers=registry.serve(asked).headers) if asked.method == method else None
+            return Answer(405)
+        return Answer(status, headers=registry.serve(asked).headers) if asked.method == method else None
     registry.quirk = quirk
     registry.put(BLOB)
 
 
 @pytest.mark.parametrize('status', [200, 202, 204])
 def test_a_success_that_stores_nothing_is_none(status: int, registry: Registry) -> None:
-    registry.quirk = lambda asked: Say(status, b'<html>') if asked.method == 'PUT' else None
+    registry.quirk = lambda asked: Answer(status, b'<html>') if asked.method == 'PUT' else None
     with pytest.raises(ServiceError, match=f'refuses blob .*HTTP {status}'):
         registry.put(BLOB)
 
@@ -210,9 +212,10 @@ def test_a_success_that_stores_nothing_is_none(status: int, registry: Registry) 
 @pytest.mark.parametrize('digest', ['', 'nonsense', 'sha256:1', f'sha512:{"0" * 128}', described(BLOB).digest.upper(),
                                     'sha256:', f'md5:{"0" * 32}', f' {described(BLOB).digest} '])
 def test_reported_digests_that_say_nothing(digest: str, registry: Registry) -> None:
-    def quirk(asked: Asked) -> Say | None:
-        return Say(registry.serve(asked).status, headers=[('Docker-Content-Digest', digest)]
-                   ) if asked.method == 'PUT' else None
+    def quirk(asked: Request) -> Answer | None:
+        if asked.method != 'PUT':
+            return None
+        return Answer(registry.serve(asked).status, headers=[('Docker-Content-Digest', digest)])
     registry.quirk = quirk
     assert registry.put(BLOB) == ['PUT']
 
@@ -221,47 +224,48 @@ def test_reported_digests_that_say_nothing(digest: str, registry: Registry) -> N
 @pytest.mark.parametrize('status', [200, 201, 202, 204])
 def test_another_digest_is_an_error(status: int, digest: str, registry: Registry) -> None:
     registry.quirk = lambda asked: (
-        Say(status, headers=[('Docker-Content-Digest', digest)]) if asked.method == 'PUT' else None)
+        Answer(status, headers=[('Docker-Content-Digest', digest)]) if asked.method == 'PUT' else None)
     with pytest.raises(OutputError, match=f'stored blob .* as {Digest.of(b"x")}'):
         registry.put(BLOB)
 
 
 @pytest.mark.parametrize('headers', [[], [('Location', '')]])
 def test_a_uuid_in_place_of_a_location(headers: list[tuple[str, str]], registry: Registry) -> None:
-    def quirk(asked: Asked) -> Say | None:
-        return Say(202, headers=[*headers, registry.serve(asked).headers[1]]) if asked.method == 'POST' else None
+    def quirk(asked: Request) -> Answer | None:
+        return Answer(202, headers=[*headers, registry.serve(asked).headers[1]]) if asked.method == 'POST' else None
     registry.quirk = quirk
     assert registry.put(BLOB) == ['PUT']
 
 
 @pytest.mark.parametrize('uuid', ['', '../../../other', 'a/b', 'a?b', '.', '..', 'a b'])
 def test_neither_is_a_refusal(uuid: str, registry: Registry) -> None:
-    registry.quirk = lambda asked: Say(202, headers=[('Docker-Upload-UUID', uuid)]) if asked.method == 'POST' else None
+    registry.quirk = lambda asked: Answer(202,
+                                          headers=[('Docker-Upload-UUID', uuid)]) if asked.method == 'POST' else None
     with pytest.raises(ServiceError, match='opens an upload without a Location'):
         registry.put(BLOB)
 
 
 @pytest.mark.parametrize('end', ['?x=1#part', '#part', '#', '?', '?x=1', '?x=1&', ''])
 def test_locations_with_other_ends(end: str, registry: Registry) -> None:
-    def quirk(asked: Asked) -> Say | None:
+    def quirk(asked: Request) -> Answer | None:
         if asked.method == 'POST':
-            return Say(202, headers=[('Location', registry.serve(asked).headers[0][1] + end)])
+            return Answer(202, headers=[('Location', registry.serve(asked).headers[0][1] + end)])
         return None
     registry.quirk = quirk
     assert registry.put(BLOB) == ['PUT'] and ('x' in registry.server.asked[-1].query) == ('x=1' in end)
 
 
 def test_a_connection_that_is_closed_without_retries(server: Scripted) -> None:
-    registry = Registry(server, lambda asked: Say(silent=True) if asked.method == 'PUT' and asked.body else None,
+    registry = Registry(server, lambda asked: Answer(silent=True) if asked.method == 'PUT' and asked.body else None,
                         retries=0)
     assert registry.put(BLOB) == ['PUT', 'PATCH', 'PUT']
 
 
-@pytest.mark.parametrize('last', [Say(413), Say(400), Say(503), Say(silent=True)], ids=str)
-def test_broken_connections_then_refusals_are_one_error(last: Say, registry: Registry) -> None:
-    answers = iter([Say(silent=True)] * 2)
+@pytest.mark.parametrize('last', [Answer(413), Answer(400), Answer(503), Answer(silent=True)], ids=str)
+def test_broken_connections_then_refusals_are_one_error(last: Answer, registry: Registry) -> None:
+    answers = iter([Answer(silent=True)] * 2)
     registry.quirk = lambda asked: (
-        next(answers, last) if asked.method == 'PUT' else Say(405) if asked.method == 'PATCH' else None)
+        next(answers, last) if asked.method == 'PUT' else Answer(405) if asked.method == 'PATCH' else None)
     with pytest.raises(ServiceError, match=registry.server.host):
         registry.put(BLOB)
 
@@ -269,10 +273,10 @@ def test_broken_connections_then_refusals_are_one_error(last: Say, registry: Reg
 @pytest.mark.parametrize('place', ['http://169.254.169.254/up', 'http://metadata.google.internal/up', 'file:///up'])
 @pytest.mark.parametrize('method', ['POST', 'PATCH', 'PUT'])
 def test_no_body_goes_where_clouds_keep_secrets(method: str, place: str, registry: Registry) -> None:
-    def quirk(asked: Asked) -> Say | None:
+    def quirk(asked: Request) -> Answer | None:
         if method == 'PATCH' and asked.method == 'PUT' and asked.body:
-            return Say(405)
-        return Say(307, headers=[('Location', place)]) if asked.method == method else None
+            return Answer(405)
+        return Answer(307, headers=[('Location', place)]) if asked.method == method else None
     registry.quirk = quirk
     with pytest.raises(ServiceError):
         registry.put(BLOB)
@@ -280,11 +284,11 @@ def test_no_body_goes_where_clouds_keep_secrets(method: str, place: str, registr
 
 @pytest.mark.parametrize('status', [301, 302, 303, 307, 308])
 def test_a_secret_for_a_token_is_not_sent_on(status: int, server: Scripted) -> None:
-    with Scripted({'POST /token': Say(200, b'{"token": "stolen"}')}) as elsewhere:
+    with Scripted({'POST /token': Answer(200, b'{"token": "stolen"}')}) as elsewhere:
         server.routes |= {
-            'GET /x': Say(401, headers=[('WWW-Authenticate', f'Bearer realm="http://{server.host}/token"')]),
-            'GET /token': Say(405),
-            'POST /token': Say(status, headers=[('Location', f'http://{elsewhere.host}/token')])}
+            'GET /x': Answer(401, headers=[('WWW-Authenticate', f'Bearer realm="http://{server.host}/token"')]),
+            'GET /token': Answer(405),
+            'POST /token': Answer(status, headers=[('Location', f'http://{elsewhere.host}/token')])}
         with pytest.raises(ServiceError):
             client_of(server.host, Settings(timeout=5.0, retries=0), ('me', 'canary')).fetch('GET', '/x', '')
-        assert server.heard('POST', '/token') and not elsewhere.asked
+        assert server.received('POST', '/token') and not elsewhere.asked

@@ -15,7 +15,7 @@ from occystrap_registry.distribution.known_blobs import KnownBlobs
 from occystrap_registry.plugin import verify_output
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.unit.registry.images import HTTP, push, put_manifest, serve, verify
-from tests.unit.registry.scripted import Asked, Say, Scripted
+from tests.unit.registry.scripted import Request, Answer, Scripted
 
 FAST, FULL = VerifyLevel.FAST, VerifyLevel.FULL
 LEVELS = [FAST, FULL]
@@ -137,7 +137,7 @@ def test_a_registry_that_does_not_tell(status: int, level: VerifyLevel, scripted
                                        settings: Settings) -> None:
     server, receipt = scripted
     for route in server.routes:
-        server.routes[route] = Say(200) if route == 'GET /v2/' else Say(status)
+        server.routes[route] = Answer(200) if route == 'GET /v2/' else Answer(status)
     results = verify(receipt, Settings(retries=0), level)
     assert results.outcome is Outcome.UNVERIFIED
     assert {each.item for each in results.findings} == {str(each) for each in receipt.expectations}
@@ -145,10 +145,10 @@ def test_a_registry_that_does_not_tell(status: int, level: VerifyLevel, scripted
 
 def test_a_500_for_one_item_alone_is_a_difference(scripted: tuple[Scripted, Receipt]) -> None:
     server, receipt = scripted
-    server.routes['GET /v2/app/manifests/v1'] = Say(500)
+    server.routes['GET /v2/app/manifests/v1'] = Answer(500)
     results = verify(receipt, Settings(retries=0), FAST)
     assert results.outcome is Outcome.FAILED and results.findings[0].item == 'manifest v1'
-    server.routes['GET /v2/app/manifests/v1'] = Say(503)
+    server.routes['GET /v2/app/manifests/v1'] = Answer(503)
     assert verify(receipt, Settings(retries=0), FAST).outcome is Outcome.UNVERIFIED
 
 
@@ -156,15 +156,16 @@ def test_one_item_that_cannot_be_seen_is_not_a_success(scripted: tuple[Scripted,
     server, receipt = scripted
     layer = only(receipt, 'layer')
     whole = server.routes[f'GET /v2/app/blobs/{layer.digest}']
-    assert isinstance(whole, Say)
-    server.routes[f'HEAD /v2/app/blobs/{layer.digest}'] = Say(403)
-    server.routes[f'GET /v2/app/blobs/{layer.digest}'] = lambda asked: Say(403) if 'range' in asked.headers else whole
+    assert isinstance(whole, Answer)
+    server.routes[f'HEAD /v2/app/blobs/{layer.digest}'] = Answer(403)
+    server.routes[f'GET /v2/app/blobs/{layer.digest}'] = (
+        lambda asked: Answer(403) if 'range' in asked.headers else whole)
     results = verify(receipt, Settings(retries=0), FAST)
     assert results.outcome is Outcome.UNVERIFIED and [each.item for each in results.findings] == [str(layer)]
     assert verify(receipt, Settings(retries=0), FULL).outcome is Outcome.VERIFIED
 
 
-CHUNKED = Say(200, headers=[('Transfer-Encoding', 'chunked')])
+CHUNKED = Answer(200, headers=[('Transfer-Encoding', 'chunked')])
 
 
 def test_a_blob_without_a_size(scripted: tuple[Scripted, Receipt], settings: Settings) -> None:
@@ -175,28 +176,30 @@ def test_a_blob_without_a_size(scripted: tuple[Scripted, Receipt], settings: Set
 
 
 @pytest.mark.parametrize('ranges', [True, False])
-@pytest.mark.parametrize('head', [Say(302, headers=[('Location', '/signed')]), Say(400), Say(401), Say(403), Say(405),
-                                  CHUNKED, Say(200, headers=[('Content-Length', '0')]), Say(501), Say(307),
-                                  Say(200, headers=[('Content-Length', '7')]),
-                                  Say(302, headers=[('Location', 'http://127.0.0.1:1/')])])
-def test_where_head_is_of_no_use_get_is(head: Say, ranges: bool, scripted: tuple[Scripted, Receipt], settings: Settings,
+@pytest.mark.parametrize('head', [Answer(302, headers=[('Location', '/signed')]), Answer(400), Answer(401),
+                                  Answer(403), Answer(405),
+                                  CHUNKED, Answer(200, headers=[('Content-Length', '0')]), Answer(501), Answer(307),
+                                  Answer(200, headers=[('Content-Length', '7')]),
+                                  Answer(302, headers=[('Location', 'http://127.0.0.1:1/')])])
+def test_where_head_is_of_no_use_get_is(head: Answer, ranges: bool, scripted: tuple[Scripted, Receipt],
+                                        settings: Settings,
                                         ) -> None:
     server, receipt = scripted
-    server.routes['HEAD /signed'] = Say(403)
+    server.routes['HEAD /signed'] = Answer(403)
     blobs = {f'/v2/app/blobs/{each.digest}': each.size for each in receipt.of_kind('layer')}
     for path, size in blobs.items():
         whole = server.routes[f'GET {path}']
-        assert isinstance(whole, Say)
+        assert isinstance(whole, Answer)
 
-        def first(asked: Asked, whole: Say = whole, size: int = size) -> Say:
-            part = Say(206, whole.body[:1], headers=[('Content-Range', f'bytes 0-0/{size}')])
+        def first(asked: Request, whole: Answer = whole, size: int = size) -> Answer:
+            part = Answer(206, whole.body[:1], headers=[('Content-Range', f'bytes 0-0/{size}')])
             return part if ranges and 'range' in asked.headers else whole
         server.routes[f'HEAD {path}'], server.routes[f'GET {path}'] = head, first
     assert verify(receipt, settings, FAST).outcome is Outcome.VERIFIED
     smaller = next(iter(blobs))
-    server.routes[f'GET {smaller}'] = Say(206, b'x', headers=[('Content-Range', f'bytes 0-0/{blobs[smaller] - 1}')])
+    server.routes[f'GET {smaller}'] = Answer(206, b'x', headers=[('Content-Range', f'bytes 0-0/{blobs[smaller] - 1}')])
     assert verify(receipt, replace(settings, shared=Shared()), FAST).outcome is Outcome.FAILED
-    server.routes[f'GET {smaller}'] = Say(404)
+    server.routes[f'GET {smaller}'] = Answer(404)
     assert verify(receipt, replace(settings, shared=Shared()), FAST).outcome is Outcome.FAILED
 
 
@@ -204,7 +207,7 @@ def test_a_manifest_served_as_something_else(scripted: tuple[Scripted, Receipt],
     server, receipt = scripted
     manifest = sample_image().manifest
     assert manifest
-    answer = Say(200, manifest.raw, [('Content-Type', media_types.DOCKER_MANIFEST)])
+    answer = Answer(200, manifest.raw, [('Content-Type', media_types.DOCKER_MANIFEST)])
     server.routes['GET /v2/app/manifests/v1'] = answer
     assert verify(receipt, settings, FAST).outcome is Outcome.FAILED
 
@@ -223,17 +226,17 @@ def test_a_blob_that_breaks_off_is_resumed(scripted: tuple[Scripted, Receipt], s
     server, receipt = scripted
     path = f'GET /v2/app/blobs/{only(receipt, "layer").digest}'
     whole = server.routes[path]
-    assert isinstance(whole, Say)
-    server.routes[path] = [Say(200, whole.body, cut=20), whole]
+    assert isinstance(whole, Answer)
+    server.routes[path] = [Answer(200, whole.body, cut=20), whole]
     assert verify(receipt, settings, FULL).outcome is Outcome.VERIFIED
 
 
 def test_credentials_of_the_run_serve_its_verification(scripted: tuple[Scripted, Receipt], settings: Settings) -> None:
     server, receipt = scripted
     for route, answer in list(server.routes.items()):
-        assert isinstance(answer, Say)
+        assert isinstance(answer, Answer)
         server.routes[route] = lambda asked, answer=answer: (  # type: ignore[misc]
-            answer if asked.authorization else Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')]))
+            answer if asked.authorization else Answer(401, headers=[('WWW-Authenticate', 'Basic realm="r"')]))
     results = verify(receipt, settings)
     assert results.outcome is Outcome.UNVERIFIED and 'requires credentials' in results.findings[0].message
     settings.credentials[server.host] = ('me', 'secret')

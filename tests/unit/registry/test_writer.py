@@ -18,21 +18,21 @@ from occystrap_registry.distribution.uploads import Uploads, whole
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.services.ports import free_port
 from tests.unit.registry.images import pull, push, verify
-from tests.unit.registry.scripted import Asked, Say, Scripted, client_of
+from tests.unit.registry.scripted import Request, Answer, Scripted, client_of
 
-Request = tuple[str, str, int]
+Counted = tuple[str, str, int]
 BLOB = b'blob' * 50_000
 DESCRIPTOR = Descriptor('', Digest.of(BLOB), len(BLOB))
 
 
 @pytest.fixture
-def requests() -> list[Request]:
+def requests() -> list[Counted]:
     """What the registry answered."""
     return []
 
 
 @pytest.fixture
-def host(tmp_path: Path, requests: list[Request]) -> Iterator[str]:
+def host(tmp_path: Path, requests: list[Counted]) -> Iterator[str]:
     """An empty registry."""
     def observe(method: str, path: str, status: int) -> None:
         requests.append((method, path, status))
@@ -68,14 +68,14 @@ def test_receipt_lists_everything(host: str, settings: Settings) -> None:
     assert 'canary' not in receipt.to_json()
 
 
-def test_the_tag_comes_last_and_each_blob_once(host: str, settings: Settings, requests: list[Request]) -> None:
+def test_the_tag_comes_last_and_each_blob_once(host: str, settings: Settings, requests: list[Counted]) -> None:
     push(host, settings)
     sent = [path for method, path, status in requests if method == 'PUT' and status == 201]
     assert len(sent) == 5 and sent[-1] == '/v2/app/manifests/v1'
     assert requests[-1][0] == 'PUT'
 
 
-def test_a_second_run_moves_nothing(host: str, settings: Settings, requests: list[Request]) -> None:
+def test_a_second_run_moves_nothing(host: str, settings: Settings, requests: list[Counted]) -> None:
     push(host, settings)
     requests.clear()
     receipt = push(host, settings)
@@ -83,7 +83,7 @@ def test_a_second_run_moves_nothing(host: str, settings: Settings, requests: lis
     assert receipt.evidence is Evidence.DESCRIPTOR and verify(receipt, settings).outcome is Outcome.VERIFIED
 
 
-def test_a_new_tag_moves_the_manifest_alone(host: str, settings: Settings, requests: list[Request]) -> None:
+def test_a_new_tag_moves_the_manifest_alone(host: str, settings: Settings, requests: list[Counted]) -> None:
     push(host, settings)
     requests.clear()
     push(host, settings, name='app:v2')
@@ -144,25 +144,25 @@ def test_a_port_on_which_nothing_listens(settings: Settings) -> None:
 
 
 def test_something_else_listens(server: Scripted, settings: Settings) -> None:
-    server.routes['GET /v2/'] = Say(404)
+    server.routes['GET /v2/'] = Answer(404)
     with pytest.raises(ServiceError, match=f'{server.host} does not answer as a registry'):
         push(server.host, settings)
 
 
 def test_who_may_not_push_hears_it_before_anything_is_read(server: Scripted, settings: Settings) -> None:
     challenge = [('WWW-Authenticate', f'Bearer realm="http://{server.host}/token"')]
-    server.routes['GET /token'] = Say(200, b'{"token": "pull-only"}')
-    server.routes['GET /v2/'] = lambda asked: Say(200) if asked.authorization else Say(401, headers=challenge)
-    server.routes['POST /v2/app/blobs/uploads/'] = Say(401, headers=challenge)
+    server.routes['GET /token'] = Answer(200, b'{"token": "pull-only"}')
+    server.routes['GET /v2/'] = lambda asked: Answer(200) if asked.authorization else Answer(401, headers=challenge)
+    server.routes['POST /v2/app/blobs/uploads/'] = Answer(401, headers=challenge)
     with pytest.raises(AccessDenied, match=f'{server.host}/app refuses uploads.*docker login'):
         push(server.host, settings)
     assert {asked.path for asked in server.asked} == {'/v2/', '/token', '/v2/app/blobs/uploads/'}
 
 
-def uploading(server: Scripted, location: str, put: str, *answers: Say) -> Uploads:
+def uploading(server: Scripted, location: str, put: str, *answers: Answer) -> Uploads:
     """Let the server take an upload at `location`, whose path is `put`, with these answers."""
-    server.routes['POST /v2/app/blobs/uploads/'] = Say(202, headers=[('Location', location)])
-    server.routes[f'PUT {put}'] = list(answers) or Say(201)
+    server.routes['POST /v2/app/blobs/uploads/'] = Answer(202, headers=[('Location', location)])
+    server.routes[f'PUT {put}'] = list(answers) or Answer(201)
     return Uploads(client_of(server.host, Settings(timeout=5.0, retries=3), ('me', 'secret')))
 
 
@@ -178,18 +178,18 @@ def test_upload_locations(location: str, target: str, server: Scripted) -> None:
 
 
 def test_an_upload_elsewhere_gets_no_credentials(server: Scripted) -> None:
-    with Scripted({'PUT /up': Say(201)}) as elsewhere:
+    with Scripted({'PUT /up': Answer(201)}) as elsewhere:
         uploads = uploading(server, f'http://{elsewhere.host}/up?sig=x', '/up')
         post = server.routes['POST /v2/app/blobs/uploads/']
-        assert isinstance(post, Say)
+        assert isinstance(post, Answer)
         server.routes['POST /v2/app/blobs/uploads/'] = lambda asked: (
-            post if asked.authorization else Say(401, headers=[('WWW-Authenticate', 'Basic realm="r"')]))
+            post if asked.authorization else Answer(401, headers=[('WWW-Authenticate', 'Basic realm="r"')]))
         uploads.put(DESCRIPTOR, whole(BLOB))
         assert [asked.authorization for asked in elsewhere.asked] == [None]
 
 
 def test_a_broken_upload_starts_over(server: Scripted) -> None:
-    uploads = uploading(server, '/up', '/up', Say(silent=True), Say(503), Say(201))
+    uploads = uploading(server, '/up', '/up', Answer(silent=True), Answer(503), Answer(201))
     opened: list[int] = []
 
     def body() -> Iterator[memoryview]:
@@ -197,34 +197,34 @@ def test_a_broken_upload_starts_over(server: Scripted) -> None:
         yield memoryview(BLOB)[:70_000]
         yield memoryview(BLOB)[70_000:]
     uploads.put(DESCRIPTOR, body)
-    assert [asked.body for asked in server.heard('PUT', '/up')] == [BLOB] * 3 and len(opened) == 3
-    assert len(server.heard('POST', '/v2/app/blobs/uploads/')) == 3
+    assert [asked.body for asked in server.received('PUT', '/up')] == [BLOB] * 3 and len(opened) == 3
+    assert len(server.received('POST', '/v2/app/blobs/uploads/')) == 3
 
 
 def test_uploads_do_not_go_on_for_ever(server: Scripted) -> None:
     with pytest.raises(ServiceUnavailable, match='503'):
-        uploading(server, '/up', '/up', Say(503)).put(DESCRIPTOR, whole(BLOB))
-    assert len(server.heard('PUT', '/up')) == 4
+        uploading(server, '/up', '/up', Answer(503)).put(DESCRIPTOR, whole(BLOB))
+    assert len(server.received('PUT', '/up')) == 4
 
 
 def test_a_token_that_runs_out_in_mid_copy(server: Scripted) -> None:
     challenge = [('WWW-Authenticate', f'Bearer realm="http://{server.host}/token"')]
-    uploads = uploading(server, '/up', '/up', Say(401, headers=challenge), Say(201))
-    server.routes['GET /token'] = Say(200, b'{"token": "fresh"}')
+    uploads = uploading(server, '/up', '/up', Answer(401, headers=challenge), Answer(201))
+    server.routes['GET /token'] = Answer(200, b'{"token": "fresh"}')
     uploads.put(DESCRIPTOR, whole(BLOB))
-    assert [asked.authorization for asked in server.heard('PUT', '/up')] == [None, 'Bearer fresh']
-    assert server.heard('PUT', '/up')[-1].body == BLOB
+    assert [asked.authorization for asked in server.received('PUT', '/up')] == [None, 'Bearer fresh']
+    assert server.received('PUT', '/up')[-1].body == BLOB
 
 
 @pytest.mark.parametrize(('answer', 'words'), [
-    (Say(400, b'{"errors": [{"code": "DIGEST_INVALID", "message": "no match"}]}'), 'no match.*400'),
-    (Say(403), '403'), (Say(200), 'refuses blob'),
-    (Say(201, headers=[('Docker-Content-Digest', Digest.of(b'other'))]), 'as'),
+    (Answer(400, b'{"errors": [{"code": "DIGEST_INVALID", "message": "no match"}]}'), 'no match.*400'),
+    (Answer(403), '403'), (Answer(200), 'refuses blob'),
+    (Answer(201, headers=[('Docker-Content-Digest', Digest.of(b'other'))]), 'as'),
 ])
-def test_refused_uploads(answer: Say, words: str, server: Scripted) -> None:
+def test_refused_uploads(answer: Answer, words: str, server: Scripted) -> None:
     with pytest.raises((ServiceError, OutputError), match=words):
         uploading(server, '/up', '/up', answer).put(DESCRIPTOR, whole(BLOB))
-    assert len(server.heard('PUT', '/up')) == 1
+    assert len(server.received('PUT', '/up')) == 1
 
 
 def test_the_same_blob_from_several_threads_is_sent_once(server: Scripted) -> None:
@@ -235,7 +235,7 @@ def test_the_same_blob_from_several_threads_is_sent_once(server: Scripted) -> No
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(sent) == [False] * 4 + [True] and len(server.heard('PUT', '/up')) == 1
+    assert sorted(sent) == [False] * 4 + [True] and len(server.received('PUT', '/up')) == 1
 
 
 def test_an_empty_blob(host: str, settings: Settings) -> None:
@@ -250,7 +250,7 @@ def test_an_empty_blob(host: str, settings: Settings) -> None:
 def test_a_blob_of_another_size_is_not_taken_for_granted(length: str | None, server: Scripted, settings: Settings,
                                                          ) -> None:
     headers = [('Content-Length', length)] if length else [('Transfer-Encoding', 'chunked')]
-    server.routes[f'HEAD /v2/app/blobs/{DESCRIPTOR.digest}'] = Say(200, headers=headers)
+    server.routes[f'HEAD /v2/app/blobs/{DESCRIPTOR.digest}'] = Answer(200, headers=headers)
     assert not Uploads(client_of(server.host, settings)).has(DESCRIPTOR)
 
 
@@ -258,13 +258,13 @@ def test_a_manifest_stored_as_another(server: Scripted, settings: Settings) -> N
     image = sample_image()
     assert image.manifest
 
-    def manifests(asked: Asked) -> Say:
-        return Say(201, headers=[('Docker-Content-Digest', Digest.of(b'other'))])
+    def manifests(asked: Request) -> Answer:
+        return Answer(201, headers=[('Docker-Content-Digest', Digest.of(b'other'))])
     for each in (*image.manifest.layers, image.manifest.config):
-        server.routes[f'HEAD /v2/app/blobs/{each.digest}'] = Say(200, headers=[('Content-Length', str(each.size))])
+        server.routes[f'HEAD /v2/app/blobs/{each.digest}'] = Answer(200, headers=[('Content-Length', str(each.size))])
     server.routes['PUT /v2/app/manifests/v1'] = manifests
     with pytest.raises(OutputError, match='stored the manifest as'):
         push(server.host, settings, image)
-    server.routes['PUT /v2/app/manifests/v1'] = Say(400, b'{"errors": [{"message": "I do not like it"}]}')
+    server.routes['PUT /v2/app/manifests/v1'] = Answer(400, b'{"errors": [{"message": "I do not like it"}]}')
     with pytest.raises(ServiceError, match=f'{server.host}/app:v1.*I do not like it'):
         push(server.host, settings, image)

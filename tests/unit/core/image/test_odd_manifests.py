@@ -10,7 +10,7 @@ from occystrap_core.oci import Digest
 from tests.hostile.documents import BLOB, TAR, Edit, Written, instead
 from tests.hostile.in_process import run_here
 from tests.hostile.refusals import is_refused
-from tests.unit.registry.scripted import Say, Scripted
+from tests.unit.registry.scripted import Answer, Scripted
 from tests.unit.tar.archives import gzipped
 
 OCI = 'application/vnd.oci.image'
@@ -183,7 +183,7 @@ def test_the_content_type_of_an_answer(content_type: str | None, docker: bool, t
                                                                    '"schemaVersion": 2')) if docker else str})
     source = written.put('registry', tmp_path / 'source', server)
     headers = [('Content-Type', content_type)] if content_type else []
-    server.routes['GET /v2/app/manifests/v1'] = Say(200, written.manifest, headers)
+    server.routes['GET /v2/app/manifests/v1'] = Answer(200, written.manifest, headers)
     run_here('-q', 'process', source, f'dir://{tmp_path}/dir').assert_code(0)
     run_here('-q', 'process', source, f'layout://{tmp_path}/layout').assert_code(0)
     assert (tmp_path / 'layout/blobs/sha256' / Digest.of(written.manifest).hex).read_bytes() == written.manifest
@@ -195,7 +195,7 @@ def test_an_entry_says_what_a_manifest_without_a_type_is(tmp_path: Path, server:
     kind = 'application/vnd.docker.distribution.manifest.v2+json'
     written = Written({'manifest': untyped(MANIFEST), 'inner': instead(f'"{MANIFEST}"', f'"{kind}"')})
     source = written.put('registry', tmp_path / 'source', server)
-    server.routes[f'GET /v2/app/manifests/{Digest.of(written.manifest)}'] = Say(200, written.manifest)
+    server.routes[f'GET /v2/app/manifests/{Digest.of(written.manifest)}'] = Answer(200, written.manifest)
     run_here('-q', 'process', source, f'layout://{tmp_path}/out').assert_code(0)
     described = json.loads(run_here('info', source, '-O', 'json').out)
     assert kind in json.dumps(described)
