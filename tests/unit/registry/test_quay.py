@@ -88,7 +88,8 @@ def found(server: Scripted, path: str, settings: Settings, options: str = '') ->
                                                 'org/tool:v1.0']),
     ('org/*:v1.9', '&since=2024-01-01T01:00:00+01:00', ['org/app:v1.9']),
     ('org/*:v1.0', f'&token={TOKEN}', ['org/secret:v1.0', 'org/tool:v1.0'])])
-def test_repositories_and_tags_that_match(path: str, options: str, names: list[str], quay: Scripted, settings: Settings) -> None:
+def test_repositories_and_tags_that_match(path: str, options: str, names: list[str], quay: Scripted,
+                                          settings: Settings) -> None:
     assert found(quay, path, settings, options) == names
 
 
