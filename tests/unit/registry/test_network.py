@@ -149,7 +149,7 @@ def test_a_user_may_name_a_link_local_registry(host: str, address: str, server: 
 
 @pytest.mark.parametrize(('known', 'refused'), [([['169.254.169.254']], True), ([['127.0.0.9']], False), ([], False)])
 def test_targets_behind_a_proxy_are_checked(known: list[list[str]], refused: bool, proxy: Scripted,
-                                             server: Scripted, names: Names, settings: Settings) -> None:
+                                            server: Scripted, names: Names, settings: Settings) -> None:
     names.known = {'name.invalid': known}
     proxy.routes['GET /there'] = Answer(200, BLOB)
     fetch = redirect(server, 'http://name.invalid/there')
