@@ -9,7 +9,7 @@ from occystrap_core import (
 from occystrap_core.files import ByteStream
 from occystrap_core.oci import (
     LAYOUT_FILE, LAYOUT_VERSION, Descriptor, Digest, Entry, ImageConfig, Index, IndexFile, Manifest, Reference,
-    blob_name, named_entry,
+    blob_name, named_entry, names_of,
 )
 from occystrap_tar.new_archive.archive_output import ArchiveOutput, tag_of
 from occystrap_tar.new_archive.destination_file import check_destination
