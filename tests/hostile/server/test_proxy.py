@@ -28,7 +28,7 @@ from occystrap_registry.server.recent_images import FAILED
 from occystrap_registry.server.server_thread import ServerSettings
 from tests.services.proxied import Proxied, Registry, proxied, remote, started, wait_until
 from tests.unit.registry.images import push
-from tests.unit.registry.scripted import Say, Scripted
+from tests.unit.registry.scripted import Answer, Scripted
 
 FILTER = 'normalize-timestamps'
 
@@ -230,7 +230,7 @@ def test_a_clients_login_goes_nowhere(tmp_path: Path) -> None:
     """Whatever downstream and upstream ask for, they hear of no client's password."""
     canary = 'canary-5c1f'
     with Scripted() as down, Scripted() as up:
-        up.routes['GET /v2/'] = Say(401, b'', [('WWW-Authenticate', 'Basic realm="x"')])
+        up.routes['GET /v2/'] = Answer(401, b'', [('WWW-Authenticate', 'Basic realm="x"')])
         settings = Settings(timeout=3.0, retries=0)
         plan = Proxy(tmp_path / 'p', remote(f'{down.host}/d', settings), remote(f'{up.host}/u', settings))
         basic, one = base64.b64encode(f'ann:{canary}'.encode()).decode(), Digest.of(b'1')

@@ -262,5 +262,5 @@ def test_what_is_no_registry_any_more_proves_nothing(level: VerifyLevel, scripte
     begun = len(server.asked)
     assert verify(receipt, settings, level).outcome is Outcome.VERIFIED
     assert all(each.path != '/v2/' for each in server.asked[begun:])
-    server.routes.update(dict.fromkeys(server.routes, Say(404)))
+    server.routes.update(dict.fromkeys(server.routes, Answer(404)))
     assert verify(receipt, settings, level).outcome is Outcome.UNVERIFIED
