@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from occystrap_core.oci.layout_contents import (
         LayoutReferrers, blobs_below, find_named, independent_images, find_referrer,
     )
+    from occystrap_core.oci.layout_names import LayoutChoice, require_layout_name, split_pinned
     from occystrap_core.oci.manifest import Index, Manifest, parse_manifest_or_index
     from occystrap_core.oci.manifest_form import (
         ManifestForm, has_annotations, has_form, in_form, index_in_form, index_made_anew, is_regular, made_anew,
@@ -49,6 +50,7 @@ _HOMES = {
     'layout': 'BLOB_DIRECTORIES CONTAINERD_NAME INDEX_FILE LAYOUT_FILE LAYOUT_VERSION REF_NAME LayoutEntries '
               'blob_name entry_name layout_offers require_version select_entry',
     'layout_contents': 'LayoutReferrers blobs_below find_named independent_images find_referrer',
+    'layout_names': 'LayoutChoice require_layout_name split_pinned',
     'manifest': 'Index Manifest parse_manifest_or_index',
     'manifest_form': 'ManifestForm has_annotations has_form in_form index_in_form index_made_anew is_regular made_anew',
     'media_types': 'Compression',
@@ -62,15 +64,16 @@ _HOMES = {
 __getattr__ = lazy_exports(__name__, __name__, _HOMES)
 
 __all__ = [
-    'ALGORITHMS', 'AMBIGUOUS', 'ARCHIVE_FIELDS', 'BLOB_DIRECTORIES', 'CONFIG_CAP', 'CONFIG_FIELDS', 'CONTAINERD_NAME',
-    'COSIGN_SUFFIXES', 'Compression', 'Descriptor', 'Digest', 'Entry', 'Excluded', 'FieldNames', 'INDEX_FILE',
-    'ImageConfig', 'Index', 'IndexFile', 'LAYOUT_FILE', 'LAYOUT_VERSION', 'LayoutEntries', 'LayoutReferrers',
-    'MANIFEST_CAP', 'MANIFEST_FIELDS', 'Manifest', 'ManifestForm', 'Offer', 'Platform', 'PlatformChoice', 'REF_NAME',
-    'Reference', 'SHA256', 'are_of_other_repositories', 'blob_name', 'blobs_below', 'canonical', 'compile_pattern',
-    'dump_json', 'entry_name', 'find_named', 'find_offers', 'find_referrer', 'first_names', 'has_annotations',
-    'has_form', 'has_glob', 'in_form', 'independent_images', 'index_in_form', 'index_made_anew', 'is_referrer_tag',
-    'is_regular', 'layout_offers', 'left_out_by', 'list_or_null', 'made_anew', 'matches_name', 'named_entry',
-    'names_of', 'natural_key', 'nearest_names', 'parse_config', 'parse_json', 'parse_manifest_or_index', 'parse_name',
-    'parse_object', 'referrer_of', 'referrers_tag', 'require_version', 'required_field', 'select_entry', 'select_offer',
-    'select_offers', 'sort_references', 'split_pattern', 'split_tag', 'subject_of',
+    'ALGORITHMS', 'AMBIGUOUS', 'ARCHIVE_FIELDS', 'BLOB_DIRECTORIES', 'CONFIG_CAP', 'CONFIG_FIELDS',
+    'CONTAINERD_NAME', 'COSIGN_SUFFIXES', 'Compression', 'Descriptor', 'Digest', 'Entry', 'Excluded', 'FieldNames',
+    'INDEX_FILE', 'ImageConfig', 'Index', 'IndexFile', 'LAYOUT_FILE', 'LAYOUT_VERSION', 'LayoutChoice',
+    'LayoutEntries', 'LayoutReferrers', 'MANIFEST_CAP', 'MANIFEST_FIELDS', 'Manifest', 'ManifestForm', 'Offer',
+    'Platform', 'PlatformChoice', 'REF_NAME', 'Reference', 'SHA256', 'are_of_other_repositories', 'blob_name',
+    'blobs_below', 'canonical', 'compile_pattern', 'dump_json', 'entry_name', 'find_named', 'find_offers',
+    'find_referrer', 'first_names', 'has_annotations', 'has_form', 'has_glob', 'in_form', 'independent_images',
+    'index_in_form', 'index_made_anew', 'is_referrer_tag', 'is_regular', 'layout_offers', 'left_out_by',
+    'list_or_null', 'made_anew', 'matches_name', 'named_entry', 'names_of', 'natural_key', 'nearest_names',
+    'parse_config', 'parse_json', 'parse_manifest_or_index', 'parse_name', 'parse_object', 'referrer_of',
+    'referrers_tag', 'require_layout_name', 'require_version', 'required_field', 'select_entry', 'select_offer',
+    'select_offers', 'sort_references', 'split_pattern', 'split_pinned', 'split_tag', 'subject_of',
 ]

@@ -1,0 +1,83 @@
+"""The names of images in a layout as users write them, and which image a name, a pattern or a digest means."""
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from occystrap_core.errors import ImageNotFound, UsageError
+from occystrap_core.oci.descriptor import Descriptor
+from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.layout import LayoutEntries, select_entry
+from occystrap_core.oci.manifest import Index
+from occystrap_core.oci.named_images import Offer, find_offers, select_offer, select_offers
+from occystrap_core.oci.patterns import has_glob
+from occystrap_core.oci.reference import Reference
+
+_NAME = re.compile(r'[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:/[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*)*')
+_PINNED = re.compile(r'(.*)@((?:sha256|sha512):.*|[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9A-Za-z=_-]{32,})', re.DOTALL)
+"""Anything and a digest, which is recognized by its algorithm or its length."""
+_HOW = '?image=, or its tag behind a colon'
+
+
+class LayoutChoice(NamedTuple):
+    """What a user asks of a layout: the image of a name, or else of a digest, or those that `image` chooses, or all."""
+
+    place: str
+    """The layout, for messages."""
+    name: str = ''
+    digest: Digest | None = None
+    image: str | None = None
+    """The option of this name."""
+
+    def of(self, offers: Sequence[Offer[LayoutEntries]], unnamed: Reference,
+           independent: Callable[[], Sequence[Offer[LayoutEntries]]]) -> list[tuple[LayoutEntries, Reference]]:
+        """Return the chosen images and their references.
+
+        `offers` are all in the layout, `independent` gives those that are neither parts of others nor refer to them;
+        `unnamed` is the reference of one without a name. Raises ImageNotFound, and UsageError with the choices for a
+        name that several have.
+        """
+        if self.name and self.image:
+            raise UsageError(f'{self.place}: :{self.name} and ?image={self.image} both choose an image: leave out one')
+        if self.image and has_glob(self.image):
+            return select_offers(independent(), self.image, self.place, _HOW)
+        if name := self.name or self.image:
+            return [self._named(offers, name)]
+        if self.digest:
+            return [_with_digest(offers, self.digest, unnamed)]
+        if not (found := independent()):
+            raise ImageNotFound(f'{self.place} holds no image: its index.json lists none', 'manifest-missing')
+        return select_offers(found, None, self.place, _HOW)
+
+    def _named(self, offers: Sequence[Offer[LayoutEntries]], name: str) -> tuple[LayoutEntries, Reference]:
+        if not find_offers(offers, name):
+            listed = ', '.join(map(str, offers)) or 'none'
+            raise ImageNotFound(f'{self.place} has no image {name}; there is: {listed}', 'manifest-missing')
+        entries, reference = select_offer(offers, name, self.place, _HOW)
+        selected = select_entry(entries)
+        if self.digest and (isinstance(selected, Index) or selected.digest != self.digest):
+            raise ImageNotFound(f'{self.place}: {name} is {entries[0].digest}, not {self.digest}', 'manifest-digest')
+        return entries, reference
+
+
+def require_layout_name(name: str) -> str:
+    """Return `name` if image-spec annotations.md allows it as the name of an image; raises UsageError."""
+    if not _NAME.fullmatch(name) or len(name) > 255:
+        raise UsageError(f'{name[:100]!r} cannot name an image in a layout: letters, digits, and - . _ : @ + / between '
+                         'them are allowed')
+    return name
+
+
+def split_pinned(text: str) -> tuple[str, Digest | None]:
+    """Return what is before a digest at the end, and the digest, None without one; raises InvalidImage for a malformed
+    one."""
+    pinned = _PINNED.fullmatch(text)
+    return (pinned[1], Digest(pinned[2])) if pinned else (text, None)
+
+
+def _with_digest(offers: Sequence[Offer[LayoutEntries]], digest: Digest, unnamed: Reference,
+                 ) -> tuple[LayoutEntries, Reference]:
+    """Return a manifest by its digest: one that index.json lists, or any other in the layout."""
+    for offer in offers:
+        if offer.hex == digest.hex:
+            return offer.image, offer.reference
+    return [Descriptor('', digest, -1)], Reference(unnamed.repository, digest=digest)
