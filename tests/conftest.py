@@ -20,6 +20,8 @@ from tests.services.docker_daemon import DockerDaemon
 from tests.services.docker_daemon import docker_daemon as start_docker
 from tests.services.faults import FaultProxy
 from tests.services.faults import fault_proxy as start_fault_proxy
+from tests.services.localstack import CREDENTIALS, ObjectStorage
+from tests.services.localstack import object_storage as start_object_storage
 from tests.services.nginx import nginx as start_nginx
 from tests.services.podman import PodmanService, podman_service
 from tests.services.processes import last_lines
@@ -121,6 +123,21 @@ def tls_registry() -> Iterator[Registry]:
     """An open registry over HTTPS; `ca` is the certificate to trust."""
     with require_service(registries.tls_registry) as service:
         yield service
+
+
+@pytest.fixture(scope='session')
+def running_object_storage() -> Iterator[ObjectStorage]:
+    """An S3 server, for `object_storage`."""
+    with require_service(start_object_storage) as service:
+        yield service
+
+
+@pytest.fixture
+def object_storage(running_object_storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch) -> ObjectStorage:
+    """An S3 server that the environment leads to, with credentials; shared: make buckets of your own."""
+    for name, value in {**CREDENTIALS, 'AWS_ENDPOINT_URL': running_object_storage.endpoint}.items():
+        monkeypatch.setenv(name, value)
+    return running_object_storage
 
 
 @pytest.fixture(scope='session')

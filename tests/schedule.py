@@ -12,6 +12,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (
     ('tests/functional/registry/', 'tests/functional/test_layout.py', 'tests/functional/test_mistakes.py',
      'tests/functional/test_registry_to_registry.py'),
     ('tests/functional/many/', ),
+    ('tests/functional/s3/', 'tests/hostile/s3/'),
     ('tests/functional/test_damage.py', ),
 )
 """Files and directories whose tests share what takes long to start: the real image in a daemon, daemons, registries."""

@@ -11,11 +11,12 @@ from occystrap_core.errors import PluginError, UnknownScheme
 
 GROUP = 'occystrap'
 OFFICIAL: Mapping[type, Mapping[str, str]] = {
-    InputScheme: {'dir': 'occystrap-dir', 'layout': 'occystrap-dir', 'docker': 'occystrap-docker',
+    InputScheme: {'dir': 'occystrap-dir', 's3': 'occystrap-s3', 'layout': 'occystrap-dir', 'docker': 'occystrap-docker',
                   'dockerpush': 'occystrap-docker', 'quay': 'occystrap-registry', 'registry': 'occystrap-registry',
                   'tar': 'occystrap-tar'},
-    WriterScheme: {'dir': 'occystrap-dir', 'layout': 'occystrap-dir', 'mounts': 'occystrap-dir', 'oci': 'occystrap-dir',
-                   'docker': 'occystrap-docker', 'registry': 'occystrap-registry', 'tar': 'occystrap-tar'}}
+    WriterScheme: {'dir': 'occystrap-dir', 's3': 'occystrap-s3', 'layout': 'occystrap-dir', 'mounts': 'occystrap-dir',
+                   'oci': 'occystrap-dir', 'docker': 'occystrap-docker', 'registry': 'occystrap-registry',
+                   'tar': 'occystrap-tar'}}
 """The distribution of each official scheme, as source and as destination, for users who have not installed it."""
 
 _KINDS: Mapping[str, type] = {'register_inputs': InputScheme, 'register_filters': FilterKind,

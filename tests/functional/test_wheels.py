@@ -1,4 +1,4 @@
-"""The five distributions as users get them: built as wheels, installed one by one into a clean environment."""
+"""The six distributions as users get them: built as wheels, installed one by one into a clean environment."""
 import subprocess
 import sys
 import venv
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-PROJECTS = {'core': ROOT, **{name: ROOT / f'plugins/occystrap_{name}' for name in ('dir', 'tar', 'registry', 'docker')}}
+PROJECTS = {'core': ROOT, **{name: ROOT / f'plugins/occystrap_{name}'
+                             for name in ('dir', 'tar', 'registry', 'docker', 's3')}}
 
 
 @pytest.fixture(scope='session')
@@ -60,7 +61,7 @@ def test_core_alone_says_how_to_get_schemes_and_each_brings_its_own(wheels: dict
     assert 'normalize-timestamps' in listed.stdout and 'pip install' in listed.stdout
     missing = environment.run('process', 'registry://127.0.0.1:1/app:v1', 'dir://out')
     assert missing.returncode == 2 and 'pip install occystrap-registry' in missing.stderr
-    for name in ('registry', 'dir', 'tar', 'docker'):
+    for name in ('registry', 'dir', 'tar', 'docker', 's3'):
         environment.install(name)
         listed = environment.run('plugins').stdout
         assert f'source {name}://' in listed and f'destination {name}://' in listed and 'FAILED' not in listed

@@ -3,11 +3,13 @@
 import time
 
 from tests.services.cache import cache_directory
+from tests.services.localstack import localstack_environment
 from tests.services.real_image import real_image
 from tests.services.requirements import ServiceUnavailable
 from tests.services.trixie import trixie_root
 
 BUILDS = (
+    ('LocalStack', localstack_environment, 'about 1 minute'),
     ('Debian 13 with Docker 26', trixie_root, 'about 1 minute'),
     ('the real image of 600 MB', real_image, 'about 2 minutes'),
 )

@@ -33,7 +33,8 @@ from tests.unit.docker.test_ssh import RELAY, MakeSsh, layers_of, make_ssh  # no
 from tests.unit.tar.archives import write
 from tests.functional.archives import write_docker_archive
 
-PACKAGES = ('occystrap_core', 'occystrap_dir', 'occystrap_tar', 'occystrap_registry', 'occystrap_docker')
+PACKAGES = ('occystrap_core', 'occystrap_dir', 'occystrap_tar', 'occystrap_registry', 'occystrap_docker',
+            'occystrap_s3')
 _OURS = ('occystrap', 'builtins', 'typing', 'abc', 'collections', 'enum')
 EXCUSED = {
     ('Stream', 'start_tls'): 'called where there is TLS, without which no test of it would connect',

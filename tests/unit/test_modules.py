@@ -6,7 +6,8 @@ from pathlib import Path
 import grimp
 import pytest
 
-PACKAGES = ['occystrap_core', 'occystrap_dir', 'occystrap_docker', 'occystrap_registry', 'occystrap_tar']
+PACKAGES = ['occystrap_core', 'occystrap_dir', 'occystrap_docker', 'occystrap_registry', 'occystrap_s3',
+            'occystrap_tar']
 ROLES = {'__init__', 'plugin', 'input', 'writer', 'verifier'}
 """Names that several modules of one distribution may have."""
 

@@ -1,0 +1,1 @@
+"""The bucket: requests, their retries and errors, streams of bytes in both directions."""

@@ -1,0 +1,43 @@
+"""Attempts at a request: how often, and the waits before them."""
+import random
+from collections.abc import Callable
+from typing import TypeVar
+
+from occystrap_core import Settings
+from occystrap_s3.bucket.failures import code_of, may_pass
+
+T = TypeVar('T')
+_FIRST = 0.25
+
+
+class Attempts:
+    """The attempts at one request, or at one body, of which each that moves bytes begins the count anew."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._failed = settings, 0
+
+    def again(self, error: Exception) -> bool:
+        """Return whether to try again after a failure; waits before. Raises Cancelled."""
+        if not may_pass(error) or self._failed >= self._settings.retries:
+            return False
+        limited = code_of(error) == 'SlowDown'
+        self._settings.requests.count(retries=not limited, rate_limits=limited)
+        seconds = _FIRST * 2 ** min(self._failed, 16) * random.uniform(0.5, 1.5)
+        self._failed += 1
+        self._settings.cancellation.wait(min(seconds, self._settings.longest_wait))
+        return True
+
+    def progressed(self) -> None:
+        """Note that bytes moved."""
+        self._failed = 0
+
+    def of(self, send: Callable[[], T]) -> T:
+        """Return what `send` returns, called until it does not raise, or the last attempt does. Raises Cancelled."""
+        while True:
+            self._settings.cancellation.check()
+            self._settings.requests.count(requests=1)
+            try:
+                return send()
+            except Exception as error:
+                if not self.again(error):
+                    raise

@@ -1,0 +1,185 @@
+"""One bucket: requests for its objects, with retries, and errors that name what was asked for."""
+import base64
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from occystrap_core import ImageNotFound, InvalidImage, ServiceError, Settings
+from occystrap_core.files import ByteStream
+from occystrap_core.oci import MANIFEST_CAP, Digest
+from occystrap_s3.bucket.attempts import Attempts
+from occystrap_s3.bucket.connection import Connection
+from occystrap_s3.bucket.failures import (
+    CutShort, TooSlow, code_of, explain, is_conflict, is_missing, lacks_conditions,
+)
+from occystrap_s3.bucket.layer_body import LayerBody
+from occystrap_s3.bucket.object_body import ObjectBody
+from occystrap_s3.bucket.request_rate import wait_for_turn
+
+T = TypeVar('T')
+
+
+class NoBucket(ServiceError):
+    """The bucket does not exist, so nothing is in it."""
+
+
+class Conflict(ServiceError):
+    """A condition of a write did not hold: somebody else has written."""
+
+
+class NoConditions(ServiceError):
+    """The server knows no conditional writes."""
+
+
+class StoredObject(NamedTuple):
+    """What the server says of an object: its size in bytes, and the sha256 that it computed when it got the object.
+
+    `checksum` is base64, of an object sent in parts that of the parts' checksums, with their number; empty if the
+    object was stored without one.
+    """
+
+    size: int
+    checksum: str
+
+    @property
+    def digest(self) -> Digest | None:
+        """The sha256 of the whole object, None if that is not what was stored."""
+        if not self.checksum or '-' in self.checksum:
+            return None
+        return Digest.of_hex(base64.b64decode(self.checksum).hex())
+
+
+class Bucket:
+    """The objects of one bucket; for several threads."""
+
+    def __init__(self, name: str, connection: Connection, settings: Settings) -> None:
+        self.name, self.connection, self.settings = name, connection, settings
+
+    def __str__(self) -> str:
+        return f's3://{self.name}'
+
+    def for_cleanup(self) -> 'Bucket':
+        """Return the bucket for what must be done after a signal."""
+        return Bucket(self.name, self.connection, self.settings.for_cleanup())
+
+    def require(self, prefix: str) -> None:
+        """Raise NoBucket, AccessDenied, ServiceError unless objects can be listed there; asked once in a run.
+
+        Whoever may not list gets the same answer for a missing object as for a forbidden one.
+        """
+        self.settings.shared.get((Bucket, self.connection, self.name, prefix), lambda: bool(
+            self._ask('list_objects_v2', f'{self}/{prefix}', Prefix=prefix, MaxKeys=1)))
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Yield the keys with this prefix, in order; raises ServiceError."""
+        more: dict[str, str] = {}
+        while True:
+            page = self._ask('list_objects_v2', f'{self}/{prefix}', Prefix=prefix, **more)
+            yield from (each['Key'] for each in page.get('Contents', ()))
+            if not page.get('IsTruncated'):
+                return
+            more = {'ContinuationToken': page['NextContinuationToken']}
+
+    def look(self, key: str) -> StoredObject | None:
+        """Return what the server says of an object, None if there is none; raises ServiceError."""
+        try:
+            head = self._ask('head_object', f'{self}/{key}', Key=key, ChecksumMode='ENABLED')
+        except ImageNotFound:
+            return None
+        return StoredObject(head.get('ContentLength', -1), head.get('ChecksumSHA256') or '')
+
+    def document(self, key: str, cap: int = MANIFEST_CAP) -> tuple[bytes, str]:
+        """Return a small object and its ETag; raises ImageNotFound, InvalidImage if it is larger than `cap` bytes,
+        ServiceError."""
+        read = bytearray()
+        with ByteStream(body := self.open(key), what=f'{self}/{key}') as stream:
+            for piece in stream.chunks():
+                read += piece
+                if len(read) > cap:
+                    raise InvalidImage(f'{self}/{key} has more than the {cap} bytes that are expected')
+        return bytes(read), body.version
+
+    def open(self, key: str, offset: int = 0) -> ObjectBody:
+        """Return the bytes of an object from an offset on; raises ImageNotFound, ServiceError."""
+        return ObjectBody(lambda start, version: self._get(key, start, version), self.settings, offset,
+                          lambda error: self._error(error, f'{self}/{key}'))
+
+    def put(self, key: str, raw: bytes, content_type: str = 'application/json', **conditions: str) -> None:
+        """Write a small object; the server checks its sha256. Raises Conflict if IfMatch or IfNoneMatch does not hold,
+        ServiceError."""
+        self._ask('put_object', f'{self}/{key}', Key=key, Body=raw, ContentType=content_type,
+                  ChecksumSHA256=checksum_of(Digest.of(raw)), **conditions)
+
+    def send(self, key: str, open_stream: Callable[[], ByteStream], digest: Digest, size: int, **part: Any,
+             ) -> Mapping[str, Any]:
+        """Write an object of known sha256, or a `part` of one, from a stream that is opened anew for each attempt.
+
+        The server refuses other bytes. Returns its answer; raises what the stream raises, ServiceError.
+        """
+        operation = 'upload_part' if part else 'put_object'
+
+        def attempt() -> Mapping[str, Any]:
+            with open_stream() as stream:
+                body = LayerBody(stream, self.settings)
+                return self._sending(body, operation, Key=key, ContentLength=size, ChecksumSHA256=checksum_of(digest),
+                                     **part)
+        return self._explained(f'{self}/{key}', lambda: Attempts(self.settings).of(attempt))
+
+    def _sending(self, body: LayerBody, operation: str, **parameters: Any) -> Mapping[str, Any]:
+        """Return the answer; raises what went wrong with the body, if that is why there is none."""
+        try:
+            return self._timed(operation, Body=body, **parameters)
+        except Exception:
+            if body.failure:
+                raise body.failure from None
+            raise
+
+    def ask(self, operation: str, key: str, **parameters: Any) -> Mapping[str, Any]:
+        """Return the answer to a request about a key; raises as `document` does."""
+        return self._ask(operation, f'{self}/{key}', Key=key, **parameters)
+
+    def _get(self, key: str, offset: int, version: str | None) -> Mapping[str, Any]:
+        """Return the answer to GET; an empty object has no byte to begin a range with."""
+        more = {'Range': f'bytes={offset}-'} if offset else {}
+        return self._ask('get_object', f'{self}/{key}', Key=key, **more, **({'IfMatch': version} if version else {}))
+
+    def _ask(self, operation: str, where: str, **parameters: Any) -> Mapping[str, Any]:
+        return self._explained(where, lambda: Attempts(self.settings).of(lambda: self._timed(operation, **parameters)))
+
+    def _timed(self, operation: str, **parameters: Any) -> Mapping[str, Any]:
+        wait_for_turn(self.connection, self.settings)
+        answer: Mapping[str, Any] = getattr(self._client(), operation)(Bucket=self.name, **parameters)
+        return answer
+
+    def _explained(self, where: str, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except Exception as error:
+            raise self._error(error, where) from None
+
+    def _error(self, error: Exception, where: str) -> Exception:
+        from botocore.exceptions import BotoCoreError, ClientError
+        from urllib3.exceptions import HTTPError
+        if not isinstance(error, (BotoCoreError, ClientError, HTTPError, TooSlow, CutShort)):
+            return error
+        if is_missing(error):
+            return ImageNotFound(f'{where} does not exist')
+        if code_of(error) == 'NoSuchBucket':
+            return NoBucket(str(explain(error, str(self), self.endpoint)))
+        if is_conflict(error):
+            return Conflict(f'{where} was changed meanwhile; try again')
+        if lacks_conditions(error):
+            return NoConditions(f'{where}: the server knows no conditional writes')
+        return explain(error, where, self.endpoint)
+
+    @property
+    def endpoint(self) -> str:
+        """The address of the server, for messages."""
+        return self.connection.endpoint or 'Amazon S3'
+
+    def _client(self) -> Any:
+        return self.connection.client(self.settings)
+
+
+def checksum_of(digest: Digest) -> str:
+    """Return a sha256 as S3 writes it."""
+    return base64.b64encode(bytes.fromhex(digest.hex)).decode()

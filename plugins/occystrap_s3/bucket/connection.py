@@ -1,0 +1,60 @@
+"""Connecting to a server: what boto3 finds of credentials, and how requests are sent; boto3 is imported here alone."""
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+from occystrap_core import Settings, UsageError
+from occystrap_s3.bucket.failures import explain_library
+
+_ENDPOINTS = ('AWS_ENDPOINT_URL_S3', 'AWS_ENDPOINT_URL')
+_CONNECTIONS = 64
+"""Connections that are kept; more wait, though the run has more threads."""
+
+
+class Connection(NamedTuple):
+    """What leads to a server: its address, None for Amazon's; a region and a profile, None for what boto3 finds."""
+
+    endpoint: str | None = None
+    region: str | None = None
+    profile: str | None = None
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """Return the connection of a location; raises UsageError for an endpoint that is no address."""
+        endpoint = options.get('endpoint') or endpoint_of_environment()
+        if endpoint and (not endpoint.startswith(('http://', 'https://')) or '@' in endpoint):
+            raise UsageError('the endpoint of s3:// must be an address such as https://minio.example:9000, without '
+                             'user and password: boto3 reads AWS_ACCESS_KEY_ID, or profile=')
+        return cls(endpoint, options.get('region'), options.get('profile'))
+
+    def client(self, settings: Settings) -> Any:
+        """Return the client for all buckets of the server, one for the whole run; raises ServiceError."""
+        return settings.shared.get((Connection, self), lambda: self._made(settings))
+
+    def _made(self, settings: Settings) -> Any:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
+        try:
+            session = boto3.session.Session(profile_name=self.profile, region_name=self.region)
+            config = Config(connect_timeout=min(settings.timeout, 30), read_timeout=settings.timeout,
+                            retries={'total_max_attempts': 1}, max_pool_connections=_CONNECTIONS,
+                            request_checksum_calculation='when_required', response_checksum_validation='when_required',
+                            s3=self._addressing())
+            return session.client('s3', endpoint_url=self.endpoint, config=config, verify=settings.ca_file)
+        except (BotoCoreError, ValueError) as error:
+            raise explain_library(error, self.endpoint or 'S3') from None
+
+    def _addressing(self) -> dict[str, Any]:
+        """Return how buckets are named: by the path where the server is not Amazon's, since few have a name for each.
+
+        The payload is not hashed once more for the signature, which covers x-amz-checksum-sha256.
+        """
+        return {'payload_signing_enabled': False, **({'addressing_style': 'path'} if self.endpoint else {})}
+
+
+def endpoint_of_environment() -> str | None:
+    """Return the address that boto3 would take from the environment; receipts keep it, so that they lead there."""
+    if os.environ.get('AWS_IGNORE_CONFIGURED_ENDPOINT_URLS', '').lower() == 'true':
+        return None
+    return next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)

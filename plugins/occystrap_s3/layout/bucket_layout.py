@@ -1,0 +1,115 @@
+"""A layout in a bucket: the records of its images, each an index of its own, and the receipts that belong to them."""
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from occystrap_core import (
+    ImageNotFound, InvalidImage, Location, OccystrapError, Place as PlaceOfImage, Receipt, ServiceError, Settings,
+)
+from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, Entry, IndexFile
+from occystrap_s3.bucket.bucket import Bucket
+from occystrap_s3.bucket.connection import Connection
+from occystrap_s3.layout.keys import RECORDS, receipt_key, record_key
+from occystrap_s3.layout.place import Place
+
+_RECEIPT_CAP = 16 * MANIFEST_CAP
+
+
+class Record(NamedTuple):
+    """What a layout has of one image: its entry, then those of what came with it as referrers; none if it is removed.
+
+    `version` is the ETag of the object.
+    """
+
+    raw: bytes
+    listed: IndexFile
+    version: str
+
+    @property
+    def entry(self) -> Entry | None:
+        """The entry of the image."""
+        return next(iter(self.listed.entries), None)
+
+    @property
+    def descriptor(self) -> Descriptor | None:
+        """The manifest or index of the image."""
+        return next(iter(self.listed.manifests), None)
+
+
+class BucketLayout:
+    """The layout at a prefix."""
+
+    def __init__(self, place: Place, bucket: Bucket) -> None:
+        self.place, self.bucket = place, bucket
+
+    @classmethod
+    def at(cls, location: Location, settings: Settings, place: Place | None = None) -> 'BucketLayout':
+        """Return the layout of a location; makes no request. Raises UsageError."""
+        place = place or Place.parse(location.path)
+        return cls(place, Bucket(place.bucket, Connection.of(location.options), settings))
+
+    def __str__(self) -> str:
+        return str(self.place)
+
+    def key(self, name: str) -> str:
+        """Return the whole key of something in the layout."""
+        return self.place.base + name
+
+    def place_of(self, name: str) -> PlaceOfImage:
+        """Return the place of an image with a name; without one it replaces no other."""
+        there = self.bucket.connection.endpoint or 'amazonaws.com'
+        return PlaceOfImage('', f'{there} {self.place.path}//{name}' if name else '')
+
+    def require(self) -> None:
+        """Raise NoBucket, AccessDenied, ServiceError unless objects can be listed there."""
+        self.bucket.require(self.place.base)
+
+    def names(self) -> list[str]:
+        """Return the keys of all records; raises ServiceError."""
+        return [key.removeprefix(self.place.base) for key in self.bucket.keys(self.key(RECORDS))
+                if key.endswith('.json')]
+
+    def record(self, key: str) -> Record | None:
+        """Return a record, None if there is none; raises InvalidImage, ServiceError."""
+        try:
+            raw, version = self.bucket.document(self.key(key))
+        except ImageNotFound:
+            return None
+        return Record(raw, IndexFile.parse(raw, f'{self.place}/{key}'), version)
+
+    def record_of(self, name: str) -> Record | None:
+        """Return the record of an image with a name, None if there is none, or it is removed; raises as `record`."""
+        found = self.record(record_key(name, Digest.of(b'')))
+        return found if found and found.entry else None
+
+    def records(self, keys: Sequence[str]) -> list[Record | None]:
+        """Return the records with these keys, read in parallel; raises as `record`."""
+        return self.bucket.settings.in_parallel(self.record, keys)
+
+    def put_record(self, key: str, entries: Sequence[Entry], receipt: Receipt) -> None:
+        """Make an image visible, its receipt first, which belongs to this very record; raises ServiceError."""
+        raw = IndexFile.listing(entries).to_json()
+        self.put_receipt(raw, receipt)
+        self.bucket.put(self.key(key), raw)
+
+    def put_receipt(self, record: bytes, receipt: Receipt) -> None:
+        """Keep the receipt for what a record says; raises ServiceError."""
+        self.bucket.put(self.key(receipt_key(record)), f'{receipt.to_json()}\n'.encode())
+
+    def receipt(self, record: Record) -> Receipt:
+        """Return the receipt for a record, for where the layout is now; raises ImageNotFound, InvalidReceipt,
+        ServiceError."""
+        raw, _ = self.bucket.document(self.key(receipt_key(record.raw)), _RECEIPT_CAP)
+        receipt = Receipt.from_json(raw)
+        if Digest(record.entry['digest'] if record.entry else '') not in (receipt.manifest_digest, receipt.image_id):
+            raise InvalidImage(f'{self}/{receipt_key(record.raw)} is the receipt of another image')
+        return receipt.at(self.place.path)
+
+    def kept_receipt(self, name: str) -> Receipt | None:
+        """Return the receipt of the image with a name; None if there is no readable one. Raises ServiceError."""
+        try:
+            record = self.record_of(name) if name else None
+            return self.receipt(record) if record else None
+        except ServiceError:
+            raise
+        except OccystrapError:
+            return None

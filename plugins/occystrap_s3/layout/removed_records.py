@@ -1,0 +1,70 @@
+"""Removing images from a layout, and noting who brought them: records are replaced only if nobody else has done so."""
+from collections.abc import Sequence
+from dataclasses import replace
+
+from occystrap_core import Location, OccystrapError, Receipt, Settings
+from occystrap_core.oci import Digest, IndexFile
+from occystrap_s3.bucket.bucket import NoConditions
+from occystrap_s3.layout.bucket_layout import BucketLayout, Record
+from occystrap_s3.layout.keys import record_key
+from occystrap_s3.layout.place import Place
+from occystrap_s3.options import CONNECTION
+
+_GONE = IndexFile.empty().to_json()
+
+
+def remove(receipts: Sequence[Receipt], staying: Sequence[Receipt], settings: Settings, dry_run: bool) -> list[str]:
+    """Remove images that these receipts prove; return for each why it stays, empty if it is gone.
+
+    A record that is not of the receipt's image stays. What is left of a removed one is an empty record, written only
+    if it is still the one that was read; blobs stay, since other runs may be about to rely on them.
+    """
+    return settings.in_parallel(lambda each: _why_stays(each, settings, dry_run), receipts)
+
+
+def note_bringers(receipts: Sequence[Receipt], settings: Settings, withdrawn: bool) -> None:
+    """Add the bringers of these receipts to those that layouts keep of the same images, or take them out."""
+    for receipt in receipts:
+        layout = _layout(receipt, settings)
+        record = layout.record(_key(receipt))
+        if record and _is_of(receipt, record):
+            kept = layout.receipt(record)
+            others = tuple(each for each in kept.brought_by if each not in receipt.brought_by)
+            layout.put_receipt(record.raw, replace(kept, brought_by=others) if withdrawn
+                               else kept.brought_also_by(receipt.brought_by))
+
+
+def _why_stays(receipt: Receipt, settings: Settings, dry_run: bool) -> str:
+    if not receipt.of_kind('entry'):
+        return f'{receipt.reference}: its receipt names no record'
+    layout, key = _layout(receipt, settings), _key(receipt)
+    try:
+        record = layout.record(key)
+        if not record or not record.entry:
+            return ''
+        if not _is_of(receipt, record):
+            return f'{layout}/{key} is of another image than was written'
+        if not dry_run:
+            layout.bucket.put(layout.key(key), _GONE, IfMatch=record.version)
+    except NoConditions as error:
+        return f'{error}, so that nothing can be removed while other runs may write'
+    except OccystrapError as error:
+        return str(error)
+    return ''
+
+
+def _is_of(receipt: Receipt, record: Record) -> bool:
+    """Return whether a record says what the receipt expects of it."""
+    entry = receipt.of_kind('entry')[0]
+    return record.listed.find(entry.locator, entry.digest)[0] is not None
+
+
+def _key(receipt: Receipt) -> str:
+    entry = receipt.of_kind('entry')[0]
+    manifest = entry.covers[0] if entry.covers else Digest(entry.locator)
+    return record_key('' if entry.locator == manifest else entry.locator, manifest)
+
+
+def _layout(receipt: Receipt, settings: Settings) -> BucketLayout:
+    options = {each.name: receipt.options.get(each.name) for each in CONNECTION}
+    return BucketLayout.at(Location('s3', receipt.path, options, {}), settings, Place.of_receipt(receipt))

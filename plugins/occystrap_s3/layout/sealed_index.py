@@ -1,0 +1,38 @@
+"""Sealing a layout: writing what other programs read, `oci-layout` and `index.json`."""
+from occystrap_core import OutputError, ServiceError
+from occystrap_core.oci import INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, IndexFile
+from occystrap_s3.bucket.bucket import Conflict, NoConditions
+from occystrap_s3.layout.bucket_layout import BucketLayout
+from occystrap_s3.layout.image_list import ImageList
+
+_TIMES = 20
+
+
+def seal(layout: BucketLayout) -> tuple[int, bool]:
+    """List all images in index.json; return their number, and whether the server kept other runs from doing the same.
+
+    The index is replaced only if nobody has done so since it was read, which was before the records: the last one
+    then lists the images of every run that sealed. Raises InvalidImage, OutputError, ServiceError.
+    """
+    layout.require()
+    layout.bucket.put(layout.key(LAYOUT_FILE), LAYOUT_VERSION)
+    for _ in range(_TIMES):
+        images = ImageList.of(layout)
+        raw = IndexFile.listing(images.entries).to_json()
+        if len(raw) > MANIFEST_CAP:
+            raise OutputError(f'{layout}/{INDEX_FILE} would exceed the {MANIFEST_CAP} bytes that programs read; seal '
+                              'prefixes with fewer images')
+        try:
+            layout.bucket.put(layout.key(INDEX_FILE), raw, **_condition(images.version))
+            return len(images.records), True
+        except Conflict:
+            continue
+        except NoConditions:
+            layout.bucket.put(layout.key(INDEX_FILE), raw)
+            return len(images.records), False
+    raise ServiceError(f'{layout}/{INDEX_FILE} was changed {_TIMES} times meanwhile; seal again when other runs have '
+                       'ended')
+
+
+def _condition(version: str) -> dict[str, str]:
+    return {'IfMatch': version} if version else {'IfNoneMatch': '*'}

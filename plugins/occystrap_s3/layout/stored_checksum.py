@@ -1,0 +1,52 @@
+"""What a server stores as the checksum of a blob of which it did not compute the sha256, since it came in parts.
+
+The record is an object of its own; receipts expect it, so that whoever changes both blob and record is found out.
+"""
+from typing import NamedTuple
+
+from occystrap_core import Expectation, ImageNotFound, InvalidImage
+from occystrap_core.oci import Digest, dump_json, parse_object, required_field
+from occystrap_s3.layout.bucket_layout import BucketLayout
+from occystrap_s3.layout.keys import checksum_key
+
+
+class StoredChecksum(NamedTuple):
+    """The digest and size of a blob, and the checksum of its parts as the server stores it: base64, `-`, their number.
+    """
+
+    digest: Digest
+    size: int
+    checksum: str
+
+    @property
+    def is_of_parts(self) -> bool:
+        """Whether the server computed it from the parts, so that it is no sha256 of the blob."""
+        return '-' in self.checksum
+
+    def to_json(self) -> bytes:
+        """Return the content of the record."""
+        return dump_json({'digest': self.digest, 'size': self.size, 'checksumSHA256': self.checksum})
+
+    @property
+    def expectation(self) -> Expectation:
+        """What a receipt expects of the record."""
+        raw = self.to_json()
+        return Expectation('checksum', checksum_key(self.digest), Digest.of(raw), len(raw))
+
+
+def write_checksum(layout: BucketLayout, stored: StoredChecksum) -> None:
+    """Write the record of a blob; raises ServiceError."""
+    layout.bucket.put(layout.key(checksum_key(stored.digest)), stored.to_json())
+
+
+def read_checksum(layout: BucketLayout, digest: Digest) -> StoredChecksum | None:
+    """Return the record of a blob, None if there is none that can be read; raises ServiceError."""
+    key = layout.key(checksum_key(digest))
+    try:
+        raw, _ = layout.bucket.document(key)
+        found = parse_object(raw, f'{layout}/{checksum_key(digest)}')
+        return StoredChecksum(Digest(required_field(found, 'digest', str, key)),
+                              required_field(found, 'size', int, key),
+                              required_field(found, 'checksumSHA256', str, key))
+    except (ImageNotFound, InvalidImage):
+        return None

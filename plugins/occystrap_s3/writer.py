@@ -1,0 +1,179 @@
+"""Writing s3://: an image layout in a bucket, manifests and blobs byte for byte as stored, one image after another."""
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
+
+from occystrap_core import (
+    Expectation, Image, ImageIndex, ImageNotFound, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer, Place,
+    Receipt, Settings, WrittenImage, WrittenIndex, WrittenLayer, WrittenReferrer,
+)
+from occystrap_core.oci import Digest, Entry, Index, Manifest, Reference, named_entry, referrer_of
+from occystrap_s3.bucket.connection import endpoint_of_environment
+from occystrap_s3.layout.blobs import Blobs
+from occystrap_s3.layout.bucket_layout import BucketLayout
+from occystrap_s3.layout.bucket_store import BucketStore
+from occystrap_s3.layout.keys import record_key
+from occystrap_s3.layout.place import with_name_as_option
+
+
+class BucketOutput(ImageOutput):
+    """Writes one image, or an index of several; blobs that the server has are not sent, the image's record comes last.
+    """
+
+    layer_form = LayerForm.STORED
+    holds_indexes = True
+
+    def __init__(self, location: Location, settings: Settings) -> None:
+        super().__init__(_pinned(with_name_as_option(location)), settings)
+        self._layout = BucketLayout.at(self.location, settings)
+        self.compression = self.location.options['compression'] or 'gzip'
+        self.layer_store = 's3', self._layout.bucket.connection, self._layout.place.path
+        self._referrers: list[Entry] = []
+        self._parts: list[Expectation] = []
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        """The blobs of the layout, of which parts of an index use the same."""
+        return Blobs(self._layout, self.location.options['multipart'])
+
+    def place(self, reference: Reference) -> Place:
+        """Return the layout, with the image's name; an image without a name replaces no other."""
+        return self._layout.place_of(self._name(reference))
+
+    def kept_receipt(self, reference: Reference) -> Receipt | None:
+        """Return the receipt of the image with this name; one without a name is known by its digest alone."""
+        return self._layout.kept_receipt(self._name(reference))
+
+    def require_possible(self, content: Image | ImageIndex) -> None:
+        """Raise ServiceError unless the bucket answers; for an image, OutputError if it replaced an index."""
+        self._layout.require()
+        if isinstance(content, Image):
+            self._require_no_index(self._name(content.reference))
+
+    def prepare(self, image: Image) -> None:
+        """Check that the bucket answers, and has no index of this name."""
+        self.require_possible(image)
+
+    def prepare_index(self, index: ImageIndex) -> None:
+        """Check that the bucket answers."""
+        self.require_possible(index)
+
+    def child(self) -> ImageOutput:
+        """Return a writer for a part of an index."""
+        return _PartOutput(self, self._parts)
+
+    def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Return a blob of which the server reports this very sha256."""
+        assert layer.descriptor
+        return self.blobs.find(layer.descriptor)
+
+    def blob_size(self, digest: Digest) -> int | None:
+        """Return the size in bytes of a blob of which the server reports this sha256."""
+        return self.blobs.size(digest)
+
+    def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
+        """Send a blob; raises ServiceError."""
+        return self.blobs.write(layer)
+
+    def finalize(self, image: WrittenImage) -> Receipt:
+        """Write config and manifest, then the receipt, then the record."""
+        documents = [*put_documents(self.blobs, image), *sorted(self._parts, key=str)]
+        assert image.manifest
+        entries = self._entries(image.manifest, image.reference)
+        receipt = image.receipt(self.location, self._expected(entries, documents))
+        self._publish(entries, image.reference, receipt)
+        return receipt
+
+    def attach_referrers(self, referrers: Sequence[WrittenReferrer]) -> Sequence[Expectation]:
+        """Remember the entries of referrers, without a name, for the record; return their expectations."""
+        self._referrers = [named_entry(
+            referrer_of(each.document) if each.subject else each.document.descriptor, each.tag) for each in referrers]
+        return [Expectation.of_entry(entry) for entry in self._referrers]
+
+    def finalize_index(self, index: WrittenIndex) -> Receipt:
+        """Write the index, after all that it lists, then the receipt, then the record."""
+        entries = self._entries(index.index, index.reference)
+        receipt = index.receipt(self.location, self._expected(entries[:1], [self.blobs.put_manifest(index.index)]))
+        self._publish(entries, index.reference, receipt)
+        return receipt
+
+    def abort(self) -> None:
+        """Have the server forget unfinished uploads: nothing became visible, and whole blobs are for the next run."""
+        self.blobs.abort()
+
+    def _require_no_index(self, name: str) -> None:
+        with suppress(InvalidImage, ImageNotFound):  # a damaged one may be replaced
+            record = self._layout.record_of(name) if name else None
+            if record and record.descriptor:
+                self.require_no_index(BucketStore(self._layout).manifest(record.descriptor), f'{self._layout}, {name}')
+
+    def _entries(self, document: Manifest | Index, reference: Reference) -> list[Entry]:
+        return [named_entry(document.descriptor, self._name(reference)), *self._referrers]
+
+    def _expected(self, entries: Sequence[Entry], documents: Sequence[Expectation]) -> list[Expectation]:
+        return [*map(Expectation.of_entry, entries), *documents]
+
+    def _publish(self, entries: Sequence[Entry], reference: Reference, receipt: Receipt) -> None:
+        key = record_key(self._name(reference), Digest(entries[0]['digest']))
+        self._layout.put_record(key, entries, receipt)
+
+    def _name(self, reference: Reference) -> str:
+        return self.location.options['tag'] or reference.familiar
+
+
+class _PartOutput(ImageOutput):
+    """Writes a part of an index, or a referrer: its blobs and manifests go into the layout of the whole, unlisted."""
+
+    layer_form = LayerForm.STORED
+    holds_indexes = True
+
+    def __init__(self, whole: BucketOutput, written: list[Expectation]) -> None:
+        """The documents that this part writes are added to `written`."""
+        super().__init__(whole.location, whole.settings)
+        self.compression, self.layer_store = whole.compression, whole.layer_store
+        self._whole, self._blobs, self._written = whole, whole.blobs, written
+
+    def place(self, reference: Reference) -> Place:
+        """Return the place of the whole."""
+        return self._whole.place(reference)
+
+    def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Return the existing blob, as the writer of the whole does."""
+        return self._whole.has_layer(layer)
+
+    def blob_size(self, digest: Digest) -> int | None:
+        """Return the size in bytes of an existing blob, as the writer of the whole does."""
+        return self._whole.blob_size(digest)
+
+    def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
+        """Send a blob; raises ServiceError."""
+        return self._whole.write_layer(layer)
+
+    def finalize(self, image: WrittenImage) -> Receipt:
+        """Write config and manifest."""
+        receipt = image.receipt(self.location, put_documents(self._blobs, image))
+        self._written.extend(receipt.expectations)
+        return receipt
+
+    def finalize_index(self, index: WrittenIndex) -> Receipt:
+        """Write the index."""
+        document = self._blobs.put_manifest(index.index)
+        self._written.append(document)
+        return index.receipt(self.location, [document])
+
+    def abort(self) -> None:
+        """Do nothing: the whole is aborted as well."""
+
+
+def put_documents(blobs: Blobs, image: WrittenImage) -> list[Expectation]:
+    """Write config and manifest; return their expectations, and those for the records of layers sent in parts."""
+    assert image.manifest
+    layers = [layer.descriptor.digest for layer in image.layers if layer.descriptor]
+    return [blobs.put('config', image.config.raw, image.config.digest), blobs.put_manifest(image.manifest),
+            *blobs.checksums(layers)]
+
+
+def _pinned(location: Location) -> Location:
+    """Return the location with the address that the environment gives, so that the receipt leads there, too."""
+    endpoint = location.options['endpoint'] or endpoint_of_environment()
+    return location.with_options(endpoint=endpoint) if endpoint else location

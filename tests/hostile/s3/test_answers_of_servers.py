@@ -1,0 +1,96 @@
+"""What servers answer and how they fall silent: one line says what is wrong, and nothing is left behind."""
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.in_process import run_here
+from tests.services.command_line import CommandLine
+from tests.services.localstack import CREDENTIALS
+from tests.unit.registry.scripted import Request, Answer
+from tests.unit.s3.answers import EMPTY_LIST, S3Script, refusal
+
+QUICK = ('--retries', '1', '--timeout', '2', '--longest-wait', '0.05')
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Script]:
+    """A server that says what a test wants, and the environment that leads there."""
+    with S3Script() as server:
+        for name, value in {**CREDENTIALS, 'AWS_ENDPOINT_URL': f'http://{server.host}'}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(tmp_path)
+        yield server
+
+
+@pytest.mark.parametrize(('status', 'code', 'words'), [
+    (404, 'NoSuchBucket', 'there is no such bucket'),
+    (403, 'AccessDenied', 'access denied'),
+    (403, 'InvalidAccessKeyId', 'the access key is unknown'),
+    (403, 'SignatureDoesNotMatch', 'the secret key is wrong'),
+    (400, 'ExpiredToken', 'the session has expired'),
+    (403, 'RequestTimeTooSkewed', 'set the clock of this machine'),
+    (400, 'AuthorizationHeaderMalformed', 'in another region'),
+    (503, 'SlowDown', 'asks for fewer requests'),
+    (500, 'InternalError', 'try again later'),
+    (400, 'BadDigest', 'sha256 had changed on the way'),
+    (400, 'OddCode', 'OddCode'),
+])
+def test_each_refusal_is_one_line(status: int, code: str, words: str, script: S3Script) -> None:
+    script.always(refusal(status, code))
+    line, = run_here('info', 's3://bucket/app:v1', *QUICK).assert_code(1).errors
+    assert words in line and 's3://bucket' in line
+    assert len(script.asked) <= 3
+
+
+def test_without_credentials(script: S3Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ('AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'):
+        monkeypatch.delenv(name)
+    line, = run_here('info', 's3://bucket/app:v1').assert_code(1).errors
+    assert 'there are no credentials' in line and 'AWS_PROFILE' in line
+    line, = run_here('info', 's3://bucket/app:v1?profile=nobody').assert_code(2).errors
+    assert 'nobody' in line
+
+
+def nothing(asked: Request) -> Answer:
+    return EMPTY_LIST if 'list-type' in asked.target else refusal(404, 'NoSuchKey')
+
+
+def test_a_busy_server_is_asked_again(script: S3Script) -> None:
+    script.always(refusal(503, 'SlowDown'), refusal(500, 'InternalError'), nothing)
+    line, = run_here('info', 's3://bucket/p', *QUICK[:1], '3', *QUICK[2:]).assert_code(1).errors
+    assert 'holds no image' in line
+
+
+@pytest.mark.parametrize('said', [Answer(silent=True), Answer(200, b'<List', cut=3)], ids=['silent', 'cut'])
+def test_silence_and_cuts(said: Answer, script: S3Script) -> None:
+    script.always(said)
+    line, = run_here('info', 's3://bucket/app:v1', *QUICK).assert_code(1).errors
+    assert 'try again later' in line
+
+
+def test_an_interrupt_ends_a_run_that_waits(script: S3Script, occystrap: CommandLine) -> None:
+    script.always(Answer(silent=True))
+    process = occystrap.start('info', 's3://bucket/app:v1')
+    while not script.asked:
+        time.sleep(0.01)
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert time.monotonic() - started < 20
+
+
+def test_no_secret_is_said_or_kept(script: S3Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    def echo(asked: Request) -> Answer:
+        return refusal(400, 'Odd', asked.headers.get('authorization', ''))
+    monkeypatch.setenv('AWS_SECRET_ACCESS_KEY', 'canary-secret')
+    monkeypatch.setenv('AWS_SESSION_TOKEN', 'canary-token')
+    script.always(echo)
+    done = run_here('--debug', 'info', 's3://bucket/app:v1').assert_code(1)
+    assert 'canary' not in done.err + done.out and 'Signature=…' in done.err
+    done = run_here('info', 's3://me:canary@bucket/app:v1').assert_code(2)
+    assert 'canary' not in done.err
+    done = run_here('info', 's3://bucket/app:v1?endpoint=http://me:canary@host').assert_code(2)
+    assert 'canary' not in done.err
