@@ -85,7 +85,7 @@ def _integer(text: str) -> int:
 
 
 def _size(text: str) -> int:
-    match = re.fullmatch(r'(\d+)\s*([KMGT]?)(i?B)?', text, re.IGNORECASE | re.ASCII)
+    match = re.fullmatch(r'(\d{1,18})\s*([KMGT]?)(i?B)?', text, re.IGNORECASE | re.ASCII)
     if not match:
         raise ValueError('a number of bytes is expected, such as 512M or 20G')
     return int(match[1]) << 10 * ' KMGT'.index(match[2].upper() or ' ')

@@ -160,7 +160,7 @@ def _nothing(listed: Sequence[Reference], location: Location) -> ImageNotFound:
         wanted += ', and none is a version'
     elif 'regex' in given:
         wanted += ', which must match the whole tag'
-    what = f'none of {len(there)} images is' if len(there) > 1 else 'it is not'
+    what = f'none of {len(there)} images is' if len(there) > 1 else f'{there[0]} is not'
     return ImageNotFound.of_pattern(f'{_shown(location)}: {what} selected by {wanted}; {_nearest(there, location)}'
                                     f'{_all_tags(location)}')
 

@@ -20,18 +20,7 @@ _LOOK = 5.0
 """Seconds that downstream has to answer when the proxy starts."""
 
 
-class _Size(click.ParamType):  # type: ignore[type-arg]
-    name = 'size'
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
-        """Return a number of bytes; a mistake is a usage error."""
-        try:
-            return value if isinstance(value, int) else int(OptionType.SIZE.parse(value))
-        except ValueError as error:
-            self.fail(f'{value!r}: {error}', parameter, context)
-
-
-_SECONDS = click.FloatRange(min=0.1, max=1_000_000_000)
+_SECONDS = OptionType.number(0.1, name='seconds')
 
 
 @click.command()
@@ -45,19 +34,19 @@ _SECONDS = click.FloatRange(min=0.1, max=1_000_000_000)
 @click.option('--verify', 'level', type=click.Choice(['fast', 'full']), is_flag=False, flag_value='fast',
               default='fast', help='How images are verified downstream before a client hears that all is well '
               '(default: fast); full reads every byte back.')
-@click.option('--fresh', type=click.FloatRange(min=0), default=60.0, show_default=True, metavar='SECONDS',
+@click.option('--fresh', type=OptionType.SECONDS, default=60.0, show_default=True, metavar='SECONDS',
               help='How long upstream is not asked again what a tag means.')
-@click.option('-c', '--concurrency', type=click.IntRange(1, 256), default=4, show_default=True, metavar='NUMBER',
+@click.option('-c', '--concurrency', type=OptionType.whole(1, 256), default=4, show_default=True, metavar='NUMBER',
               help='How many images are worked at at a time; others wait.')
-@click.option('--quota', type=_Size(), default=20 << 30, metavar='SIZE',
+@click.option('--quota', type=OptionType.SIZE, default=20 << 30, metavar='SIZE',
               help='Room for what is on its way (default: 20G).')
 @click.option('--deadline', type=_SECONDS, default=3600.0, show_default=True, metavar='SECONDS',
               help='How long one image may take.')
-@click.option('--drain', type=click.FloatRange(min=0, max=86400), default=60.0, show_default=True, metavar='SECONDS',
+@click.option('--drain', type=OptionType.number(0, 86400, name='seconds'), default=60.0, show_default=True, metavar='SECONDS',
               help='How long requests under way may take to end after SIGTERM.')
 @click.option('--timeout', type=_SECONDS, default=60.0, show_default=True, metavar='SECONDS',
               help='How long another registry may stay silent.')
-@click.option('--retries', type=click.IntRange(min=0), default=2, show_default=True,
+@click.option('--retries', type=OptionType.whole(), default=2, show_default=True,
               help='How often a failed request is tried again.')
 @click.option('--ca-file', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
               help='Certificates of authorities to trust in addition to the system\'s.')

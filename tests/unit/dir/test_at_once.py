@@ -141,7 +141,7 @@ def test_a_limit_on_file_sizes_is_one_clear_line_and_leaves_the_old_image(tmp_pa
     before = content(tmp_path)
     (tmp_path / 'x' / layer_files(tmp_path / 'x')[-1].parent.name / 'layer.tar').touch()
     with largest_file(size), pytest.raises(OutputError) as raised:
-        write(tmp_path / 'x', sample_image('two:v1', variant='two' * 20000))
+        write(tmp_path / 'x', sample_image('one:v2', variant='two' * 20000))
     assert str(raised.value) == (
         f'cannot write to {tmp_path}/x: File too large: raise the limit on file sizes (ulimit -f)')
     assert content(tmp_path) == before and findings(receipt, VerifyLevel.FULL) == []
@@ -156,7 +156,7 @@ def test_a_full_disk_is_one_clear_line_and_leaves_the_old_image(
         raise OSError(28, 'No space left on device')
     monkeypatch.setattr('occystrap_core.files.durability.os.write', full)
     with pytest.raises(OutputError, match='No space left on device: free some space or name another place'):
-        write(tmp_path, sample_image('two:v1', variant='two'))
+        write(tmp_path, sample_image('one:v2', variant='two'))
     assert content(tmp_path) == before and findings(receipt, VerifyLevel.FULL) == []
 
 

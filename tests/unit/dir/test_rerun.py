@@ -117,7 +117,7 @@ def test_a_failed_run_leaves_other_images_and_no_trace(tmp_path: Path, unique: b
     receipt = write(tmp_path, sample_image('one:v1', variant='one'), unique)
     before = sorted(tmp_path.rglob('*')), content(tmp_path)
     with pytest.raises(DigestMismatch):
-        write(tmp_path, breaking(sample_image('two:v1')), unique)
+        write(tmp_path, breaking(sample_image('one:v2')), unique)
     assert (sorted(tmp_path.rglob('*')), content(tmp_path)) == before
     assert findings(receipt, VerifyLevel.FULL) == []
 

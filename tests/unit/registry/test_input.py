@@ -159,7 +159,7 @@ def test_manifests_that_cannot_be_trusted(manifest: bytes, words: str, server: S
 
 
 @pytest.mark.parametrize(('config', 'words'), [(b'x' + SAMPLE.config.raw[1:], 'should have'), (b'', 'should have'),
-                                               (b' ' * (5 << 20), 'more than')])
+                                               (b' ' * (9 << 20), 'more than')])
 def test_configs_that_cannot_be_trusted(config: bytes, words: str, server: Scripted, settings: Settings) -> None:
     serve(server, SAMPLE, config=config)
     with pytest.raises(InvalidImage, match=f'the config of {server.host}/app:v1.*{words}'):

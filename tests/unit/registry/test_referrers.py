@@ -15,9 +15,9 @@ from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.results import Outcome
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.referrers import list_referrers
-from occystrap_registry.server import manifest_requests
+from occystrap_registry.server.handlers import Handlers
 from occystrap_registry.server.problems import Problem
-from occystrap_registry.server.server_thread import RegistryServer
+from occystrap_registry.server.server_thread import RegistryServer, ServerSettings
 from occystrap_registry.transport.address import Address
 from tests.unit.core.pipeline.memory import MemoryOutput, Without
 from tests.unit.registry.images import push, put_manifest, verify
@@ -28,17 +28,15 @@ Start = Callable[[str, bool], str]
 
 
 @pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+def start(tmp_path: Path) -> Iterator[Start]:
     """Starts a registry of a name, with or without the referrers API."""
-    with_api = manifest_requests.list_referrers
-
     async def none(request: Request) -> Response:
         raise Problem(404, 'UNSUPPORTED', 'there is no such endpoint')
 
     with ExitStack() as stack:
         def started(name: str, api: bool) -> str:
-            monkeypatch.setattr(manifest_requests, 'list_referrers', with_api if api else none)
-            return stack.enter_context(RegistryServer(tmp_path / name)).host
+            handlers = Handlers() if api else Handlers(list_referrers=none)
+            return stack.enter_context(RegistryServer(tmp_path / name, settings=ServerSettings(handlers=handlers))).host
         yield started
 
 

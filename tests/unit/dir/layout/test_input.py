@@ -214,11 +214,11 @@ LAYER = blob_name(IMAGE.layers[0].descriptor.digest)
     (saying('index.json', b'{"schemaVersion": 2, "manifests": []}'), 'holds no image', 'manifest-missing'),
     (without(MANIFEST), 'is not in', 'manifest-missing'),
     (saying(MANIFEST, b'{}'), 'has digest', 'manifest-digest'),
-    (saying(MANIFEST, b' ' * ((4 << 20) + 1)), 'more than the 4194304 bytes', 'manifest-invalid'),
+    (saying(MANIFEST, b' ' * ((8 << 20) + 1)), 'more than the 8388608 bytes', 'manifest-invalid'),
     (leading_out(MANIFEST), 'leads out of the directory', 'manifest-invalid'),
     (without(CONFIG), 'is not in', 'config-missing'),
     (saying(CONFIG, b'{}'), 'has digest', 'config-digest'),
-    (saying(CONFIG, b' ' * ((4 << 20) + 1)), 'more than the 4194304 bytes', 'config-invalid'),
+    (saying(CONFIG, b' ' * ((8 << 20) + 1)), 'more than the 8388608 bytes', 'config-invalid'),
     (without(LAYER), 'is not in', 'layer-missing'),
     (saying(LAYER, b'short'), 'has 5 bytes, should have', 'layer-size'),
     (leading_out('index.json'), 'leads out of the directory', 'index-invalid')])
