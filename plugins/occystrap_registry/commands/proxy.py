@@ -42,8 +42,8 @@ _SECONDS = OptionType.number(0.1, name='seconds')
               help='Room for what is on its way (default: 20G).')
 @click.option('--deadline', type=_SECONDS, default=3600.0, show_default=True, metavar='SECONDS',
               help='How long one image may take.')
-@click.option('--drain', type=OptionType.number(0, 86400, name='seconds'), default=60.0, show_default=True, metavar='SECONDS',
-              help='How long requests under way may take to end after SIGTERM.')
+@click.option('--drain', type=OptionType.number(0, 86400, name='seconds'), default=60.0, show_default=True,
+              metavar='SECONDS', help='How long requests under way may take to end after SIGTERM.')
 @click.option('--timeout', type=_SECONDS, default=60.0, show_default=True, metavar='SECONDS',
               help='How long another registry may stay silent.')
 @click.option('--retries', type=OptionType.whole(), default=2, show_default=True,

@@ -80,7 +80,7 @@ def test_an_exclusion_of_tags_without_its_colon_is_told(stocked: Registry, tmp_p
 
 @pytest.mark.parametrize(('image', 'words'), [
     ('team/app?newest=2',
-     "it is not selected by newest='2', and none is a version; there is: latest; all tags are {}:*"),
+     "team/app:latest is not selected by newest='2', and none is a version; there is: latest; all tags are {}:*"),
     (r'team/app:*?regex=^\d', r"is selected by regex='^\d', which must match the whole tag; there is: 1.2, 1.9")])
 def test_a_selection_of_nothing_says_how_it_is_meant(image: str, words: str, stocked: Registry, tmp_path: Path,
                                                      occystrap: CommandLine) -> None:
