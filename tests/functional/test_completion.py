@@ -63,7 +63,7 @@ def completed(shell: Screen, typed: str, line: str) -> None:
 def test_shell(shell: Screen, registry: Registry) -> None:
     put_tiny_image(registry, 'completion/app', 'v1.25')
     at = f'registry://{registry.host}/completion/app'
-    for typed, line in (('occystrap sea', 'occystrap search'), ('occystrap info regi', 'occystrap info registry://'),
+    for typed, line in (('occystrap sear', 'occystrap search'), ('occystrap info regi', 'occystrap info registry://'),
                         ('occystrap info tar://im', 'occystrap info tar://images/'),
                         (f'occystrap info {at}:v', f'occystrap info {at}:v1.25')):
         completed(shell, typed, line)
@@ -79,7 +79,8 @@ def line_of(shell: str, occystrap: CommandLine, typed: str, **env: str) -> list[
 
 
 @pytest.mark.parametrize(('typed', 'answer'), [
-    ('occystrap pro', ['process']), ('occystrap help pro', ['process']), ('occystrap --platform x pro', ['process']),
+    ('occystrap proc', ['process']), ('occystrap help pro', ['process', 'proxy']),
+    ('occystrap --platform x pro', ['process', 'proxy']),
     ('occystrap process --no-v', ['--no-verify']), ('occystrap process --verify=', ['none', 'fast', 'full']),
     ('occystrap process lay', ['layout://']), ('occystrap process mou', []),
     ('occystrap process a mou', ['mounts://']),

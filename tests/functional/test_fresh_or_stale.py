@@ -92,7 +92,7 @@ def test_a_layout_and_a_directory_are_asked_as_well(host: str, tmp_path: Path) -
         run_here('process', f'registry://{host}/{NAMES[0]}', f'{kind}://{tmp_path}/{kind}').assert_code(0)
         (tmp_path / 'list').write_text(f'{kind}://{tmp_path}/{kind}\n')
         assert unchanged(night(tmp_path)) == [] and len(unchanged(night(tmp_path))) == 1
-        run_here('process', f'registry://{host}/{NAMES[2]}', f'{kind}://{tmp_path}/{kind}').assert_code(0)
+        run_here('process', f'registry://{host}/{NAMES[2]}', f'{kind}://{tmp_path}/{kind}', '--force').assert_code(0)
     assert manifest_at(host, 'v1', 'other/tool').status_code == 200
 
 

@@ -185,7 +185,7 @@ def test_disk_full_leaves_the_old_target(small_disk: Path, archive: Path, real_r
     target = small_disk / 'a.tar'
     occystrap('process', 'tar://sample.tar', f'tar://{target}').assert_success()
     before = target.read_bytes()
-    result = occystrap('process', '-q', f'registry://{real_registry.host}/real:v1', f'tar://{target}')
+    result = occystrap('process', '-q', f'registry://{real_registry.host}/real:v1', f'tar://{target}', '--force')
     one_line(result, 1, 'No space left')
     assert target.read_bytes() == before and [path.name for path in small_disk.iterdir()] == ['a.tar']
 

@@ -42,7 +42,7 @@ def test_55_in_mid_copy(number: signal.Signals, place: Place, stalling: Scripted
                         occystrap: CommandLine, spool: Path) -> None:
     run_here('process', archives[OLD], place.uri).assert_success()
     before = place.tree()
-    command = ['process', f'registry://{stalling.host}/app:v1', place.uri, '--temp-dir', str(spool)]
+    command = ['process', f'registry://{stalling.host}/app:v1', place.uri, '--temp-dir', str(spool), '--force']
     process = occystrap.start(*command, stderr=subprocess.PIPE)
     while not stalling.received('GET', SILENT):
         assert process.poll() is None
