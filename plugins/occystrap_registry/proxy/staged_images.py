@@ -8,13 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
-from occystrap_core import OccystrapError
-from occystrap_core.files import print_message, size_text
+from occystrap_core.files import size_text
 from occystrap_core.oci import BLOB_DIRECTORIES, Digest
 from occystrap_registry.proxy.remote import Remote
+from occystrap_registry.server.background_work import BackgroundWork
 from occystrap_registry.server.garbage import collect
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import GRACE, PushedManifest, Storage
@@ -129,29 +128,18 @@ class Staging(Storage):
         self._used, self._measured = sum(_sizes(self.files.root)) + count, time.monotonic()
 
 
-class StagingUpkeep:
+class StagingUpkeep(BackgroundWork):
     """Cleans a staging area every few minutes, on a thread of its own, while the with block runs."""
 
     def __init__(self, staging: Staging, others: Callable[[], object]) -> None:
         """`others` is called as often."""
-        self._staging, self._others, self._ending = staging, others, threading.Event()
-        self._thread = threading.Thread(target=self._run, name='staging', daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
-                 ) -> None:
-        self._ending.set()
+        super().__init__('staging')
+        self._staging, self._others = staging, others
 
     def _run(self) -> None:
         while not self._ending.wait(_LOOK):
-            try:
-                self._others()
-                self._staging.clean()
-            except (OccystrapError, OSError) as error:
-                print_message(f'occystrap: warning: {error}')
+            self._try(self._others)
+            self._try(self._staging.clean)
 
 
 def _unknown(repository: str, digest: Digest) -> Problem:

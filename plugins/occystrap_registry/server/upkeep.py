@@ -1,12 +1,10 @@
 """What a registry does besides answering: lists of layouts, and garbage collection, on a thread of its own."""
-import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
-from occystrap_core import OccystrapError
-from occystrap_core.files import print_message
+from occystrap_registry.server.background_work import BackgroundWork
 from occystrap_registry.server.garbage import Collected, Pool, collect, measure
 from occystrap_registry.server.layout_index import refresh_layouts
 from occystrap_registry.server.storage import Storage
@@ -15,8 +13,6 @@ _QUIET = 5.0
 """Seconds between two looks for changed repositories, at least."""
 _SHARE = 10
 """Writing lists may take one in so many seconds."""
-_PATIENCE = 5.0
-"""Seconds that a collection has to end, which may be broken off anywhere."""
 _COLLECTING = 3600.0
 """Seconds between two garbage collections."""
 
@@ -31,25 +27,18 @@ class UpkeepObserver(Protocol):
         """Take note of what there is."""
 
 
-class Upkeep:
+class Upkeep(BackgroundWork):
     """Looks after a storage while the with block runs, and once more at its end."""
 
     def __init__(self, storage: Storage, untagged: bool, is_busy: Callable[[str], bool],
                  observer: UpkeepObserver | None = None) -> None:
         """`observer` is told what was collected, and what the storage then holds."""
+        super().__init__('upkeep')
         self._storage, self._untagged, self._is_busy, self._observer = storage, untagged, is_busy, observer
-        self._ending = threading.Event()
-        self._said = set[str]()
-        self._thread = threading.Thread(target=self._run, name='upkeep', daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
                  ) -> None:
-        self._ending.set()
-        self._thread.join(_PATIENCE)
+        super().__exit__(kind, error, trace)
         self._try(self._refresh)
 
     def _run(self) -> None:
@@ -75,12 +64,3 @@ class Upkeep:
     def _measure(self) -> None:
         if self._observer:
             self._observer.set_pool(measure(self._storage))
-
-    def _try(self, work: Callable[[], None]) -> None:
-        """Do some work; a failure is reported once, and serving goes on."""
-        try:
-            work()
-        except (OccystrapError, OSError) as error:
-            if (text := str(error)) not in self._said:
-                self._said.add(text)
-                print_message(f'occystrap: warning: {text}')

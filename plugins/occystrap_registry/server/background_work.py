@@ -1,0 +1,43 @@
+"""Work on a thread of its own beside a server: what fails is said once, and the server goes on."""
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from occystrap_core import OccystrapError
+from occystrap_core.files import print_message
+
+_PATIENCE = 5.0
+"""Seconds that the work has to end, which may be broken off anywhere."""
+
+
+class BackgroundWork:
+    """Runs while the with block does; a class that derives from it says what, in `_run`."""
+
+    def __init__(self, name: str) -> None:
+        """`name` is that of the thread."""
+        self._ending = threading.Event()
+        self._said = set[str]()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+                 ) -> None:
+        self._ending.set()
+        self._thread.join(_PATIENCE)
+
+    def _run(self) -> None:
+        """Work until `_ending` is set."""
+        raise NotImplementedError
+
+    def _try(self, work: Callable[[], object]) -> None:
+        """Do some work; a failure is reported once, and serving goes on."""
+        try:
+            work()
+        except (OccystrapError, OSError) as error:
+            if (text := str(error)) not in self._said:
+                self._said.add(text)
+                print_message(f'occystrap: warning: {text}')
