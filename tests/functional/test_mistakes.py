@@ -14,6 +14,7 @@ from tests.functional.archives import write_docker_archive
 from tests.functional.images import image_id_in_daemon
 from tests.services.command_line import CommandLine, CommandResult, errors_in
 from tests.services.docker_daemon import DockerDaemon
+from tests.services.faults import FaultProxy
 from tests.services.ports import free_port
 from tests.services.real_image import RealImage
 from tests.services.registry import Registry
@@ -228,14 +229,19 @@ def test_interrupted_in_mid_copy(target: str, number: int, code: int, real_regis
 
 
 def test_old_archive_survives_an_interruption(archive: Path, real_registry: Registry, occystrap: CommandLine,
-                                              program: Callable[..., str], tmp_path: Path) -> None:
-    target = tmp_path / 'kept.tar'
+                                              fault_proxy: Callable[..., FaultProxy], tmp_path: Path) -> None:
+    target, proxy = tmp_path / 'kept.tar', fault_proxy(real_registry.host)
     occystrap('process', 'tar://sample.tar', f'tar://{target}').assert_success()
     before = target.read_bytes()
-    result = occystrap('process', f'registry://{real_registry.host}/real:v1', f'tar://{target}',
-                       wrapper=(program('timeout', 'coreutils'), '--signal=INT', '0.8'))
-    assert result.code in (124, 130), result
+    process = occystrap.start('process', f'registry://{proxy.host}/real:v1', f'tar://{target}', '--force',
+                              stderr=subprocess.PIPE)
+    while sum(proxy.bytes_read().values()) < 10_000_000:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    err = process.communicate(timeout=20)[1].decode()
+    assert process.returncode == 130, err
     assert target.read_bytes() == before
     kept = tmp_path / '.kept.tar.kept'
-    assert kept.exists() == ('kept for the next run' in result.err), result
+    assert kept.exists() == ('kept for the next run' in err), err
     shutil.rmtree(kept, ignore_errors=True)
