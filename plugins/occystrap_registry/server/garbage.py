@@ -15,6 +15,7 @@ from occystrap_core.oci import (
     BLOB_DIRECTORIES, Descriptor, Digest, Index, Manifest, parse_manifest_or_index, subject_of,
 )
 from occystrap_registry.server.storage import GRACE, Storage
+from occystrap_registry.server.storage_files import DamagedFile
 
 
 class Collected(NamedTuple):
@@ -58,6 +59,8 @@ def collect(storage: Storage, untagged: bool = False, is_busy: Callable[[str], b
                 manifests += _collect_repository(storage, repository, untagged, grace)
             except OutputError as error:
                 damage.append(error)
+            except DamagedFile as error:
+                damage.append(OutputError(f'{error.strerror}: nothing of {repository} was removed'))
     collected = Collected(manifests, *_collect_pool(storage, grace))
     if damage:
         raise damage[0]
@@ -82,8 +85,12 @@ def _collect_repository(storage: Storage, repository: str, untagged: bool, grace
 
 def _documents(storage: Storage, repository: str) -> Iterator[tuple[Digest, _Document]]:
     for digest in storage.manifests(repository):
-        with suppress(FileNotFoundError):  # removed meanwhile
+        try:
             yield digest, _read(storage, repository, digest)
+        except FileNotFoundError:
+            if storage.has_manifest(repository, digest):  # else it was removed meanwhile
+                raise OutputError(f'{repository}: the manifest {digest} is missing, so what it needs is unknown: push '
+                                  'it again, or delete it') from None
 
 
 def _read(storage: Storage, repository: str, digest: Digest) -> _Document:

@@ -1,7 +1,6 @@
 """A registry of what is in an image layout already, such as a mirror: read only, and nothing is copied."""
 import os
 import re
-import stat
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from occystrap_core.oci import (
 )
 from occystrap_registry.server.contents import Contents
 from occystrap_registry.server.problems import Problem
+from occystrap_registry.server.storage_files import open_regular, read_file
 
 _NAMELESS = Reference('untagged')
 """What a name is read as that is no reference."""
@@ -45,7 +45,7 @@ class LayoutStorage(Contents):
         self._root, self.directory = root, str(root)
         self._reading = threading.Lock()
         try:
-            require_version((root / LAYOUT_FILE).read_bytes(), str(root))
+            require_version(self._file(LAYOUT_FILE), str(root))
             self._known = self._read(self._stamp())
         except OSError as error:
             raise OutputError(f'{root} is no image layout that can be read: {error.strerror}: name a '
@@ -64,13 +64,9 @@ class LayoutStorage(Contents):
         """Return a blob, open for reading; raises Problem 404 for one that is missing, or no regular file."""
         self._repository(repository)
         try:
-            file = open(os.open(self._root / blob_name(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), 'rb', 0)
+            return open(open_regular(self._root / blob_name(digest)), 'rb', buffering=0)
         except OSError:
             raise Problem(404, 'BLOB_UNKNOWN', f'{repository} has no blob {digest}') from None
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            file.close()
-            raise Problem(404, 'BLOB_UNKNOWN', f'{repository} has no blob {digest}')
-        return file
 
     def manifest(self, repository: str, reference: Digest | str) -> tuple[Digest, str, bytes]:
         """Return digest, media type and bytes by digest or tag; raises Problem 404 MANIFEST_UNKNOWN."""
@@ -111,18 +107,27 @@ class LayoutStorage(Contents):
         """Return a manifest; raises FileNotFoundError, InvalidImage, Problem 500 for a damaged one."""
         if made := self._current().made.get(digest):
             return made
-        with open(self._root / blob_name(digest), 'rb') as file:
-            raw = file.read(MANIFEST_CAP + 1)
-        if len(raw) > MANIFEST_CAP:
-            raise InvalidImage(f'{digest} is too large for a manifest')
+        raw = self._file(blob_name(digest))
         if Digest.of(raw, digest.algorithm) != digest:
             raise Problem(500, 'UNKNOWN', f'the manifest {digest} is damaged: occystrap verify shows what else is')
         return parse_manifest_or_index(raw, None, digest.algorithm)
 
+    def _file(self, name: str) -> bytes:
+        """Return a document of the layout; raises InvalidImage for one that is too large, FileNotFoundError, OSError.
+        """
+        raw = read_file(self._root / name, MANIFEST_CAP + 1)
+        if len(raw) > MANIFEST_CAP:
+            raise InvalidImage(f'{self._root}/{name} has more than the {MANIFEST_CAP} bytes allowed')
+        return raw
+
     def _current(self) -> _Catalog:
         with self._reading:
             if (stamp := self._stamp()) != self._known.stamp:
-                self._known = self._read(stamp)
+                try:
+                    self._known = self._read(stamp)
+                except InvalidImage:
+                    raise Problem(500, 'UNKNOWN', f'{INDEX_FILE} of the layout is damaged, or too large: occystrap '
+                                  'verify shows what is wrong') from None
             return self._known
 
     def _stamp(self) -> _Stamp:
@@ -130,7 +135,7 @@ class LayoutStorage(Contents):
         return found.st_mtime_ns, found.st_ino, found.st_size
 
     def _read(self, stamp: _Stamp) -> _Catalog:
-        entries = IndexFile.parse((self._root / INDEX_FILE).read_bytes(), f'{self._root}/{INDEX_FILE}').manifests
+        entries = IndexFile.parse(self._file(INDEX_FILE), f'{self._root}/{INDEX_FILE}').manifests
         unnamed = Reference(re.sub('[^a-z0-9]+', '-', self._root.name.lower()).strip('-') or 'images')
         named, made = list[tuple[Reference, Digest]](), dict[Digest, Index]()
         for offer in layout_offers(entries, unnamed):

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from occystrap_core import InvalidImage, OutputError
 from occystrap_core.files import output_errors
-from occystrap_core.oci import LAYOUT_FILE, parse_object
-from occystrap_registry.server.storage import Storage
+from occystrap_core.oci import BLOB_DIRECTORIES, LAYOUT_FILE, parse_object
+from occystrap_registry.server.storage import REPOSITORIES, Storage
 
 MARKER = 'occystrap-registry'
 """The file that says that a directory is a storage, and of which version."""
@@ -33,6 +33,7 @@ def open_storage_as(root: Path, make: Callable[[Path], S]) -> Iterator[S]:
             _require_empty(root)
             root.mkdir(parents=True, exist_ok=True)
             (root / MARKER).write_bytes(_VERSION)
+        _require_own_directories(root)
         storage = make(root)
         lock = storage.files.lock()
     if lock is None:
@@ -53,6 +54,7 @@ def open_to_read(root: Path) -> Storage:
         if not is_storage(root):
             raise OutputError(f'{root} is no storage of occystrap serve: name one, or an image layout as '
                               f'layout://{root}')
+        _require_own_directories(root)
     return Storage(root, read_only=True)
 
 
@@ -79,6 +81,27 @@ def _require_empty(root: Path) -> None:
         raise OutputError(f'{root} is an image layout: name it as layout://{root}, and it is served read-only')
     if names:
         raise OutputError(f'{root} is not empty, and no storage of occystrap serve: name a new directory')
+
+
+def _require_own_directories(root: Path) -> None:
+    """Raise OutputError if a directory of a storage is a link: what is there is not ours to change, remove, or show."""
+    for path in _directories(root):
+        if path.is_symlink():
+            raise OutputError(f'{path} is a link, which no storage has: remove it, or name another directory')
+
+
+def _directories(root: Path) -> Iterator[Path]:
+    """Yield the paths that must be directories in a storage, whether they exist or not."""
+    yield from (root / name for name in ('temporary', 'blobs', *BLOB_DIRECTORIES, REPOSITORIES))
+    pending = [root / REPOSITORIES] if (root / REPOSITORIES).exists() else []
+    while pending:
+        for entry in os.scandir(pending.pop()):
+            path = Path(entry.path)
+            yield path
+            if entry.name == '_layout':
+                yield from (path / name for name in ('blobs', *BLOB_DIRECTORIES))
+            elif entry.name == '_referrers' or not entry.name.startswith('_') and entry.is_dir():
+                pending.append(path)
 
 
 def _require_links(storage: Storage) -> None:

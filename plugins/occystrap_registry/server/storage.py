@@ -1,6 +1,7 @@
 """Blobs, manifests and tags on disk: an OCI layout per repository, whose blobs are links to those of a common pool."""
 import os
 import re
+import stat
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -8,15 +9,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from occystrap_core import InvalidImage
 from occystrap_core.oci import BLOB_DIRECTORIES, Digest, blob_name
 from occystrap_registry.server.contents import Contents
 from occystrap_registry.server.problems import Problem
-from occystrap_registry.server.storage_files import StorageFiles, read_file
+from occystrap_registry.server.storage_files import (
+    DamagedFile, StorageFiles, open_regular, read_file,
+)
 
+REPOSITORIES = 'repositories'
+"""The directory of all repositories."""
 GRACE = 3600.0
 """Seconds that a blob stays after it was pushed, mounted, or said to be there, though nothing names it."""
 _RENEWED = GRACE / 6
 """Age in seconds from which on a blob's time is set anew."""
+_SMALL = 512
+"""Bytes that a tag or the media type of a manifest have at most."""
+_MEDIA_TYPE = re.compile('[!-~]([ -~]*[!-~])?')
 _MARK = re.compile(r'(sha256|sha512)-([0-9a-f]+)')
 
 
@@ -51,7 +60,7 @@ class Storage(Contents):
         """
         self.files, self.directory = StorageFiles(root, durable), str(root)
         self.temporary = self.files.temporary
-        self.repositories_directory = root / 'repositories'
+        self.repositories_directory = root / REPOSITORIES
         self._repositories = str(self.repositories_directory)
         self.read_only = read_only
         for directory in (*(root / name for name in BLOB_DIRECTORIES), self.repositories_directory, self.temporary):
@@ -91,7 +100,7 @@ class Storage(Contents):
     def open_blob(self, repository: str, digest: Digest) -> BinaryIO:
         """Return a repository's blob, open for reading; raises Problem 404 BLOB_UNKNOWN."""
         try:
-            return open(self._linked(repository, digest), 'rb', buffering=0)
+            return open(open_regular(self._linked(repository, digest)), 'rb', buffering=0)
         except FileNotFoundError:
             raise Problem(404, 'BLOB_UNKNOWN', f'{repository} has no blob {digest}') from None
 
@@ -177,12 +186,18 @@ class Storage(Contents):
             digest = reference if isinstance(reference, Digest) else self.tagged(repository, reference)
             return digest, *self.read_manifest(repository, digest)
         except FileNotFoundError:
-            raise Problem(404, 'MANIFEST_UNKNOWN', f'{repository} has no manifest {reference}') from None
+            raise _unknown(repository, reference) from None
 
     def read_manifest(self, repository: str, digest: Digest) -> tuple[str, bytes]:
-        """Return media type and bytes of a manifest; raises FileNotFoundError."""
-        media_type = read_file(self._manifest(repository, digest)).decode()
-        return media_type, read_file(self._linked(repository, digest))
+        """Return media type and bytes of a manifest; raises FileNotFoundError, DamagedFile."""
+        return self._media_type(repository, digest), read_file(self._linked(repository, digest))
+
+    def _media_type(self, repository: str, digest: Digest) -> str:
+        path = self._manifest(repository, digest)
+        text = read_file(path, _SMALL).decode('latin-1')
+        if not _MEDIA_TYPE.fullmatch(text):
+            raise DamagedFile(path, f'the media type of {repository}@{digest} is damaged: push the image again')
+        return text
 
     def has_manifest(self, repository: str, digest: Digest) -> bool:
         """Return whether a repository has a manifest, which then stays for a while, even without a tag."""
@@ -195,13 +210,17 @@ class Storage(Contents):
     def stored_manifest(self, repository: str, digest: Digest) -> tuple[str, int] | None:
         """Return media type and size in bytes of a manifest, None if it is not there."""
         try:
-            return self._manifest(repository, digest).read_text(), self._linked(repository, digest).stat().st_size
+            return self._media_type(repository, digest), self._linked(repository, digest).stat().st_size
         except FileNotFoundError:
             return None
 
     def tagged(self, repository: str, tag: str) -> Digest:
-        """Return the digest of a tag; raises FileNotFoundError."""
-        return Digest(read_file(self._tag(repository, tag)).decode())
+        """Return the digest of a tag; raises FileNotFoundError, DamagedFile."""
+        path = self._tag(repository, tag)
+        try:
+            return Digest(read_file(path, _SMALL).decode('latin-1'))
+        except InvalidImage:
+            raise DamagedFile(path, f'the tag {repository}:{tag} is damaged: push it again, or delete it') from None
 
     def tag_digests(self, repository: str) -> Iterator[tuple[str, Digest]]:
         """Yield the tags of a repository in order, with their digests."""
@@ -212,14 +231,21 @@ class Storage(Contents):
     def delete_manifest(self, repository: str, reference: Digest | str) -> None:
         """Remove a tag, or a manifest with all tags that point at it; raises Problem 404."""
         with self.changing(repository):
-            digest = self.manifest(repository, reference)[0]
             if not isinstance(reference, Digest):
-                self.files.remove(self._tag(repository, reference))
+                self._remove(repository, reference, self._tag(repository, reference))
                 return
+            if not self.has_manifest(repository, reference):
+                raise _unknown(repository, reference)
             for tag, tagged in self.tag_digests(repository):
-                if tagged == digest:
+                if tagged == reference:
                     self.files.remove(self._tag(repository, tag))
-            self.files.remove(self._manifest(repository, digest))
+            self._remove(repository, reference, self._manifest(repository, reference))
+
+    def _remove(self, repository: str, reference: Digest | str, path: Path) -> None:
+        try:
+            self.files.remove(path)
+        except FileNotFoundError:
+            raise _unknown(repository, reference) from None
 
     def tags(self, repository: str) -> list[str]:
         """Return a repository's tags in order; raises Problem 404 NAME_UNKNOWN."""
@@ -242,7 +268,7 @@ class Storage(Contents):
             for entry in os.scandir(pending.pop()):
                 if entry.name == name:
                     yield str(Path(entry.path).parent.relative_to(self.repositories_directory))
-                elif not entry.name.startswith('_'):
+                elif not entry.name.startswith('_') and entry.is_dir(follow_symlinks=False):
                     pending.append(Path(entry.path))
 
     def remove_if_old(self, path: Path, grace: float, alone: bool = False) -> bool:
@@ -275,7 +301,9 @@ class Storage(Contents):
         """Return the status of a file that stays for a while from now on, None if it does not exist."""
         with self.guard:
             try:
-                found = path.stat()
+                found = path.lstat()
+                if not stat.S_ISREG(found.st_mode):
+                    return None
                 if time.time() - found.st_mtime > _RENEWED and not self.read_only:
                     os.utime(path)
             except FileNotFoundError:
@@ -302,11 +330,18 @@ def _remove_damaged(path: Path, size: int) -> None:
             path.unlink()
 
 
+def _unknown(repository: str, reference: Digest | str) -> Problem:
+    return Problem(404, 'MANIFEST_UNKNOWN', f'{repository} has no manifest {reference}')
+
+
 def _mark(digest: Digest) -> str:
     return digest.replace(':', '-')
 
 
 def _marked(directory: Path) -> list[Digest]:
     """Return the digests that the names in a directory stand for, in order."""
-    found = (_MARK.fullmatch(name) for name in sorted(path.name for path in directory.glob('*')))
-    return [Digest(f'{each[1]}:{each[2]}') for each in found if each]
+    found = list[Digest]()
+    for each in map(_MARK.fullmatch, sorted(path.name for path in directory.glob('*'))):
+        with suppress(InvalidImage):  # no mark of ours
+            found += [Digest(f'{each[1]}:{each[2]}')] if each else []
+    return found

@@ -3,6 +3,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,16 @@ from occystrap_core.files import sync_directory, write_all
 
 _SMALL = 64 << 10
 """Bytes that are read at once."""
+
+
+class DamagedFile(OSError):
+    """A file of the storage does not hold what was written to it; its text says what to do."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(errno.EBADMSG, what, str(path))
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 class StorageFiles:
@@ -103,7 +114,7 @@ class StorageFiles:
 
         The lock ends when the descriptor is closed, at the latest with the process.
         """
-        descriptor = os.open(self.root / 'lock', os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(self.root / 'lock', os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -112,13 +123,32 @@ class StorageFiles:
         return descriptor
 
 
-def read_file(path: Path) -> bytes:
-    """Return the bytes of a small file, in half the time that Path.read_bytes takes; raises OSError."""
-    pieces = []
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def read_file(path: Path, cap: int | None = None) -> bytes:
+    """Return the bytes of a regular file, in half the time that Path.read_bytes takes; those beyond the first `cap`
+    are left out. Raises as `open_regular` does."""
+    pieces, left = [], float('inf') if cap is None else cap
+    descriptor = open_regular(path)
     try:
-        while piece := os.read(descriptor, _SMALL):
+        while left > 0 and (piece := os.read(descriptor, int(min(_SMALL, left)))):
             pieces.append(piece)
+            left -= len(piece)
     finally:
         os.close(descriptor)
     return b''.join(pieces)
+
+
+def open_regular(path: Path) -> int:
+    """Return the descriptor of a regular file, open for reading, without waiting for anything.
+
+    Raises DamagedFile for a link, a pipe or the like, since nobody of ours has put it there, and OSError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):
+            raise
+        raise DamagedFile(path, f'{path.name} is no regular file: remove it') from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DamagedFile(path, f'{path.name} is no regular file: remove it')
+    return descriptor
