@@ -3,7 +3,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,25 +74,31 @@ def _sources(proxy: Proxy, settings: Settings) -> Iterator[Sources]:
     place = proxy.place
     with output_errors(str(place)):
         _require_own(place)
-        (place / _STAGING).mkdir(parents=True, exist_ok=True)
-    with open_storage_as(place / _STAGING, lambda root: Staging(root, proxy.downstream, proxy.quota)) as staging:
+        place.mkdir(parents=True, exist_ok=True)
+    with closing(KnownDigests(place / _KNOWN, proxy.recipe)) as known, open_storage_as(
+            place / _STAGING, lambda root: Staging(root, proxy.downstream, proxy.quota)) as staging:
         with output_errors(str(place)):
             _clear(staging, place / _SPOOL)
         password = secrets.token_hex(16)  # all users of the machine can reach the port
         shown = RegistryServer(staging, password=password, settings=ServerSettings(rules=Rules(read_only=True)))
         settings.credentials[shown.host] = (USER, password)
-        known = KnownDigests(place / _KNOWN, proxy.recipe)
         with shown:
             yield Sources(proxy.downstream, proxy.upstream, staging, shown.host, known)
-        known.close()
 
 
 def _require_own(place: Path) -> None:
-    """Raise OutputError for a directory that something else is in; SQLite has files beside its own."""
-    kept = (_STAGING, _SPOOL, *(f'{name}{end}' for name in (_KNOWN, _LAYERS) for end in ('', '-journal')))
-    if place.exists() and {*os.listdir(place)} - {*kept}:
+    """Raise OutputError for a directory that is not a proxy's, since what is staged in one is removed.
+
+    A proxy has a memory there before it has anything else; SQLite has files beside its own.
+    """
+    found = {*os.listdir(place)} if place.exists() else set()
+    kept = {_STAGING, _SPOOL, *(f'{name}{end}' for name in (_KNOWN, _LAYERS) for end in ('', '-journal'))}
+    if found - kept or found and _KNOWN not in found:
         raise OutputError(f'{place} holds something else than the storage of a proxy: name a new directory with '
                           '--storage')
+    if links := sorted(name for name in found if (place / name).is_symlink()):
+        raise OutputError(f'{place / links[0]} is a link, which no storage has: remove it, or name another directory '
+                          'with --storage')
 
 
 def _clear(staging: Staging, spool: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from occystrap_core import Settings
+from occystrap_core import OutputError, Settings
 from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_image
 from occystrap_registry.server.contents import Contents
@@ -18,6 +18,7 @@ from occystrap_registry.server.opened_storage import open_storage, open_to_read
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandLine
+from tests.services.proxied import proxied
 from tests.unit.registry.images import push
 
 DIRECTORIES = ['temporary', 'blobs', 'blobs/sha256', 'blobs/sha512', 'repositories', 'repositories/app',
@@ -198,6 +199,31 @@ def replace(path: Path, kind: str) -> None:
             file.truncate(3 << 30)
     else:
         path.write_bytes(b'[' * 100_000)
+
+
+@pytest.mark.parametrize('name', ['staging', 'spool'])
+def test_a_proxy_takes_no_directory_of_others(name: str, root: Path, tmp_path: Path) -> None:
+    """Such as the storage of a registry that is called as a proxy calls its own: all of it would be removed."""
+    place = tmp_path / 'proxy'
+    place.mkdir()
+    root.rename(place / name)
+    before = content(place)
+    with pytest.raises(OutputError, match='holds something else'), proxied(tmp_path):
+        pass
+    assert content(place) == before
+
+
+@pytest.mark.parametrize('name', ['staging', 'spool', 'known.sqlite', 'staging/blobs'])
+def test_a_link_in_a_proxys_directory_leads_nowhere(name: str, root: Path, outside: Path, tmp_path: Path) -> None:
+    with proxied(tmp_path):
+        pass
+    place = tmp_path / 'proxy' / name
+    before = {**content(root), **content(outside)}
+    place.unlink() if place.is_file() else shutil.rmtree(place)
+    place.symlink_to({'staging': root, 'known.sqlite': outside / 'new'}.get(name, outside))
+    with pytest.raises(OutputError, match='is a link'), proxied(tmp_path):
+        pass
+    assert {**content(root), **content(outside)} == before
 
 
 @contextmanager
