@@ -12,7 +12,7 @@ class NameMemory:
     """The memory that all parts of a run may use together."""
 
     def __init__(self, most: int = MOST) -> None:
-        self._most, self._taken = most, 0
+        self.most, self._taken = most, 0
         self._lock = threading.Lock()
 
     def share(self) -> 'Share':
@@ -22,8 +22,8 @@ class NameMemory:
     def grant(self, count: int) -> None:
         """Reserve bytes; raises InvalidImage if not enough are left."""
         with self._lock:
-            if self._taken + count > self._most:
-                raise InvalidImage(f'the names in the layers take more than {self._most} bytes of memory: if that is '
+            if self._taken + count > self.most:
+                raise InvalidImage(f'the names in the layers take more than {self.most} bytes of memory: if that is '
                                    'intended, allow more with --max-names')
             self._taken += count
 

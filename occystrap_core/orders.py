@@ -3,12 +3,15 @@
 Both are plain values that can be pickled, without settings, connections or secrets, so that an order can also be
 executed by another process or machine, which has its own logins.
 """
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from occystrap_core.api.schemes import ExecutorKind
 from occystrap_core.errors import ImageNotFound, OccystrapError, OutputError, ServiceUnavailable, UsageError
 from occystrap_core.name_memory import NameMemory
+from occystrap_core.oci.digest import Digest
 from occystrap_core.settings import RequestStats, Settings, Shared
 
 if TYPE_CHECKING:
@@ -16,8 +19,10 @@ if TYPE_CHECKING:
     from occystrap_core.api.uri import Location
     from occystrap_core.report.image_report import ImageReport
     from occystrap_core.plugins.manager import Plugins
+    from occystrap_core.tasks.image_task import ImageTask
 
-__all__ = ['ImageDone', 'ImageOrder', 'NothingToFilter', 'require_possible', 'run_order']
+__all__ = ['ExecutorKind', 'ImageDone', 'ImageOrder', 'ImagePlan', 'NothingToFilter', 'plan_order', 'require_possible',
+           'run_order']
 
 
 class NothingToFilter(UsageError):
@@ -34,6 +39,22 @@ class ImageOrder(NamedTuple):
     """`name:key=value,…` each, in order."""
     platform: str | None = None
     """As --platform; None takes all platforms where the destination holds indexes, else this machine's."""
+    bringer: tuple[str, str, str] | None = None
+    """Source, destination and list as receipts name who brought the image; None for the order's own."""
+
+
+class ImagePlan(NamedTuple):
+    """What copying the image of an order takes, found out by opening it; it travels to whoever copies it."""
+
+    order: ImageOrder
+    store: str = ''
+    """Where layers become available to other images of the destination, such as its registry; empty if nowhere."""
+    layers: frozenset[str] = frozenset()
+    """The digests of all layers, each of the blob or, where the source has none, of the tar."""
+    documents: Mapping[str, tuple[bytes, str]] = {}
+    """What was read of the image: manifests and configs, each with its media type, by name."""
+    requests: Mapping[str, int] = {}
+    """As those of ImageDone."""
 
 
 class ImageDone(NamedTuple):
@@ -50,6 +71,8 @@ class ImageDone(NamedTuple):
     """That of the manifest or index at the destination, empty if it keeps none."""
     error: OccystrapError | None = None
     """Why the image is not where it should be, or not proved to be there."""
+    requests: Mapping[str, int] = {}
+    """The counters of RequestStats for this order."""
 
     @property
     def succeeded(self) -> bool:
@@ -63,42 +86,83 @@ class ImageDone(NamedTuple):
         return self
 
 
-def run_order(order: ImageOrder, settings: Settings, layer_cache: str | None = None) -> ImageDone:
+def run_order(order: ImageOrder, settings: Settings, layer_cache: str | None = None, plan: ImagePlan | None = None,
+              brought: Mapping[str, str] | None = None) -> ImageDone:
     """Copy and verify the image of an order as `process` does, and return what became of it.
 
     `settings.verify` is the level of verification. Connections, tokens and logins stay in `settings.shared` for the
     next order, until that is closed; a caller that lives long closes it every few minutes, at any time, so that changed
     logins are seen. What a run has found at a destination, such as blobs that are there, is never kept, as it may be
-    gone by the next order. `layer_cache` is a file with results of filters for layers. May be called by several
-    threads. Failures are in the result; raises Cancelled if `settings.cancellation` is set.
+    gone by the next order. `layer_cache` is a file with results of filters for layers. `plan` is that of the order:
+    what it has read is not read again. `brought` has layers that others brought, and the URI of an image at the
+    destination with each. May be called by several threads. Failures are in the result; raises Cancelled if
+    `settings.cancellation` is set.
     """
-    plugins = _plugins(settings)
-    try:
-        _require_no_secrets(plugins, order)
-        report = _copied(plugins, order, _own(settings), layer_cache)
-    except Exception as failure:  # whatever it is, it must be able to travel
-        return ImageDone(order, error=_known(failure, plugins))
-    outcome, receipt = report.outcome.value if report.outcome else '', report.recorded
-    digest = str(receipt.manifest_digest or '') if receipt else ''
-    return ImageDone(order, outcome, report.to_json(), receipt.to_json() if receipt else '', digest,
-                     _failure_of(report))
+    own = _own(settings)
+    if plan:
+        own = replace(own, documents=dict(plan.documents))
+    return _done(order, own, {'layer_cache': layer_cache, 'is_missing': plan is not None}, brought or {})
+
+
+def plan_order(order: ImageOrder, settings: Settings, earlier: str = '', refresh: bool = True) -> ImagePlan | ImageDone:
+    """Find out what copying the image of an order takes; if that is nothing, or impossible, return what became of it.
+
+    `earlier` is a receipt of the image, as a line: with it, or by what the destination keeps, an image is left as it
+    is if it is proved to be there and, with `refresh`, still the source's. Raises as `run_order` does.
+    """
+    from occystrap_core.tasks.earlier_run import EarlierRun
+    from occystrap_core.verification.receipt import Receipt
+    own, found = replace(_own(settings), documents={}), list[ImagePlan]()
+    known = EarlierRun([Receipt.from_json(earlier)] if earlier else ())
+    done = _done(order, own, {'earlier': known, 'refresh': refresh, 'look': partial(_look, order, found.append)}, {})
+    return found[0]._replace(requests=done.requests) if found and done.succeeded else done
+
+
+def _look(order: ImageOrder, found: 'Callable[[ImagePlan], None]', task: 'ImageTask') -> None:
+    """Open the image of a task, and give its plan to `found`."""
+    from occystrap_core.pipeline.base_layers import images_in
+    from occystrap_core.pipeline.task_copy import open_task
+    with task.use.opened(partial(open_task, task), task.settings) as (source, _):
+        digests = {str(layer.descriptor.digest if layer.descriptor else layer.diff_id)
+                   for image in images_in(source) for layer in image.layers}
+    store = task.output.made().layer_store
+    found(ImagePlan(order, '' if store is None else repr(store), frozenset(digests), task.settings.documents or {}))
 
 
 def require_possible(order: ImageOrder, settings: Settings) -> None:
     """Raise UsageError for an order that never succeeds: by an unknown scheme, filter or option, or a secret in it."""
     from occystrap_core.plugins.resolver import open_filters
     plugins = _plugins(settings)
-    _require_no_secrets(plugins, order)
+    _require_no_secrets(plugins, order.source, order.destination)
     settings.choosing(order.platform)
     open_filters(plugins, order.filters, settings)
 
 
-def _copied(plugins: 'Plugins', order: ImageOrder, settings: Settings, layer_cache: str | None) -> 'ImageReport':
+def _done(order: ImageOrder, settings: Settings, how: Mapping[str, Any], brought: Mapping[str, str]) -> ImageDone:
+    """Return what became of an order, executed as `how`, fields of Run, says."""
+    plugins, counts = _plugins(settings), settings.requests.counts
+    try:
+        _require_no_secrets(plugins, order.source, order.destination)
+        report = _executed(plugins, order, settings, {**how, 'brought': _locations(plugins, brought)})
+    except Exception as failure:  # whatever it is, it must be able to travel
+        return ImageDone(order, error=_known(failure, plugins), requests=counts())
+    outcome, receipt = report.outcome.value if report.outcome else '', report.recorded
+    digest = str(receipt.manifest_digest or '') if receipt else ''
+    return ImageDone(order, outcome, report.to_json(), receipt.to_json() if receipt else '', digest,
+                     _failure_of(report), counts())
+
+
+def _locations(plugins: 'Plugins', brought: Mapping[str, str]) -> 'dict[Digest, Location]':
+    from occystrap_core.plugins.resolver import destination_location
+    return {Digest(digest): destination_location(plugins, goes) for digest, goes in brought.items()}
+
+
+def _executed(plugins: 'Plugins', order: ImageOrder, settings: Settings, how: Mapping[str, Any]) -> 'ImageReport':
     """Return the report on the one image of an order; raises as Run does, and UsageError if there are several."""
     from occystrap_core.report.progress import Progress
     from occystrap_core.pipeline.run import Run
-    run = Run(plugins, settings.choosing(order.platform), settings.verify, Progress(), layer_cache=layer_cache,
-              of_one_image=True)
+    run = Run(plugins, replace(settings.choosing(order.platform), bringer=order.bringer), settings.verify, Progress(),
+              of_one_image=True, **how)
     images = run.process(order.source, order.destination, order.filters).images
     if not images:
         raise ImageNotFound(f'{order.source} names no image')
@@ -140,11 +204,14 @@ def _failure_of(report: 'ImageReport') -> OccystrapError | None:
     return OutputError(report.failure or f'{report.destination} is not what was written: {found}')
 
 
-def _require_no_secrets(plugins: 'Plugins', order: ImageOrder) -> None:
-    from occystrap_core.api.schemes import InputScheme, WriterScheme
+def _require_no_secrets(plugins: 'Plugins', source: str, destination: str) -> None:
     from occystrap_core.plugins.resolver import destination_location, source_location
-    source = source_location(plugins, order.source)
-    destination = destination_location(plugins, order.destination)
+    require_no_login(plugins, source_location(plugins, source), destination_location(plugins, destination))
+
+
+def require_no_login(plugins: 'Plugins', source: 'Location', destination: 'Location') -> None:
+    """Raise UsageError, saying what to do, for a login in what an order is made of."""
+    from occystrap_core.api.schemes import InputScheme, WriterScheme
     _require_none_in(source, plugins.find(InputScheme, source.scheme))
     _require_none_in(destination, plugins.find(WriterScheme, destination.scheme))
 

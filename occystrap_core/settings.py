@@ -49,6 +49,12 @@ class RequestStats:
             self.bytes_moved += bytes_moved
             self.bytes_reused += bytes_reused
 
+    def counts(self) -> dict[str, int]:
+        """Return the counters, by the names that `count` takes."""
+        with self._lock:
+            return {'requests': self.requests, 'retries': self.retries, 'rate_limits': self.rate_limits,
+                    'bytes_moved': self.bytes_moved, 'bytes_reused': self.bytes_reused}
+
 
 class Cancellation:
     """A flag that a signal or a failed layer sets once, and that everything that moves bytes checks."""
@@ -186,8 +192,10 @@ class Settings:
     `base`: the blobs that need not be written, since what is written goes to a place that has them (--since), each with
     the name of an image that it belongs to; None if everything is. `lane`: which of several destinations of a source
     this is for, each with worker threads of its own, so that none waits for a slow one. `bringer`: source,
-    destination and list of an image as receipts name them (Bringer). `shared`: what plugins keep for
-    the run.
+    destination and list of an image as receipts name them (Bringer). `documents`: manifests and configs of the only
+    image, by name or digest, each with the media type it was served with, which another process has read and an input
+    need not read again; an input adds what it reads. None if nobody asks for them. `shared`: what plugins keep for the
+    run.
     """
 
     jobs: int = field(default_factory=default_jobs)
@@ -214,6 +222,7 @@ class Settings:
     base: Mapping[Digest, str] | None = None
     lane: int = 0
     bringer: tuple[str, str, str] | None = None
+    documents: dict[str, tuple[bytes, str]] | None = field(default=None, repr=False)
     credentials: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
     requests: RequestStats = field(default_factory=RequestStats)
     cancellation: Cancellation = field(default_factory=Cancellation)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from occystrap_core.api.options import Option
-from occystrap_core.api.schemes import FilterKind, InputScheme, WriterScheme
+from occystrap_core.api.schemes import ExecutorKind, FilterKind, InputScheme, WriterScheme
 from occystrap_core.cli.common import Common
 from occystrap_core.cli.group import occystrap
 from occystrap_core.plugins.manager import build_plugin_manager
@@ -40,7 +40,8 @@ SIGINT and SIGTERM.
 def reference() -> str:
     """Return the page."""
     return '\n'.join([_HEAD, '## Commands', *_commands(), '## Sources', *_declared(InputScheme, '://'),
-                      '## Destinations', *_declared(WriterScheme, '://'), '## Filters', *_declared(FilterKind, '')])
+                      '## Destinations', *_declared(WriterScheme, '://'), '## Filters', *_declared(FilterKind, ''),
+                      '## Executors', *_declared(ExecutorKind, '')])
 
 
 def _commands() -> list[str]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from occystrap_core.api.schemes import CommandDeclaration, FilterKind, InputScheme, WriterScheme
+    from occystrap_core.api.schemes import CommandDeclaration, ExecutorKind, FilterKind, InputScheme, WriterScheme
     from occystrap_core.settings import Settings, VerifyLevel
     from occystrap_core.verification.receipt import Receipt
     from occystrap_core.verification.results import CheckResults
@@ -33,6 +33,11 @@ def register_writers() -> 'Iterable[WriterScheme]':  # type: ignore[empty-body]
 @hookspec
 def register_commands() -> 'Iterable[CommandDeclaration]':  # type: ignore[empty-body]
     """Return the commands that the plugin adds to the command line. Raising makes the whole plugin a failed one."""
+
+
+@hookspec
+def register_executors() -> 'Iterable[ExecutorKind]':  # type: ignore[empty-body]
+    """Return what can run the images of `process --executor` elsewhere. Raising makes the whole plugin a failed one."""
 
 
 @hookspec

@@ -188,7 +188,8 @@ class ImageOutput(ABC):
     def note_base(self, digest: Digest, location: Location) -> None:
         """Note where another image of this destination is that should have a blob, for `adopt_layer`.
 
-        Called before `prepare`, for blobs that the source, a delta, leaves out.
+        Called before `prepare`, for blobs that the source, a delta, leaves out, and for those that other processes of a
+        bulk run have brought.
         """
 
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:

@@ -1,4 +1,4 @@
-"""What plugins declare: schemes of inputs and writers, filters, commands. Declarations are cheap to make and import."""
+"""What plugins declare: schemes of inputs and writers, filters, commands, executors. Declarations are cheap to make."""
 from collections.abc import Callable, Hashable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -140,6 +140,24 @@ class FilterKind(NamedTuple):
     help: str = ''
 
 
+class ExecutorKind(NamedTuple):
+    """What runs the images of `process --executor`; `factory` names a function called with (option values, note).
+
+    It returns a context manager that gives a `concurrent.futures.Executor` and its number of slots: how many images may
+    be at work at once, one in each worker process. `note` takes a line for the user. What is submitted is a picklable
+    callable without arguments, and has a method `stop()`, which any thread of the worker may call: the worker must do
+    so when the future is cancelled, when the client is gone, and when the context ends with an exception; no tag may
+    move 5 s later. A future raises `concurrent.futures.BrokenExecutor` if its worker died or does not respond: the core
+    submits the image again, at most three times in all, so nothing else may try it again. An OccystrapError of a
+    future or of `submit` ends the run: the executor is gone. Without a factory it is this process.
+    """
+
+    name: str
+    factory: str = ''
+    options: Sequence[Option] = ()
+    help: str = ''
+
+
 class CommandDeclaration(NamedTuple):
     """A command of the command line; `target` names a click command, imported when it is run."""
 
@@ -148,4 +166,4 @@ class CommandDeclaration(NamedTuple):
     help: str = ''
 
 
-Declaration = InputScheme | WriterScheme | FilterKind | CommandDeclaration
+Declaration = InputScheme | WriterScheme | FilterKind | ExecutorKind | CommandDeclaration

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from occystrap_core.api.options import Option
-from occystrap_core.api.schemes import FILES, FilterKind, InputScheme, WriterScheme, load
+from occystrap_core.api.schemes import FILES, ExecutorKind, FilterKind, InputScheme, WriterScheme, load
 from occystrap_core.plugins.manager import build_plugin_manager
 from occystrap_core.settings import Settings
 
@@ -40,7 +40,16 @@ def complete_uri(context: click.Context, parameter: click.Parameter, incomplete:
 
 def complete_filter(context: click.Context, parameter: click.Parameter, incomplete: str) -> 'list[CompletionItem[str]]':
     """Return the matching filters, or after a `:` the options of the filter."""
-    kinds = [kind for _, kind in build_plugin_manager().declared(FilterKind)]
+    return _named([kind for _, kind in build_plugin_manager().declared(FilterKind)], incomplete)
+
+
+def complete_executor(context: click.Context, parameter: click.Parameter, incomplete: str,
+                      ) -> 'list[CompletionItem[str]]':
+    """Return the matching executors, or after a `:` the options of the executor."""
+    return _named([kind for _, kind in build_plugin_manager().declared(ExecutorKind)], incomplete)
+
+
+def _named(kinds: Sequence[FilterKind | ExecutorKind], incomplete: str) -> 'list[CompletionItem[str]]':
     name, colon, rest = incomplete.partition(':')
     if not colon:
         return _items((kind.name, kind.help) for kind in kinds if kind.name.startswith(incomplete))

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from occystrap_core.api.options import Option
-from occystrap_core.api.schemes import CommandDeclaration, FilterKind, InputScheme, WriterScheme
+from occystrap_core.api.schemes import CommandDeclaration, ExecutorKind, FilterKind, InputScheme, WriterScheme
 from occystrap_core.cli.common import common, load_plugins
 from occystrap_core.plugins.manager import OFFICIAL, Plugin, Plugins
 from occystrap_core.terminal import print_json, print_lines
@@ -51,6 +51,8 @@ def _rows(plugin: Plugin) -> list[tuple[str, str, Sequence[Option]]]:
             rows.append((f'{role} {each.name}://', each.help, each.all_options))
         elif isinstance(each, FilterKind):
             rows.append((f'filter {each.name}', each.help, each.options))
+        elif isinstance(each, ExecutorKind):
+            rows.append((f'executor {each.name}', each.help, each.options))
         elif isinstance(each, CommandDeclaration):
             rows.append((f'command {each.name}', each.help, ()))
     return rows

@@ -8,7 +8,7 @@ import click
 
 from occystrap_core.api.options import OptionType
 from occystrap_core.cli.common import Common, common, load_plugins, names_option
-from occystrap_core.cli.completion import complete_filter, complete_uri
+from occystrap_core.cli.completion import complete_executor, complete_filter, complete_uri
 from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.cli.option_order import levels_joined
 from occystrap_core.errors import Cancelled, UsageError
@@ -19,7 +19,10 @@ from occystrap_core.terminal import print_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from occystrap_core.api.schemes import ExecutorKind
+    from occystrap_core.bulk.bulk_run import BulkRun
     from occystrap_core.oci.digest import Digest
+    from occystrap_core.pipeline.run import Run
     from occystrap_core.tasks.earlier_run import EarlierRun
     from occystrap_core.report.run_report import RunReport
     from occystrap_core.tasks.image_task import ImageTask
@@ -83,6 +86,9 @@ def verify_level(given: str | None) -> VerifyLevel:
 @click.option('--fail-fast', is_flag=True, help='Start no more images after one has failed.')
 @click.option('--layer-cache', type=click.Path(dir_okay=False), metavar='FILE',
               help='File that keeps the results of filters and compression for later runs.')
+@click.option('--executor', metavar='NAME:KEY=VALUE,…', shell_complete=complete_executor,
+              help='What copies the images: local, the threads of this process (default); processes, worker processes '
+              'of this machine; or what a plugin brings, such as other machines.')
 @click.option('--rebuild-index', is_flag=True, help='Rebuild a damaged index.json, catalog.json or mount.json from '
               'the receipts kept beside it, and report what is lost.')
 @click.option('--sync/--no-sync', default=True, help='Flush to the device before anything becomes visible.')
@@ -109,7 +115,11 @@ def process(context: click.Context, /, source: str, destinations: tuple[str, ...
         context.exit(show_plan(plugins, settings, source, destinations, options['filters'], common(context),
                                _unchanged(plugins, level, options), _in_files(options),
                                side_files(options['receipt'], options['layer_cache'])))
-    report = _run(plugins, settings, level, source, destinations, options, common(context))
+    kind = _executor(plugins, settings, options)
+    if kind:
+        report = _run_in_bulk(plugins, settings, level, source, destinations, options, common(context), kind)
+    else:
+        report = _run(plugins, settings, level, source, destinations, options, common(context))
     report.receipts = _receipts(options['receipt'])
     show(report, common(context))
     context.exit(0 if report.succeeded else 1)
@@ -124,13 +134,52 @@ def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, 
     with closing(ReceiptFile(receipt_file, options['force'])) if receipt_file else nullcontext() as receipts:
         run = Run(plugins, settings, level, progress_for(quiet=shared.quiet), receipts, read, options['fail_fast'],
                   options['layer_cache'], options['refresh'], partial(_in_files, options) if options['prune'] else None)
-        try:
-            return run.process(source, destinations, options['filters'])
-        except BaseException as error:
-            if run.report and not isinstance(error, UsageError):
-                run.report.receipts = _receipts(receipt_file)
-                _show_stopped(run.report, error, shared)
-            raise
+        return _processed(run, source, destinations, options, shared)
+
+
+def _run_in_bulk(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, destinations: 'Sequence[str]',
+                 options: dict[str, Any], shared: Common, kind: 'tuple[ExecutorKind, dict[str, Any]]') -> 'RunReport':
+    from occystrap_core.bulk.bulk_run import BulkRun
+    from occystrap_core.bulk.earlier_receipts import EarlierReceipts
+    from occystrap_core.receipts.receipt_file import ReceiptFile
+    from occystrap_core.report.bulk_progress import BulkProgress
+    from occystrap_core.report.progress import Progress
+    receipt_file = options['receipt']
+    read = EarlierReceipts('' if _is_first_run(options) else options['resume'])
+    with closing(ReceiptFile(receipt_file, options['force'])) if receipt_file else nullcontext() as receipts:
+        run = BulkRun(plugins, settings, level, Progress() if shared.quiet else BulkProgress(), *kind, receipts, read,
+                      options['fail_fast'], options['refresh'], shared.format == 'json')
+        return _processed(run, source, destinations, options, shared)
+
+
+def _processed(run: 'Run | BulkRun', source: str, destinations: 'Sequence[str]', options: dict[str, Any],
+               shared: Common) -> 'RunReport':
+    """Return the report of a run; if that ends with an error, what was done before is shown."""
+    try:
+        return run.process(source, destinations, options['filters'])
+    except BaseException as error:
+        if run.report and not isinstance(error, UsageError):
+            run.report.receipts = _receipts(options['receipt'])
+            _show_stopped(run.report, error, shared)
+        raise
+
+
+def _executor(plugins: Plugins, settings: Settings, options: dict[str, Any],
+              ) -> 'tuple[ExecutorKind, dict[str, Any]] | None':
+    """Return the executor and its options; None for this process. Raises UsageError for what workers cannot do."""
+    if not options['executor']:
+        return None
+    from occystrap_core.bulk.bulk_run import executor_kind
+    kind, given = executor_kind(plugins, options['executor'])
+    if not kind.factory:
+        return None
+    if settings.login:
+        raise UsageError('a password does not travel to workers: log in there with occystrap login, and leave out '
+                         '--username')
+    for name in ('prune', 'since', 'layer_cache', 'temp_dir'):
+        if options[name]:
+            raise UsageError(f'--{name.replace("_", "-")} is for the process that copies: leave it out, or --executor')
+    return kind, given
 
 
 def _require_clear(source: str, destinations: 'Sequence[str]') -> None:
@@ -151,9 +200,13 @@ def _earlier(options: dict[str, Any]) -> 'EarlierRun':
     """Return the receipts of --resume; none if it is the file of --receipt, which does not exist yet."""
     from occystrap_core.tasks.earlier_run import EarlierRun
     from occystrap_core.receipts.receipt_lines import read_receipts
+    return EarlierRun(() if _is_first_run(options) else read_receipts(options['resume'], cut=True))
+
+
+def _is_first_run(options: dict[str, Any]) -> bool:
+    """Return whether there are no receipts of an earlier run, or they are to be in the file of --receipt."""
     path = options['resume']
-    first = path == options['receipt'] and not os.path.lexists(path) if path else True
-    return EarlierRun(() if first else read_receipts(path, cut=True))
+    return path == options['receipt'] and not os.path.lexists(path) if path else True
 
 
 def _in_files(options: dict[str, Any]) -> 'list[Receipt]':

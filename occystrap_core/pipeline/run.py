@@ -1,12 +1,12 @@
 """A run: every image of the source, several in parallel, each copied, then verified while others are copied."""
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from occystrap_core.api.uri import redact
+from occystrap_core.api.uri import Location, redact
 from occystrap_core.destinations.bringers import bringers
 from occystrap_core.destinations.side_files import side_files
 from occystrap_core.errors import Cancelled, NoImage, OutputError, UsageError
@@ -18,6 +18,7 @@ from occystrap_core.pipeline.joint_images import CopiedImage, JointImages, publi
 from occystrap_core.pipeline.lane_threads import LaneThreads
 from occystrap_core.pipeline.same_source import sharing_sources
 from occystrap_core.pipeline.task_copy import TaskCopies
+from occystrap_core.oci.digest import Digest
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.receipts.destination_check import verify_receipt
 from occystrap_core.receipts.receipt_file import ReceiptFile
@@ -62,6 +63,12 @@ class Run:
     prune: Callable[[], Sequence[Receipt]] | None = None
     of_one_image: bool = False
     """Whether a source of several images is refused."""
+    look: Callable[[ImageTask], None] | None = None
+    """Called instead of copying an image that is not there."""
+    is_missing: bool = False
+    """Whether it is known that no image is there already."""
+    brought: Mapping[Digest, Location] = field(default_factory=dict)
+    """Blobs that other processes brought to the destination, each with an image there that has it."""
     report: RunReport | None = field(init=False, default=None)
     """That of `process`, also if it raised."""
     _only: bool = False
@@ -69,7 +76,7 @@ class Run:
     _joint: JointImages[tuple[Receipt, Verdict]] = field(default_factory=lambda: JointImages(()))
 
     def __post_init__(self) -> None:
-        self._copies = TaskCopies(self.settings, self.progress)
+        self._copies = TaskCopies(self.settings, self.progress, self.brought)
         self._also_brought = AlsoBrought(self.plugins, self.settings)
 
     def process(self, source: str, destination: Destinations, filters: Sequence[str] = ()) -> RunReport:
@@ -156,7 +163,11 @@ class Run:
             return
         started = time.monotonic()
         try:
-            if self._is_there(task):
+            if not self.is_missing and self._is_there(task):
+                self._finished(task, started)
+                return
+            if self.look:
+                self.look(task)
                 self._finished(task, started)
                 return
             copied = self._copies.copy(task, started, batched=not self._joint.has(task))

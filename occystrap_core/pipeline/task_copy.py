@@ -1,16 +1,18 @@
 """Copying the images of a run's tasks, and aborting those at work when the run stops."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import wait
 from functools import partial
 
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.place import Place
+from occystrap_core.api.uri import Location
 from occystrap_core.api.written_image import PlacedLayer
 from occystrap_core.daemon_threads import DaemonThreads
 from occystrap_core.destinations.claims import Claims
 from occystrap_core.destinations.field_directories import FieldDirectories
 from occystrap_core.image.image import Content, layer_notes
 from occystrap_core.layers.kept_layers import resumed_notes, reused_bytes
+from occystrap_core.oci.digest import Digest
 from occystrap_core.pipeline.abortion import Abortion, writing_to
 from occystrap_core.pipeline.base_layers import note_bases
 from occystrap_core.pipeline.image_copy import ImageCopy
@@ -29,8 +31,9 @@ from occystrap_core.verification.receipt import Receipt
 class TaskCopies:
     """The copies of one run; used by several threads."""
 
-    def __init__(self, settings: Settings, progress: Progress) -> None:
-        self._settings, self._progress = settings, progress
+    def __init__(self, settings: Settings, progress: Progress, brought: Mapping[Digest, Location]) -> None:
+        """`brought` is that of Run."""
+        self._settings, self._progress, self._brought = settings, progress, brought
         self._at_work: dict[int, Abortion] = {}
 
     def copy(self, task: ImageTask, started: float, batched: bool) -> CopiedImage:
@@ -41,10 +44,12 @@ class TaskCopies:
         """
         output = task.output.taken()
         output.batched = output.commits and batched
-        with task.use.opened(partial(_open, task), self._settings) as (source, image):
+        with task.use.opened(partial(open_task, task), self._settings) as (source, image):
             self._prepare(task, output.place(source.reference))
             with self._progress.image(task.report.name, size_to_move(image)) as advance:
                 note_bases(source, output, task.written)
+                for digest, location in self._brought.items():
+                    output.note_base(digest, location)
                 copy = copy_of(image, output, task.settings, task.recorded, advance, task.recipe, task.use.reads)
                 task.report.received(self._run(copy, until_visible=output.batched))
         _report(task.report, source, image, output, copy.layers)
@@ -91,7 +96,7 @@ class TaskCopies:
         return receipt
 
 
-def _open(task: ImageTask) -> Opened:
+def open_task(task: ImageTask) -> Opened:
     """Open the image of a task, and apply its filters; raises as the input does."""
     source = task.images.open(task.reference)
     try:

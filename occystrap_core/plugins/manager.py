@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import pluggy
 
 from occystrap_core.api import hookspecs
-from occystrap_core.api.schemes import CommandDeclaration, FilterKind, InputScheme, WriterScheme
+from occystrap_core.api.schemes import CommandDeclaration, ExecutorKind, FilterKind, InputScheme, WriterScheme
 from occystrap_core.errors import PluginError, UnknownScheme
 
 GROUP = 'occystrap'
@@ -16,12 +16,15 @@ OFFICIAL: Mapping[type, Mapping[str, str]] = {
                   'tar': 'occystrap-tar'},
     WriterScheme: {'dir': 'occystrap-dir', 's3': 'occystrap-s3', 'layout': 'occystrap-dir', 'mounts': 'occystrap-dir',
                    'oci': 'occystrap-dir', 'docker': 'occystrap-docker', 'registry': 'occystrap-registry',
-                   'tar': 'occystrap-tar'}}
-"""The distribution of each official scheme, as source and as destination, for users who have not installed it."""
+                   'tar': 'occystrap-tar'},
+    ExecutorKind: {'dask': 'occystrap-dask'}}
+"""The distribution of each official scheme, as source and as destination, and of each executor, for users who have not
+installed it."""
 
 _KINDS: Mapping[str, type] = {'register_inputs': InputScheme, 'register_filters': FilterKind,
-                              'register_writers': WriterScheme, 'register_commands': CommandDeclaration}
-D = TypeVar('D', bound=InputScheme | FilterKind | WriterScheme | CommandDeclaration)
+                              'register_writers': WriterScheme, 'register_commands': CommandDeclaration,
+                              'register_executors': ExecutorKind}
+D = TypeVar('D', bound=InputScheme | FilterKind | WriterScheme | CommandDeclaration | ExecutorKind)
 
 
 class EntryPointLike(Protocol):
@@ -117,7 +120,8 @@ class Plugins:
             yield by_key[implementation.plugin_name], _calling(implementation)
 
     def _unknown(self, kind: type[D], name: str) -> UnknownScheme | PluginError:
-        what = {InputScheme: 'source', WriterScheme: 'destination', FilterKind: 'filter'}.get(kind, 'command')
+        what = {InputScheme: 'source', WriterScheme: 'destination', FilterKind: 'filter',
+                ExecutorKind: 'executor'}.get(kind, 'command')
         official = OFFICIAL.get(kind, {}).get(name)
         for plugin in self.failed:
             if name == plugin.name or official == plugin.distribution:
@@ -130,10 +134,10 @@ class Plugins:
             return UnknownScheme(f'{name}:// is a destination only: name the source that it was made from, or for an '
                                  'image layout layout://PATH')
         known = sorted({declaration.name for _, declaration in self.declared(kind)})
-        if official:
-            return UnknownScheme(f'no installed plugin has {name}:// as {what}: pip install {official}')
-        from occystrap_core.errors import nearest
         shown = f'{name}://' if what in ('source', 'destination') else name
+        if official:
+            return UnknownScheme(f'no installed plugin has {shown} as {what}: pip install {official}')
+        from occystrap_core.errors import nearest
         return UnknownScheme(f'no installed plugin has {shown} as {what}{nearest(name, known)}'
                              if known else f'no installed plugin has any {what}: pip install occystrap-core[all]')
 

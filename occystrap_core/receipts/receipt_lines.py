@@ -54,11 +54,29 @@ def lines_of(file: BinaryIO, path: str) -> Iterator[bytes]:
     while line := file.readline(LONGEST + 1):
         size += len(line)
         if len(line) > LONGEST:
-            raise InvalidReceipt(f'{path}: a line has more than the {LONGEST} bytes that a receipt may have')
+            raise _too_long(path)
         if size > _CAP:
             raise UsageError(f'{path} has more than {_CAP} bytes, the limit for a file of receipts')
         if line.strip():
             yield line
+
+
+def complete_lines(file: BinaryIO, path: str) -> Iterator[tuple[int, bytes]]:
+    """Yield offset and line of what should be receipts, however many; a last one without an end is left out.
+
+    Raises InvalidReceipt for a line that is longer than a receipt may be, OSError.
+    """
+    offset = 0
+    while line := file.readline(LONGEST + 1):
+        if len(line) > LONGEST:
+            raise _too_long(path)
+        if line.strip() and line.endswith(b'\n'):
+            yield offset, line
+        offset += len(line)
+
+
+def _too_long(path: str) -> InvalidReceipt:
+    return InvalidReceipt(f'{path}: a line has more than the {LONGEST} bytes that a receipt may have')
 
 
 def _receipts_in(file: BufferedReader, path: str, cut: bool) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
 """What became of one image of a run, as a line for the user and as JSON for programs."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from occystrap_core.errors import Cancelled, OccystrapError, system_text
 from occystrap_core.plugins.blame import unexpected
@@ -10,7 +10,7 @@ from occystrap_core.terminal_text import counted, size_text
 from occystrap_core.verification.judge import Verdict
 from occystrap_core.verification.provenance import PlatformChoices
 from occystrap_core.verification.receipt import Receipt
-from occystrap_core.verification.results import CheckResult, Outcome, Presence
+from occystrap_core.verification.results import CheckResult, Outcome, Presence, Severity
 
 
 @dataclass(eq=False, repr=False)
@@ -52,6 +52,17 @@ class ImageReport:
     """Every expectation with its observations, if they are to be reported."""
     recorded: Receipt | None = None
     """The receipt with its verdict and all who brought the image, once that is known."""
+
+    @classmethod
+    def of_json(cls, found: Mapping[str, Any], receipt: Receipt | None) -> Self:
+        """Return the report that `to_json` gave, and the image's receipt."""
+        return cls(
+            found['reference'], found['destination'], found['layers'], found['bytes'], receipt,
+            Outcome(found['outcome']) if found['outcome'] else None,
+            [CheckResult(Severity(each['severity']), each['item'], each['message']) for each in found['findings']],
+            found['failure'] or '', found['notes'], PlatformChoices.of_document(found.get('platforms')),
+            found.get('bytes_moved'), found.get('bytes_reused', 0), found['seconds'], found['done_before'],
+            found.get('source_asked', True), found.get('settle_seconds', 0.0))
 
     def received(self, receipt: Receipt) -> None:
         """Take over the receipt of the image, and its destination from there."""

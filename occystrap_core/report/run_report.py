@@ -36,9 +36,9 @@ class RunReport:
 
     @property
     def succeeded(self) -> bool:
-        """Whether every image succeeded, and there was one."""
+        """Whether every image succeeded, and there was one, and the run came to its end."""
         done = all(image.succeeded for image in self.images) and not any(each.reason for each in self.pruned)
-        return (bool(self.images) or self.pruning) and done
+        return (bool(self.images) or self.pruning) and done and not self.error
 
     def leave_out(self) -> None:
         """Count the artifacts that were left out in one note, and no longer among the images."""

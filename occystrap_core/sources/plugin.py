@@ -1,8 +1,9 @@
-"""The built-in sources, registered through the same hooks as any plugin's."""
+"""The built-in sources and executors, registered through the same hooks as any plugin's."""
 from collections.abc import Iterable
 
 from occystrap_core.api.hookspecs import hookimpl
-from occystrap_core.api.schemes import FILES, InputScheme
+from occystrap_core.api.options import Option, OptionType
+from occystrap_core.api.schemes import FILES, ExecutorKind, InputScheme
 from occystrap_core.api.selection_options import PRUNING
 
 
@@ -18,4 +19,17 @@ def register_inputs() -> Iterable[InputScheme]:
                          'platforms and filters',
                     instead='its images have destinations in it; leave out DEST where it is the source',
                     completion=FILES),
+    ]
+
+
+@hookimpl
+def register_executors() -> Iterable[ExecutorKind]:
+    """Return the executors that need nothing but this machine."""
+    return [
+        ExecutorKind('local', help='the threads of this process, as without --executor'),
+        ExecutorKind('processes', 'occystrap_core.bulk.processes:worker_processes', [
+            Option('workers', OptionType.whole(1, 1024), help='how many, an image in each (default: one a core)'),
+            Option('frozen', OptionType.number(1, 86400, name='seconds'), 30.0,
+                   'how long a worker may give no sign of life before its image is done again by another'),
+        ], 'worker processes of this machine, an image in each'),
     ]

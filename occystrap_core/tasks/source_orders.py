@@ -35,10 +35,18 @@ class Order(NamedTuple):
     recipe: str | None
     settings: Settings
     entry: int
-    requested: Sequence[str]
-    """What else, besides the source, determines what is copied, as on the command line."""
+    platform: str
+    """The choice of --platform or a list's entry; empty without one."""
+    written_filters: Sequence[str]
+    """The filters as on the command line."""
     several: bool
     """Whether the source has other destinations."""
+
+    @property
+    def requested(self) -> Sequence[str]:
+        """What else, besides the source, determines what is copied, as on the command line."""
+        chosen = [f'--platform={self.platform}'] if self.platform else []
+        return [*chosen, *(f'--filter={text}' for text in self.written_filters)]
 
 
 class Orders:
@@ -148,15 +156,13 @@ class Orders:
             require_deltas(self._plugins, destination)
         recipe = ' '.join([__version__, *(entry.filters or ())]) if all(each.repeatable for each in filters) else None
         chosen = settings.platforms or settings.platform
-        requested = [f'--platform={chosen}'] if chosen else []
-        requested += [f'--filter={text}' for text in entry.filters or ()]
         if option := opened.location.options.get('platform'):  # it has precedence over --platform
             settings = settings.choosing(option)
         listed = source_name(self._plugins, self.list_location) if self.list_location else ''
         bringer = source_name(self._plugins, opened.location), destination_name(self._plugins, destination), listed
-        settings = replace(settings, bringer=bringer)
+        settings = replace(settings, bringer=self._settings.bringer or bringer)
         return Order(opened, source_location(self._plugins, entry.source), destination, filters, recipe, settings,
-                     self.entries, requested, len(entry.destinations) > 1)
+                     self.entries, str(chosen or ''), tuple(entry.filters or ()), len(entry.destinations) > 1)
 
 
 def opened_inputs(plugins: Plugins, settings: Settings, source: str, closed: ExitStack,

@@ -7,7 +7,7 @@ from occystrap_core import (
 )
 from occystrap_core.oci import Descriptor, Digest, Excluded, Index, Manifest, Reference, has_glob
 from occystrap_registry.distribution.client import RegistryClient
-from occystrap_registry.distribution.documents import get_manifest, present_digest
+from occystrap_registry.distribution.documents import present_digest
 from occystrap_registry.distribution.repository import RepositoryStore
 from occystrap_registry.distribution.selection import matching
 from occystrap_registry.transport.address import parse_address
@@ -77,8 +77,9 @@ class RegistryInput(ImageInput):
             return self._others[reference.repository]
 
     def _open(self, reference: Reference) -> Image | ImageIndex:
-        found = get_manifest(self._client, reference.digest or reference.tag)
-        reader = IndexReader(RepositoryStore(self._client), reference, self.settings)
+        store = RepositoryStore(self._client, self.settings.documents)
+        found = store.named(reference.digest or reference.tag)
+        reader = IndexReader(store, reference, self.settings)
         return reader.select(found, self._platforms, self._find_referrers if self._referrers else None)
 
     def _find_referrers(self, subject: Digest) -> tuple[Sequence[Descriptor], Sequence[tuple[str, Manifest | Index]]]:

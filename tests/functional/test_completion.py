@@ -92,6 +92,8 @@ def line_of(shell: str, occystrap: CommandLine, typed: str, **env: str) -> list[
     ('occystrap process a b --receipt im', ['images/']), ('occystrap process a b --temp-dir ', ['images/']),
     ('occystrap process a -f norm', ['normalize-timestamps']),
     ('occystrap process a -f normalize-timestamps:t', ['normalize-timestamps:ts=']),
+    ('occystrap process a b --executor pro', ['processes']),
+    ('occystrap process a b --executor processes:w', ['processes:workers=']),
     ('occystrap process nothing://', []), ('occystrap nothing ', []), ('occystrap process registry://', []),
 ])
 def test_answers(typed: str, answer: list[str], occystrap: CommandLine, tmp_path: Path) -> None:

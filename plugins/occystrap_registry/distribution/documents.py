@@ -46,9 +46,13 @@ def find_manifest(client: RegistryClient, tag_or_digest: str | Digest, listed_as
     for each in expected:
         if (digest := Digest.of(raw, each.algorithm)) != each:
             raise DigestMismatch(f'{what} has digest {digest}, should have {each}', 'manifest-digest')
+    algorithm = expected[0].algorithm if expected else SHA256
+    return parsed_manifest(raw, reply.headers.get('content-type', ''), listed_as, algorithm, name)
+
+
+def parsed_manifest(raw: bytes, served_as: str, listed_as: str, algorithm: str, name: str) -> Manifest | Index:
+    """Return the manifest or index with these bytes, served with a media type; raises InvalidImage with its `name`."""
     try:
-        algorithm = expected[0].algorithm if expected else SHA256
-        served_as = reply.headers.get('content-type', '')
         known = media_types.essence(served_as) in (*media_types.MANIFESTS, *media_types.INDEXES)
         found = parse_manifest_or_index(raw, served_as if known else listed_as, algorithm)
         return found._replace(served_as=served_as)

@@ -1,26 +1,51 @@
 """A repository as a store of manifests and blobs."""
 from occystrap_core import BlobStore, Image
-from occystrap_core.oci import Descriptor, Index, Manifest, Reference
+from occystrap_core.oci import SHA256, Descriptor, Digest, Index, Manifest, Reference
 from occystrap_registry.distribution.blobs import BlobSource, blob_size, tar_size_hint
 from occystrap_registry.distribution.client import RegistryClient
-from occystrap_registry.distribution.documents import get_document, get_manifest
+from occystrap_registry.distribution.documents import get_document, get_manifest, parsed_manifest
 from occystrap_registry.distribution.known_blobs import KnownBlobs
 from occystrap_registry.distribution.settle_time import NAMED
 
 
 class RepositoryStore(BlobStore):
-    """The manifests and blobs of one repository."""
+    """The manifests and blobs of one repository.
 
-    def __init__(self, client: RegistryClient) -> None:
-        self._client = client
+    `documents` is that of Settings, for an input: what is in it is not requested, what is requested is added.
+    """
+
+    def __init__(self, client: RegistryClient, documents: dict[str, tuple[bytes, str]] | None = None) -> None:
+        self._client, self._documents = client, documents
+
+    def named(self, tag_or_digest: str | Digest) -> Manifest | Index:
+        """GET what a tag or digest means; raises as `manifest` does."""
+        return self._manifest(tag_or_digest)
 
     def manifest(self, entry: Descriptor) -> Manifest | Index:
         """GET a manifest by its digest."""
-        return get_manifest(self._client, entry.digest, entry.media_type, NAMED)
+        return self._manifest(entry.digest, entry.media_type, NAMED)
 
     def document(self, descriptor: Descriptor, what: str) -> bytes:
         """GET a small blob."""
-        return get_document(self._client, descriptor, what)
+        name = self._client.address.name_of(descriptor.digest)
+        if known := (self._documents or {}).get(name):
+            return descriptor.checked(known[0], what)
+        raw = get_document(self._client, descriptor, what)
+        self._note(name, raw, '')
+        return raw
+
+    def _manifest(self, tag_or_digest: str | Digest, listed_as: str = '', most: float = 0) -> Manifest | Index:
+        name = self._client.address.name_of(tag_or_digest)
+        if known := (self._documents or {}).get(name):
+            algorithm = tag_or_digest.algorithm if isinstance(tag_or_digest, Digest) else SHA256
+            return parsed_manifest(*known, listed_as, algorithm, name)
+        found = get_manifest(self._client, tag_or_digest, listed_as, most)
+        self._note(name, found.raw, found.served_as or '')
+        return found
+
+    def _note(self, name: str, raw: bytes, served_as: str) -> None:
+        if self._documents is not None:
+            self._documents[name] = raw, served_as
 
     def blob(self, descriptor: Descriptor) -> BlobSource:
         """Return the blob, which is requested when it is first read."""

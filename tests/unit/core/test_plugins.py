@@ -12,7 +12,7 @@ import pytest
 import occystrap_core
 from occystrap_core.api import hookspecs
 from occystrap_core.api.hookspecs import hookimpl
-from occystrap_core.api.schemes import CommandDeclaration, FilterKind, InputScheme, WriterScheme
+from occystrap_core.api.schemes import CommandDeclaration, ExecutorKind, FilterKind, InputScheme, WriterScheme
 from occystrap_core.errors import PluginError, ServiceUnavailable, UnknownScheme
 from occystrap_core.oci.digest import Digest
 from occystrap_core.plugins.manager import OFFICIAL, Plugins, build_plugin_manager
@@ -99,9 +99,13 @@ def test_broken_plugin_is_named_with_its_reason_and_leaves_the_others_alone(kind
 def test_each_kind_of_declaration_is_found_by_its_name() -> None:
     plugins = build(plugin('all', register_inputs=lambda: [InputScheme('in', 'x:Y')], register_writers=writers('out'),
                            register_filters=lambda: [FilterKind('sieve', 'x:Y')],
-                           register_commands=lambda: [CommandDeclaration('do', 'x:y')]))
+                           register_commands=lambda: [CommandDeclaration('do', 'x:y')],
+                           register_executors=lambda: [ExecutorKind('cluster', 'x:y')]))
     assert plugins.find(InputScheme, 'in') and plugins.find(WriterScheme, 'out') and plugins.find(FilterKind, 'sieve')
     assert [each.name for _, each in plugins.declared(CommandDeclaration)] == ['do']
+    assert plugins.find(ExecutorKind, 'cluster')
+    with pytest.raises(UnknownScheme, match='pip install occystrap-dask'):
+        plugins.find(ExecutorKind, 'dask')
 
 
 def test_strict_makes_a_broken_plugin_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +250,7 @@ def hooks() -> dict[str, list[str]]:
 
 def test_every_hook_is_documented_with_its_parameters() -> None:
     page = (ROOT / 'docs/plugins.md').read_text()
-    assert len(hooks()) == 5
+    assert len(hooks()) == 6
     for name, parameters in hooks().items():
         assert f'### `{name}({", ".join(parameters)})`' in page
 

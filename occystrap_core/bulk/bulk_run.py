@@ -1,0 +1,126 @@
+"""A run whose images are copied by workers: orders go out, results come back, and only here receipts are written."""
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from itertools import chain, islice
+
+from occystrap_core.api.options import read_options
+from occystrap_core.api.schemes import ExecutorKind, load
+from occystrap_core.api.uri import Location, parse_filter
+from occystrap_core.bulk.coordinator import Coordinator, Job
+from occystrap_core.bulk.earlier_receipts import EarlierReceipts
+from occystrap_core.bulk.image_orders import ImageOrders
+from occystrap_core.bulk.order_work import WorkerOptions
+from occystrap_core.errors import OccystrapError
+from occystrap_core.orders import ImageDone
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.receipts.receipt_file import ReceiptFile
+from occystrap_core.report.bulk_progress import BulkProgress
+from occystrap_core.report.image_report import ImageReport, failure_text
+from occystrap_core.report.progress import Progress
+from occystrap_core.report.run_report import RunReport
+from occystrap_core.settings import Settings, VerifyLevel
+from occystrap_core.terminal import print_message
+from occystrap_core.verification.receipt import Receipt
+
+
+def executor_kind(plugins: Plugins, text: str) -> tuple[ExecutorKind, dict[str, object]]:
+    """Return the executor that `NAME:option=value,…` names, and its options; raises UsageError."""
+    name, given = parse_filter(text)
+    kind = plugins.find(ExecutorKind, name)
+    return kind, read_options(kind.options, given, f'executor {name}')
+
+
+@dataclass(eq=False, repr=False)
+class BulkRun:
+    """What one invocation of `process --executor` works with; the fields are those of Run."""
+
+    plugins: Plugins
+    settings: Settings
+    level: VerifyLevel
+    progress: Progress
+    kind: ExecutorKind
+    options: dict[str, object]
+    receipts: ReceiptFile | None = None
+    earlier: EarlierReceipts = field(default_factory=EarlierReceipts)
+    fail_fast: bool = False
+    refresh: bool = True
+    keeps_receipts: bool = False
+    """Whether the report needs them; there may be many."""
+    report: RunReport | None = field(init=False, default=None)
+
+    def process(self, source: str, destinations: Sequence[str], filters: Sequence[str] = ()) -> RunReport:
+        """Copy all images that `source` names and verify them; return the report. Raises as Run does."""
+        started = time.monotonic()
+        report = self.report = RunReport(self.level, self.settings.requests, copies=True)
+        self.progress.begin(())
+        try:
+            with closing(self.settings.shared):
+                self._process(report, source, destinations, filters)
+        finally:
+            self.progress.end()
+            report.seconds = time.monotonic() - started
+            report.leave_out()
+        return report
+
+    def _process(self, report: RunReport, source: str, destinations: Sequence[str], filters: Sequence[str]) -> None:
+        orders = ImageOrders(self.plugins, self.settings, self._ended)
+        jobs = orders.of(source, destinations, filters, self._receipt_at)
+        first = list(islice(jobs, 2))  # what is impossible shows itself before a worker begins
+        with self._executor() as (executor, slots):
+            options = WorkerOptions.of(self.settings, self.level, self.refresh, slots)
+            coordinator = Coordinator(executor, slots, options, self.settings.cancellation.check, self._ended)
+            if isinstance(self.progress, BulkProgress):
+                self.progress.at_work = lambda: coordinator.at_work
+            coordinator.run(self._wanted(chain(first, jobs)))
+        report.notes += orders.notes
+        busy = ', '.join(f'{name} {count}' for name, count in sorted(coordinator.workers.items()))
+        report.notes += [f'images by worker: {busy}'] if busy else []
+
+    def _wanted(self, jobs: Iterable[Job]) -> Iterator[Job]:
+        """Yield the jobs; after a failure those that are not to begin are reported instead."""
+        for job in jobs:
+            if self.fail_fast and self.report and any(not each.succeeded for each in self.report.images):
+                text = 'skipped, since another image failed (--fail-fast)'
+                self._ended(ImageDone(job.order, error=OccystrapError(text)))
+            else:
+                yield job
+
+    @contextmanager
+    def _executor(self) -> Iterator[tuple[Executor, int]]:
+        factory = load(self.kind.factory)
+        with factory(self.options, lambda line: print_message(f'note: {line}')) as (executor, slots):
+            yield executor, slots
+
+    def _receipt_at(self, destination: Location) -> str:
+        return self.earlier.at(self.plugins, destination, self.settings) if self.earlier else ''
+
+    def _ended(self, done: ImageDone, worker: str = '') -> None:
+        """Note what became of an image, and write its receipt."""
+        assert self.report
+        self.settings.requests.count(**done.requests)
+        receipt = Receipt.from_json(done.receipt) if done.receipt else None
+        report = _report_of(done, receipt, worker)
+        if receipt and self.receipts:
+            try:
+                self.receipts.add(receipt)
+            except OccystrapError as error:
+                report.failure = report.failure or f'copied, but {failure_text(error, self.plugins)}'
+        if not self.keeps_receipts:
+            report.receipt = None
+        self.report.images.append(report)
+        self.progress.finished(report)
+
+
+def _report_of(done: ImageDone, receipt: Receipt | None, worker: str) -> ImageReport:
+    """Return the report on an image that a worker made."""
+    report = ImageReport(done.order.source, done.order.destination)
+    if done.report:
+        report = ImageReport.of_json(done.report, receipt)
+    if done.error and report.succeeded:
+        report.failure = str(done.error)
+    if report.failure and worker:
+        report.failure += f' (worker {worker})'
+    return report

@@ -1,0 +1,105 @@
+"""The orders of a bulk run: one for each image that its source names and each destination, made when it is needed."""
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+
+from occystrap_core.api.image_filter import ImageFilter
+from occystrap_core.api.image_input import ImageInput
+from occystrap_core.api.image_list import ListedImage
+from occystrap_core.api.schemes import WriterScheme
+from occystrap_core.api.selection_options import without_selection
+from occystrap_core.api.uri import Location
+from occystrap_core.bulk.coordinator import Job
+from occystrap_core.destinations.destination_fields import Untagged, require_room
+from occystrap_core.errors import OccystrapError, UsageError
+from occystrap_core.oci.reference import Reference
+from occystrap_core.orders import ImageDone, ImageOrder, require_no_login
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.plugins.resolver import open_output
+from occystrap_core.settings import Settings
+from occystrap_core.sources.selection import select
+from occystrap_core.tasks.source_orders import Order, Orders
+from occystrap_core.terminal_text import counted
+
+
+class ImageOrders:
+    """Makes the orders of a run. `failed` is called with sources that cannot be listed, one of several."""
+
+    def __init__(self, plugins: Plugins, settings: Settings, failed: Callable[[ImageDone], None]) -> None:
+        self._plugins, self._settings, self._failed = plugins, settings, failed
+        self._places: dict[int, int] = {}
+        """The places that are taken, each with the image that goes there, as hashes: there may be millions."""
+        self._paths = set[int]()
+        """The paths of destinations."""
+        self.notes: list[str] = []
+        """Lines for the user about what is left out."""
+
+    def of(self, source: str, destinations: Sequence[str], filters: Sequence[str],
+           earlier: Callable[[Location], str]) -> Iterator[Job]:
+        """Yield them; `earlier` returns a receipt for the image at a destination.
+
+        Raises UsageError for requests that are impossible, also for one in the middle of a list.
+        """
+        with ExitStack() as closing:
+            orders = Orders(self._plugins, self._settings, closing)
+            for each in orders.of(ListedImage(source, tuple(destinations), None, filters)):
+                self._require_possible(each)
+                yield from self._of_source(each, orders, earlier)
+            self.notes += orders.notes
+
+    def _of_source(self, order: Order, orders: Orders, earlier: Callable[[Location], str]) -> Iterator[Job]:
+        try:
+            found = select(order.images, order.location)
+        except OccystrapError as error:
+            if orders.list_location is None or isinstance(error, UsageError):
+                raise
+            self._failed(ImageDone(ImageOrder(str(order.location), str(order.destination)), error=error))
+            return
+        self.notes += [each for each in found.notes if each not in self.notes]
+        untagged = Untagged(self._plugins.find(WriterScheme, order.destination.scheme), order.destination,
+                            found.references)
+        for reference, written, destination in untagged.places(found.references):
+            made = ImageOrder(self._named_alone(order.images, reference), str(destination),
+                              tuple(order.written_filters), order.platform or None, order.settings.bringer)
+            if self._is_free(order, reference, destination, written, made):
+                yield Job(made, earlier(destination))
+        if untagged.failure:
+            what = f'{order.location}: {counted(untagged.count, "image")} without a tag'
+            self._failed(ImageDone(ImageOrder(what, str(order.destination)), error=UsageError(untagged.failure)))
+
+    def _named_alone(self, images: ImageInput, reference: Reference) -> str:
+        """Return the URI of one image alone, without the selection that it came from."""
+        return str(without_selection(images.location_of(reference)))
+
+    def _is_free(self, order: Order, reference: Reference, goes: Location, written: Location, made: ImageOrder) -> bool:
+        """Return whether nothing goes to a place yet, False if the same image does; raises UsageError for another."""
+        output = open_output(self._plugins, goes, order.settings)
+        place, image = output.place(reference), hash((made.source, made.filters, made.platform))
+        key = hash(place)
+        before = self._places.get(key) if place.name != '' else None
+        if before == image:
+            self.notes.append(f'{made.source} is listed more than once, and copied once')
+            return False
+        if before is not None:
+            raise UsageError(f'{goes}: two images of the run would go there, and {made.source} replace the other')
+        self._places[key] = image
+        path = hash((goes.scheme, goes.path))
+        if path in self._paths:
+            require_room(self._plugins, [(str(number), written, goes) for number in range(2)])
+            if output.together is not None:
+                raise UsageError(f'{goes} becomes visible when all its images are there, which is the work of one '
+                                 'process: leave out --executor')
+        self._paths.add(path)
+        return True
+
+    def _require_possible(self, order: Order) -> None:
+        """Raise UsageError for what one process has to do, or must not travel."""
+        require_no_login(self._plugins, order.location, order.destination)
+        if self._plugins.find(WriterScheme, order.destination.scheme).to_stdout(order.destination):
+            raise UsageError(f'{order.destination} is the stdout of one process: leave out --executor')
+        for each in order.filters:
+            self._require_no_file(each)
+
+    def _require_no_file(self, each: ImageFilter) -> None:
+        if each.files or not each.repeatable:
+            raise UsageError(f'the filter {type(each).__name__} reports what it sees, which workers cannot: leave it '
+                             'or --executor out')

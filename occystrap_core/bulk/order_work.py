@@ -1,0 +1,124 @@
+"""What is sent to a worker: an order, how to execute it, and what was found out about its image; plain values."""
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from occystrap_core.errors import Cancelled, OccystrapError, ServiceUnavailable
+from occystrap_core.name_memory import NameMemory
+from occystrap_core.orders import ImageDone, ImageOrder, ImagePlan, plan_order, run_order
+from occystrap_core.settings import Cancellation, Settings, VerifyLevel
+from occystrap_core.version import __version__
+
+_TRAVEL = ('jobs', 'sync', 'timeout', 'least_rate', 'retries', 'longest_wait', 'settle', 'rate_limit', 'ca_file',
+           'replace_index', 'force', 'rebuild_index')
+"""Fields of Settings that are the same on every worker. None of them is a secret or a directory of the client."""
+_LASTING = 300.0
+"""Seconds for which connections and logins are kept, so that changed logins are seen."""
+
+
+class WorkerOptions(NamedTuple):
+    """The options of the run."""
+
+    fields: tuple[tuple[str, Any], ...]
+    """Those of Settings."""
+    verify: str
+    names: int
+    """Bytes for names of entries."""
+    refresh: bool = True
+    version: str = __version__
+
+    @classmethod
+    def of(cls, settings: Settings, level: VerifyLevel, refresh: bool, slots: int) -> 'WorkerOptions':
+        """Return the options for workers with so many slots in total, which share the rate limit of a host."""
+        shared = replace(settings, rate_limit=settings.rate_limit and settings.rate_limit / slots)
+        fields = tuple((name, getattr(shared, name)) for name in _TRAVEL)
+        return cls(fields, level.value, settings.names.most, refresh)
+
+
+class Answer(NamedTuple):
+    """What a worker found out, or did."""
+
+    result: ImagePlan | ImageDone
+    worker: str
+    """The worker's machine and process."""
+
+
+@dataclass
+class OrderWork:
+    """Planning the image of an order or, with a `plan`, copying it; called on a worker without arguments.
+
+    `earlier` is a receipt of an earlier run; `brought` that of run_order.
+    """
+
+    order: ImageOrder
+    options: WorkerOptions
+    earlier: str = ''
+    plan: ImagePlan | None = None
+    brought: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self) -> Answer:
+        """Return what became of it, which includes failures; raises nothing."""
+        return Answer(self._result(), worker_name())
+
+    def stop(self) -> None:
+        """Interrupt it, from any thread of the worker; a work that begins later ends at once."""
+        self._cancellation.cancel()
+
+    def _result(self) -> ImagePlan | ImageDone:
+        if self.options.version != __version__:
+            return ImageDone(self.order, error=OccystrapError(version_text(self.options.version)))
+        try:
+            settings = replace(_lasting.of(self.options), cancellation=self._cancellation)
+            if self.plan:
+                return run_order(self.order, settings, plan=self.plan, brought=self.brought)
+            return plan_order(self.order, settings, self.earlier, self.options.refresh)
+        except Cancelled:
+            return ImageDone(self.order, error=ServiceUnavailable('interrupted'))
+        except OccystrapError as error:  # such as a receipt that is damaged
+            return ImageDone(self.order, error=error)
+
+    def __post_init__(self) -> None:
+        self._cancellation = Cancellation()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel without the cancellation, which each process has of its own."""
+        return OrderWork, (self.order, self.options, self.earlier, self.plan, self.brought)
+
+
+def worker_name() -> str:
+    """Return the machine and process, for messages."""
+    return f'{socket.gethostname()}:{os.getpid()}'
+
+
+def version_text(client: str) -> str:
+    """Return what to do about a worker that has another version than the client."""
+    return f'worker {worker_name()} has occystrap-core {__version__}, this is {client}: install that version there'
+
+
+class _Lasting:
+    """The settings of this worker process: connections, tokens and facts about hosts stay from image to image."""
+
+    def __init__(self) -> None:
+        self._lock, self._renewed = threading.Lock(), time.monotonic()
+
+    def of(self, options: WorkerOptions) -> Settings:
+        """Return the settings for the options of a run."""
+        settings = _settings(options)
+        with self._lock:
+            if time.monotonic() - self._renewed > _LASTING:
+                self._renewed = time.monotonic()
+                settings.shared.close()
+        return settings
+
+
+_lasting = _Lasting()
+
+
+@lru_cache(maxsize=2)
+def _settings(options: WorkerOptions) -> Settings:
+    return Settings(**dict(options.fields), verify=VerifyLevel(options.verify), names=NameMemory(options.names))

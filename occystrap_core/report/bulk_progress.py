@@ -1,0 +1,46 @@
+"""Progress of a run on workers: a line for each image, and every ten seconds one with what all of them do."""
+import threading
+from collections.abc import Callable, Sequence
+
+from occystrap_core.report.image_report import ImageReport
+from occystrap_core.report.progress import Progress
+from occystrap_core.report.transfer_meter import TransferMeter
+from occystrap_core.terminal import print_message
+from occystrap_core.terminal_text import counted
+
+_INTERVAL = 10.0
+
+
+class BulkProgress(Progress):
+    """The same lines on a terminal and in a log, as nobody knows how many images are to come."""
+
+    def __init__(self, interval: float = _INTERVAL) -> None:
+        """`interval` is in seconds."""
+        self._interval, self._ended = interval, threading.Event()
+        self._images, self._meter = 0, TransferMeter()
+        self.at_work: Callable[[], int] = lambda: 0
+        """Returns how many images workers have now."""
+
+    def begin(self, images: Sequence[ImageReport]) -> None:
+        """Write lines from now on."""
+        threading.Thread(target=self._tick, name='progress', daemon=True).start()
+
+    def finished(self, image: ImageReport) -> None:
+        """Count an image, and write a line for it."""
+        self._images += 1
+        self._meter.advance(image.moved or 0)
+        print_message(f'[{self._images}] {image.line()}')
+
+    def end(self) -> None:
+        """Write no more lines."""
+        self._ended.set()
+
+    def tell(self) -> None:
+        """Write a line with the state of the run."""
+        self._meter.sample()
+        print_message(f'{counted(self._images, "image")} done, {self.at_work()} in flight, {self._meter.size()}, '
+                      f'{self._meter.speed()}')
+
+    def _tick(self) -> None:
+        while not self._ended.wait(self._interval):
+            self.tell()

@@ -1,0 +1,79 @@
+"""What a bulk run must leave, whatever copied its images."""
+import json
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.services.command_line import CommandLine
+from tests.services.sixty_images import COUNT, SixtyImages
+
+
+def mirror_at(host: str) -> str:
+    """Return the destination that mirrors the images to a registry."""
+    return f'registry://{host}/{{repository}}:{{tag}}'
+
+
+def asked_since(sixty: SixtyImages, before: int) -> Counter[str]:
+    """Return how often what was asked of the source after the first requests: `GET sha256:…`, `GET manifest NAME`."""
+    asked = Counter[str]()
+    for request in sixty.registry.requests()[before:]:
+        method, path, _ = request.split()
+        if blob := re.search(r'/blobs/(sha256:\w+)$', path):
+            asked[f'{method} {blob[1]}'] += 1
+        elif manifest := re.search(r'/v2/(.*)/manifests/', path):
+            asked[f'{method} manifest {manifest[1]}'] += 1
+    return asked
+
+
+def assert_all_there(occystrap: CommandLine, receipts: Path, count: int = COUNT) -> None:
+    """Fail unless there is one receipt of each image, verified, and all are proved in full by a later look."""
+    found = [json.loads(line) for line in receipts.read_text().splitlines()]
+    assert len(found) == len({each['place'] for each in found}) == count
+    assert {each['verdict']['outcome'] for each in found} == {'verified'}
+    result = occystrap('verify', receipts, '--full').assert_success()
+    assert f'{count}/{count} verified' in result.err.splitlines()[-1], result
+
+
+@dataclass
+class BulkProcess:
+    """A run under way: its process, and what it has said so far."""
+
+    process: 'subprocess.Popen[bytes]'
+    said: list[str] = field(default_factory=list)
+
+    def hear(self, start: str) -> str:
+        """Read what it says up to a line that begins so; return that line."""
+        assert self.process.stderr
+        while line := self.process.stderr.readline().decode():
+            self.said.append(line.rstrip('\n'))
+            if line.startswith(start):
+                return line
+        raise AssertionError('\n'.join(self.said))
+
+    def end(self, code: int = 0) -> str:
+        """Wait for its end; return its last line. Fails unless it ends with that exit code."""
+        assert self.process.stderr
+        self.said += self.process.stderr.read().decode().splitlines()
+        assert self.process.wait(60) == code, '\n'.join(self.said)
+        return self.said[-1]
+
+    def workers(self) -> list[int]:
+        """Return its worker processes."""
+        path = Path(f'/proc/{self.process.pid}/task/{self.process.pid}/children')
+        return [int(each) for each in path.read_text().split()
+                if b'spawn_main' in Path(f'/proc/{each}/cmdline').read_bytes()]
+
+
+@contextmanager
+def bulk_process(occystrap: CommandLine, source: str, host: str, *options: str) -> Iterator[BulkProcess]:
+    """Start a run to a registry, with receipts; it is killed if it is still there at the end of the block."""
+    with occystrap.start('process', source, mirror_at(host), '--receipt', 'receipts',
+                         *options, stderr=subprocess.PIPE) as process:
+        try:
+            yield BulkProcess(process)
+        finally:
+            process.kill()

@@ -1,0 +1,125 @@
+"""The coordinator: what is at work at once, who brings a layer, and what is done about workers that die."""
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future
+from typing import Any
+
+import pytest
+
+from occystrap_core.bulk.coordinator import DEATHS, Coordinator, Job
+from occystrap_core.bulk.order_work import Answer, OrderWork, WorkerOptions
+from occystrap_core.errors import OutputError, ServiceUnavailable
+from occystrap_core.orders import ImageDone, ImageOrder, ImagePlan
+
+IMAGES = {'a': 'xy', 'b': 'yz', 'c': 'z', 'd': 'w'}
+"""Images and their layers."""
+
+
+class Engine(Executor):
+    """Keeps what is submitted until `answer` is called; plans are answered at once."""
+
+    def __init__(self) -> None:
+        self.copies: dict[str, tuple[OrderWork, Future[Any]]] = {}
+        self.most = 0
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 'Future[Any]':
+        """Plan, or keep what is to be copied."""
+        assert isinstance(work, OrderWork)
+        future: Future[Any] = Future()
+        if work.plan is None:
+            layers = frozenset(IMAGES[work.order.source])
+            future.set_result(Answer(ImagePlan(work.order, 'store', layers), 'planner'))
+        else:
+            self.copies[work.order.source] = work, future
+            self.most = max(self.most, len(self.copies))
+        return future
+
+    def ended(self, name: str, error: Exception | None = None) -> None:
+        """Have a copy end, successfully or with an error in its result."""
+        work, future = self.copies.pop(name)
+        failure = error if isinstance(error, OutputError) else None
+        if error and not failure:
+            future.set_exception(error)
+        else:
+            future.set_result(Answer(ImageDone(work.order, error=failure), 'worker'))
+
+
+class Play:
+    """A coordinator, what it has done, and what is to happen while it waits."""
+
+    def __init__(self, slots: int = 4) -> None:
+        self.engine, self.done = Engine(), dict[str, str]()
+        self.happens: Iterator[Callable[[], None]] = iter(())
+        self.coordinator = Coordinator(self.engine, slots, WorkerOptions((), 'fast', 0), self._step, self._ended)
+
+    def run(self, names: str, *happens: Callable[[], None]) -> None:
+        """Execute the orders of these images, to copies named `to-X`."""
+        self.happens = iter(happens)
+        self.coordinator.run(Job(ImageOrder(name, f'to-{name}')) for name in names)
+
+    def _ended(self, done: ImageDone, worker: str) -> None:
+        self.done[done.order.source] = str(done.error or worker)
+
+    def _step(self) -> None:
+        if self.coordinator._ready.empty() and self.engine.copies:
+            next(self.happens)()
+
+    def at_work(self, names: str, *ended: str, error: Exception | None = None) -> Callable[[], None]:
+        """Return a step: exactly these images are copied now, and some of them end."""
+        def step() -> None:
+            assert ''.join(sorted(self.engine.copies)) == names
+            for each in ended:
+                self.engine.ended(each, error)
+        return step
+
+
+def test_an_image_waits_for_the_one_that_brings_its_layer_and_is_told_where_that_is() -> None:
+    play = Play()
+
+    def are_told() -> None:
+        told = {name: work.brought for name, (work, _) in play.engine.copies.items()}
+        assert told == {'b': {'y': 'to-a', 'z': 'to-c'}, 'd': {}}
+    play.run('abcd', play.at_work('acd', 'a'), play.at_work('cd', 'c'), are_told, play.at_work('bd', 'b', 'd'))
+    assert set(play.done) == set('abcd')
+
+
+def test_if_who_brings_a_layer_fails_the_next_one_does() -> None:
+    play = Play()
+
+    def nobody_has_it() -> None:
+        assert not play.engine.copies['b'][0].brought
+    play.run('ab', play.at_work('a', 'a', error=OutputError('full')), nobody_has_it, play.at_work('b', 'b'))
+    assert play.done == {'a': 'full', 'b': 'worker'}
+
+
+def test_what_a_dead_worker_had_is_done_again() -> None:
+    play = Play()
+    play.run('ab', play.at_work('a', 'a', error=BrokenExecutor('killed')), play.at_work('b', 'b'),
+             play.at_work('a', 'a'))
+    assert play.done == {'a': 'worker', 'b': 'worker'}
+
+
+def test_an_image_that_kills_its_workers_fails_alone() -> None:
+    play = Play()
+    dies = [play.at_work('ad', 'a', error=BrokenExecutor('killed'))] * DEATHS
+    play.run('ad', *dies, play.at_work('d', 'd'))
+    assert play.done['d'] == 'worker'
+    assert play.done['a'] == f'a: {DEATHS} workers died of it, and it is not tried again; the last: killed'
+
+
+def test_no_more_are_at_work_than_there_are_slots() -> None:
+    play = Play(slots=2)
+    play.run('abcd', *(lambda: play.engine.ended(min(play.engine.copies)) for _ in range(4)))
+    assert play.engine.most == 2 and set(play.done) == set('abcd')
+
+
+def test_an_executor_that_is_gone_ends_the_run() -> None:
+    play = Play()
+    with pytest.raises(ServiceUnavailable, match='scheduler'):
+        play.run('ad', play.at_work('ad', 'a', error=ServiceUnavailable('the scheduler is gone')))
+    assert play.engine.copies['d'][1].cancelled()
+
+
+def test_what_cannot_be_loaded_there_fails_alone() -> None:
+    play = Play()
+    play.run('ad', play.at_work('ad', 'a', 'd', error=ModuleNotFoundError('No module named occystrap_x')))
+    assert play.done['a'] == ('a: no worker could execute it: ModuleNotFoundError: No module named occystrap_x')
