@@ -24,6 +24,7 @@ import httpx
 
 from tests.services.cache import built_once
 from tests.services.real_image import real_image, real_registry
+from tests.services.real_layers import LARGE
 from tests.services.registry import plain_registry
 
 PEER = 'occystrap==0.4.17'
@@ -191,9 +192,9 @@ def main() -> None:
     parser.add_argument('--rounds', type=int, default=5)
     arguments = parser.parse_args()
     peer = built_once('peer', '0.4.17', install_peer) / 'venv/bin'
-    with real_registry() as source:
+    with real_registry(LARGE) as source:
         push_first_layers(source.host)
-        for job in jobs(source.host, real_image().archive, peer):
+        for job in jobs(source.host, real_image(LARGE).archive, peer):
             if arguments.only in job.name:
                 compare(job, arguments.rounds)
 

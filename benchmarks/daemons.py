@@ -16,6 +16,7 @@ from tests.functional.docker.conftest import start_containerd
 from tests.services.cache import built_once
 from tests.services.docker_daemon import DockerDaemon, docker_daemon
 from tests.services.real_image import real_image, real_registry
+from tests.services.real_layers import LARGE
 from tests.services.registry import plain_registry
 from tests.services.trixie import docker26_daemon
 
@@ -103,10 +104,10 @@ def main() -> None:
     arguments = parser.parse_args()
     peer = built_once('peer', '0.4.17', install_peer) / 'venv/bin'
     with ExitStack() as stack:
-        source = stack.enter_context(real_registry())
+        source = stack.enter_context(real_registry(LARGE))
         full = stack.enter_context(plain_registry(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
         daemon = stack.enter_context(DAEMONS[arguments.daemon]())
-        archive = real_image().archive
+        archive = real_image(LARGE).archive
         for job in writing(daemon, source.host, archive, peer):
             if arguments.only in job.name:
                 compare(job, arguments.rounds, lambda registry: emptied(daemon, registry))

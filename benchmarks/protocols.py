@@ -20,6 +20,7 @@ import httpx
 from tests.services.nginx import nginx
 from tests.services.ports import LOOPBACK, free_port
 from tests.services.real_image import real_registry
+from tests.services.real_layers import LARGE
 
 ACCEPT = 'application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json'
 
@@ -93,7 +94,7 @@ def main() -> None:
     parser.add_argument('--requests', type=int, default=800)
     parser.add_argument('--rounds', type=int, default=3)
     arguments = parser.parse_args()
-    with real_registry() as registry, nginx(registry) as front:
+    with real_registry(LARGE) as registry, nginx(registry) as front:
         trust = ssl.create_default_context(cafile=str(front.ca))
         for delay in (0.0, 0.04):
             for threads in (8, 32):

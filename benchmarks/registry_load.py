@@ -26,6 +26,7 @@ from typing import NamedTuple
 from tests.services.ports import free_port
 from tests.services.processes import running
 from tests.services.real_image import real_image
+from tests.services.real_layers import LARGE
 from tests.services.registry_storage import RegistryStorage
 from tests.services.requirements import require_program
 
@@ -109,7 +110,7 @@ def request(connection: http.client.HTTPConnection, method: str, path: str, body
 
 def blobs_of_image(number: int) -> list[Blob]:
     """Return config and layers of the real image, those of another image for each number; 0 is the image itself."""
-    image = real_image()
+    image = real_image(LARGE)
     storage, tail = RegistryStorage(image.registry_root), f'{number}'.encode() if number else b''
     found = []
     for digest in (image.config_digest, *image.layer_digests):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.against_peers import Taken, place, take
 from tests.services.real_image import real_registry
+from tests.services.real_layers import LARGE
 from tests.services.registry import plain_registry
 from tests.services.tiny_image import put_tiny_image
 
@@ -57,7 +58,7 @@ def compare(other: str, name: str, source: str, rounds: int) -> None:
 def sources() -> Iterator[dict[str, str]]:
     """Serve the real image and a tiny one; gives the URI of each."""
     with ExitStack() as stack:
-        real = stack.enter_context(real_registry())
+        real = stack.enter_context(real_registry(LARGE))
         storage = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         tiny = stack.enter_context(plain_registry(storage / 'storage'))
         put_tiny_image(tiny, 'tiny', 'v1')

@@ -11,7 +11,7 @@ from tests.services.trixie import trixie_root
 BUILDS = (
     ('LocalStack', localstack_environment, 'about 1 minute'),
     ('Debian 13 with Docker 26', trixie_root, 'about 1 minute'),
-    ('the real image of 600 MB', real_image, 'about 2 minutes'),
+    ('the real image', real_image, 'one to two minutes'),
 )
 
 

@@ -1,4 +1,4 @@
-"""A real image of about 600 MB, built once per machine: `python -m tests.services.real_image` builds and describes it.
+"""A real image, built once per machine: `python -m tests.services.real_image` builds and describes it.
 
 The cache holds a registry's storage with `real:v1` (as Docker 20.10 pushed it) and `multi:v1` (an index: amd64 is
 `real:v1`, arm64 is tiny), and the archive that `docker save` wrote. Both belong to all runs: copy before you change.
@@ -9,22 +9,24 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.services.cache import built_once
 from tests.services.directories import service_directory
 from tests.services.docker_daemon import DockerDaemon, docker_daemon
-from tests.services.real_layers import GREETING_LINE, write_context
+from tests.services.real_layers import GREETING_LINE, LARGE, USUAL, Contents, write_context
 from tests.services.registry import Registry, plain_registry
 from tests.services.registry_storage import RegistryStorage
+from tests.services.requirements import EVERYTHING
 from tests.services.tiny_image import put_tiny_image
 from tests.services.uploads import mount_blob, put_manifest
 
-VERSION = '1'
 NAME = 'real:v1'
 MULTI = 'multi:v1'
 INDEX_TYPE = 'application/vnd.oci.image.index.v1+json'
+OF_TESTS = LARGE if EVERYTHING else USUAL
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class RealImage:
     greeting: str = GREETING_LINE
 
 
-def real_image() -> RealImage:
-    """The cached image, built by the first who asks (two to three minutes, root, a package mirror)."""
-    directory = built_once('real-image', VERSION, _build)
+def real_image(contents: Contents = OF_TESTS) -> RealImage:
+    """The cached image, built by the first who asks (one to three minutes, root, a package mirror)."""
+    directory = built_once(contents.name, contents.version, partial(_build, contents))
     storage = RegistryStorage(directory / 'registry')
     manifest_digest = storage.tag_digest(*NAME.split(':'))
     manifest = json.loads(storage.read_blob(manifest_digest))
@@ -54,18 +56,18 @@ def real_image() -> RealImage:
 
 
 @contextmanager
-def real_registry() -> Iterator[Registry]:
+def real_registry(contents: Contents = OF_TESTS) -> Iterator[Registry]:
     """An open registry with `real:v1` and `multi:v1`, on its own copy of the cached storage: damage stays in it."""
     with service_directory('real') as directory:
-        root = Path(shutil.copytree(real_image().registry_root, directory / 'storage'))
+        root = Path(shutil.copytree(real_image(contents).registry_root, directory / 'storage'))
         with plain_registry(root) as registry:
             yield registry
 
 
-def _build(directory: Path) -> None:
+def _build(contents: Contents, directory: Path) -> None:
     context = directory / 'context'
     context.mkdir()
-    write_context(context)
+    write_context(context, contents)
     with docker_daemon() as daemon, plain_registry(directory / 'registry') as registry:
         _build_and_push(daemon, registry, context)
         daemon.run('save', '-o', directory / 'real.tar', NAME)

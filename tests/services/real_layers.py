@@ -4,15 +4,35 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.services.debian_root import debian_root
 from tests.services.requirements import ServiceUnavailable
 
-WHEELS = ('numpy==2.2.6', 'scipy==1.15.3', 'pandas==2.2.3')
-NODE_PACKAGES = ('typescript@5.8.3', 'vite@6.3.5', 'webpack@5.99.9', 'date-fns@4.1.0', 'lodash@4.17.21')
 SPLIT_LINES = 400
-COPIES = 4
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a real image has in it: its big layer of packages for Python, and its layer of small files.
+
+    Where npm is missing, `copies` of the standard library stand in for the packages for Node.
+    """
+
+    name: str
+    version: str
+    wheels: tuple[str, ...]
+    node_packages: tuple[str, ...]
+    copies: int
+    keeps_package_lists: bool
+
+
+LARGE = Contents('real-image', '1', ('numpy==2.2.6', 'scipy==1.15.3', 'pandas==2.2.3'),
+                 ('typescript@5.8.3', 'vite@6.3.5', 'webpack@5.99.9', 'date-fns@4.1.0', 'lodash@4.17.21'), 4, True)
+"""600 MB: what benchmarks measure with."""
+USUAL = Contents('usual-image', '1', ('numpy==2.2.6', 'pandas==2.2.3'), ('date-fns@4.1.0', 'lodash@4.17.21'), 1, False)
+"""About half of it, of the same kinds of files: what tests move to and fro."""
 
 DOCKERFILE = r'''
 FROM scratch
@@ -60,52 +80,55 @@ touch -d '2040-01-01 12:00:00.123456789 UTC' later
 '''
 
 
-def write_context(directory: Path) -> None:
+def write_context(directory: Path, contents: Contents) -> None:
     """Fills the directory with all that `docker build` needs for the real image."""
-    _write_rootfs(directory)
-    _write_site_packages(directory / 'site-packages')
-    _write_node_modules(directory / 'node_modules')
+    _write_rootfs(directory, contents)
+    _write_site_packages(directory / 'site-packages', contents)
+    _write_node_modules(directory / 'node_modules', contents)
     (directory / 'odd-files.sh').write_text(ODD_FILES)
     (directory / 'greet').write_text(GREET)
     (directory / 'Dockerfile').write_text(DOCKERFILE)
 
 
-def _write_rootfs(context: Path) -> None:
+def _write_rootfs(context: Path, contents: Contents) -> None:
     root = context / 'rootfs'
     debian_root('bookworm', root, ['libcap2-bin', 'iputils-ping'])
+    if not contents.keeps_package_lists:
+        for path in (*root.glob('var/lib/apt/lists/*_*'), *root.glob('var/cache/apt/**/*.*')):
+            path.unlink()
     subprocess.run(['tar', '-C', root, '--xattrs', '--numeric-owner', '-cf', context / 'rootfs.tar', '.'], check=True)
     shutil.rmtree(root)
 
 
-def _write_site_packages(directory: Path) -> None:
+def _write_site_packages(directory: Path, contents: Contents) -> None:
     pip = [sys.executable, '-m', 'pip', 'install', '--quiet', '--root-user-action=ignore']
     target = ['--target', str(directory), '--python-version', '3.11', '--only-binary=:all:']
-    done = subprocess.run([*pip, *target, *WHEELS], capture_output=True, text=True)
+    done = subprocess.run([*pip, *target, *contents.wheels], capture_output=True, text=True)
     if done.returncode:
         raise ServiceUnavailable(f'pip could not fetch the real image\'s packages: {done.stderr[-500:]}')
 
 
-def _write_node_modules(directory: Path) -> None:
+def _write_node_modules(directory: Path, contents: Contents) -> None:
     work = directory.parent / 'npm'
     work.mkdir()
     (work / 'package.json').write_text('{"private": true}')
     npm = shutil.which('npm')
-    install = ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--silent', *NODE_PACKAGES]
+    install = ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--silent', *contents.node_packages]
     done = subprocess.run([npm, *install], cwd=work, capture_output=True, text=True) if npm else None
     if done and done.returncode == 0:
         (work / 'node_modules').rename(directory)
     else:
         reason = done.stderr.strip()[-300:] if done else 'npm is not installed'
         print(f'no node_modules ({reason}): the layer of small files is made of the standard library', file=sys.stderr)
-        _write_split_library(directory)
+        _write_split_library(directory, contents.copies)
     shutil.rmtree(work)
 
 
-def _write_split_library(directory: Path) -> None:
+def _write_split_library(directory: Path, copies: int) -> None:
     """About as many and as big small files as node_modules has: the standard library cut into pieces, repeated."""
     library = Path(sysconfig.get_path('stdlib'))
     sources = [path for path in library.rglob('*.py') if 'site-packages' not in path.parts]
-    for copy in range(COPIES):
+    for copy in range(copies):
         for source in sources:
             _split(source, directory / f'copy-{copy}' / source.relative_to(library))
 
