@@ -9,7 +9,7 @@ from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.written_image import LayerForm
 from occystrap_core.daemon_threads import DaemonThreads, completed
 from occystrap_core.destinations.claims import Claims
-from occystrap_core.destinations.field_directories import directories_to_make
+from occystrap_core.destinations.made_directories import directories_to_make
 from occystrap_core.destinations.side_files import SideFiles
 from occystrap_core.errors import NoImage
 from occystrap_core.image.image import Image, ImageIndex

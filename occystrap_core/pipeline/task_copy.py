@@ -9,7 +9,7 @@ from occystrap_core.api.uri import Location
 from occystrap_core.api.written_image import PlacedLayer
 from occystrap_core.daemon_threads import DaemonThreads
 from occystrap_core.destinations.claims import Claims
-from occystrap_core.destinations.field_directories import FieldDirectories
+from occystrap_core.destinations.made_directories import MadeDirectories
 from occystrap_core.image.image import Content, layer_notes
 from occystrap_core.layers.kept_layers import resumed_notes, reused_bytes
 from occystrap_core.oci.digest import Digest
@@ -80,7 +80,7 @@ class TaskCopies:
         """Claim the place of an image that turned out to have another name than expected, and make its directories."""
         if place != task.place:
             self._settings.shared.get(Claims, Claims).claim(place, task.source, task.destination, task.form)
-        self._settings.shared.get(FieldDirectories, FieldDirectories).make(task.written, place)
+        self._settings.shared.get(MadeDirectories, MadeDirectories).make(task.written, place)
 
     def _run(self, copy: ImageCopy | IndexCopy, until_visible: bool) -> Receipt:
         """Run a copy, whose abortion is registered for the end of the run while it may be needed."""

@@ -136,7 +136,7 @@ def test_a_store_without_the_base_is_left_as_it_was(kind: str, trips: Trips) -> 
     assert foreseen.out.count('are left out of this delta, and not there') == 3
     result = run('process', delta, f'layout://{trips.directory}/far-layout', code=1)
     assert '3 FAILED' in result.err and changed not in result.err
-    assert not os.path.exists(trips.directory / 'far-layout') or not [*(trips.directory / 'far-layout').rglob('*.json')]
+    assert not (trips.directory / 'far-layout').exists()
     one = run('process', f'{delta}&image=team/app-3:v1', f'tar://{trips.directory}/x.tar?format=oci', code=1)
     assert 'team/app-3:v1 needs layer' in one.err and not (trips.directory / 'x.tar').exists()
     assert 'oci' in run('process', f'{delta}&image=team/app-3:v1', f'oci://{trips.directory}/x', code=1).err
@@ -171,6 +171,16 @@ def test_a_new_image_of_known_layers_takes_them_from_other_repositories(
     assert '1/1 verified' in run('process', delta, f'registry://{far.host}/mirror/{FIELDS}', '--verify=full').err
     wrong = run('process', delta, f'registry://{far.host}/elsewhere/{FIELDS}', code=1)
     assert 'other/new:v1 needs layer' in wrong.err and f'write {source.host}/{NAMES[0]}' in wrong.err
+
+
+def test_no_directory_is_left_where_no_image_came(trips: Trips, tmp_path: Path) -> None:
+    """Neither one that a field names, nor that of a layout of which the writer that made it was not the last."""
+    names = [f'team/app-0:v{number}' for number in range(1, 7)]
+    push_all(trips.host, names)
+    trips.first(names)
+    for place in ('layout://{}/none/{{repository}}:{{tag}}', 'layout://{}/none:{{tag}}', 'dir://{}/none/{{tag}}'):
+        result = run('process', trips.delta(names=names), place.format(tmp_path), '-J6', code=1)
+        assert '6 FAILED' in result.err and not (tmp_path / 'none').exists()
 
 
 def test_info_and_check_say_that_it_is_a_delta(trips: Trips) -> None:

@@ -1,4 +1,4 @@
-"""The directories that fields in a destination name: made when an image goes there, removed if nothing comes."""
+"""Directories that a run makes: those that fields in a destination name, and all of them removed if nothing comes."""
 import os
 import threading
 from contextlib import suppress
@@ -10,12 +10,16 @@ from occystrap_core.errors import OutputError
 from occystrap_core.files.durability import output_errors
 
 
-class FieldDirectories:
+class MadeDirectories:
     """The directories of a run above its images: for `tar://out/{repository}.tar` out/team, and out itself, but nothing
-    above that: where a medium is not mounted, nothing must be written to the disk below it."""
+    above that: where a medium is not mounted, nothing must be written to the disk below it.
+
+    An image's own directory is made by its writer. Of several writers at one, the last to leave need not be the one
+    that made it, and leaves it: so it is removed here.
+    """
 
     def __init__(self) -> None:
-        self._made: list[str] = []
+        self._made: dict[str, None] = {}
         self._lock = threading.Lock()
 
     def make(self, written: Location, place: Place) -> None:
@@ -23,7 +27,9 @@ class FieldDirectories:
         with self._lock, output_errors(place.path):
             for path in directories_to_make(written, place):
                 os.mkdir(path)
-                self._made.append(path)
+                self._made[path] = None
+            if place.path and not os.path.lexists(place.path):
+                self._made[place.path] = None
 
     def close(self) -> None:
         """Remove those into which nothing was written."""
