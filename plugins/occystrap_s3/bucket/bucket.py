@@ -1,5 +1,6 @@
 """One bucket: requests for its objects, with retries, and errors that name what was asked for."""
 import base64
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,6 +17,9 @@ from occystrap_s3.bucket.object_body import ObjectBody
 from occystrap_s3.bucket.request_rate import wait_for_turn
 
 T = TypeVar('T')
+
+_MOST_KEYS = 1_000_000
+"""Limit of keys in one list."""
 
 
 class NoBucket(ServiceError):
@@ -43,9 +47,11 @@ class StoredObject(NamedTuple):
     @property
     def digest(self) -> Digest | None:
         """The sha256 of the whole object, None if that is not what was stored."""
-        if not self.checksum or '-' in self.checksum:
+        try:
+            raw = base64.b64decode(self.checksum, validate=True)
+        except ValueError:  # such as that of an object sent in parts
             return None
-        return Digest.of_hex(base64.b64decode(self.checksum).hex())
+        return Digest.of_hex(raw.hex()) if len(raw) == hashlib.sha256().digest_size else None
 
 
 class Bucket:
@@ -70,14 +76,21 @@ class Bucket:
             self._ask('list_objects_v2', f'{self}/{prefix}', Prefix=prefix, MaxKeys=1)))
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Yield the keys with this prefix, in order; raises ServiceError."""
+        """Yield the keys with this prefix, in order; raises ServiceError, also for an endless list."""
         more: dict[str, str] = {}
+        asked, count = set[str](), 0
         while True:
             page = self._ask('list_objects_v2', f'{self}/{prefix}', Prefix=prefix, **more)
-            yield from (each['Key'] for each in page.get('Contents', ()))
+            keys = [key for each in page.get('Contents', ()) if (key := each.get('Key', '')).startswith(prefix)]
+            yield from keys
             if not page.get('IsTruncated'):
                 return
-            more = {'ContinuationToken': page['NextContinuationToken']}
+            following, count = page.get('NextContinuationToken', ''), count + len(keys)
+            if following in asked or not following or count > _MOST_KEYS:
+                raise ServiceError(f'{self}/{prefix}: {self.endpoint} sends an endless list: {count} keys on '
+                                   f'{len(asked) + 1} pages so far; name the image')
+            asked.add(following)
+            more = {'ContinuationToken': following}
 
     def look(self, key: str) -> StoredObject | None:
         """Return what the server says of an object, None if there is none; raises ServiceError."""
@@ -147,8 +160,11 @@ class Bucket:
 
     def _timed(self, operation: str, **parameters: Any) -> Mapping[str, Any]:
         wait_for_turn(self.connection, self.settings)
-        answer: Mapping[str, Any] = getattr(self._client(), operation)(Bucket=self.name, **parameters)
-        return answer
+        ask: Callable[..., Mapping[str, Any]] = getattr(self._client(), operation)
+        try:
+            return ask(Bucket=self.name, **parameters)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # of whoever parses the answer
+            raise ServiceError(f'{self}: {self.endpoint} answers {operation} as no S3 server does: {error}') from None
 
     def _explained(self, where: str, work: Callable[[], T]) -> T:
         try:

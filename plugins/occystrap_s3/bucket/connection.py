@@ -27,6 +27,11 @@ class Connection(NamedTuple):
                              'user and password: boto3 reads AWS_ACCESS_KEY_ID, or profile=')
         return cls(endpoint, options.get('region'), options.get('profile'))
 
+    @property
+    def given(self) -> dict[str, str]:
+        """The options that lead there again."""
+        return {name: text for name, text in self._asdict().items() if text is not None}
+
     def client(self, settings: Settings) -> Any:
         """Return the client for all buckets of the server, one for the whole run; raises ServiceError."""
         return settings.shared.get((Connection, self), lambda: self._made(settings))

@@ -2,7 +2,8 @@
 import threading
 from collections.abc import Iterable
 
-from occystrap_core import Evidence, Expectation, OutgoingLayer, WrittenLayer
+from occystrap_core import Evidence, Expectation, OutgoingLayer, VerifyLevel, WrittenLayer
+from occystrap_core.files import ByteStream
 from occystrap_core.oci import SHA256, Descriptor, Digest, Index, Manifest, blob_name
 from occystrap_s3.bucket.bucket import StoredObject
 from occystrap_s3.bucket.upload_in_parts import UploadInParts, part_size_for
@@ -88,9 +89,15 @@ class Blobs:
         return checksum
 
     def _is_recorded(self, digest: Digest, found: StoredObject) -> bool:
-        """Return whether the server has what was sent in parts, by the record of that."""
+        """Return whether the server has what was sent in parts, by the record of that; with full verification by its
+        bytes, since both may have been replaced."""
         stored = StoredChecksum(digest, found.size, found.checksum)
-        return stored.is_of_parts and read_checksum(self._layout, digest) == stored
+        if not stored.is_of_parts or read_checksum(self._layout, digest) != stored:
+            return False
+        if self._bucket.settings.verify is not VerifyLevel.FULL:
+            return True
+        with ByteStream(self._bucket.open(self._key(digest)), algorithm=digest.algorithm) as stream:
+            return stream.drain() == digest
 
     def _key(self, digest: Digest) -> str:
         return self._layout.key(blob_name(digest))

@@ -1,5 +1,6 @@
 """A layout in a bucket: the records of its images, each an index of its own, and the receipts that belong to them."""
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from occystrap_core import (
@@ -8,7 +9,7 @@ from occystrap_core import (
 from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, Entry, IndexFile
 from occystrap_s3.bucket.bucket import Bucket
 from occystrap_s3.bucket.connection import Connection
-from occystrap_s3.layout.keys import RECORDS, receipt_key, record_key
+from occystrap_s3.layout.keys import RECORDS, is_record, key_of, receipt_key, record_key
 from occystrap_s3.layout.place import Place
 
 _RECEIPT_CAP = 16 * MANIFEST_CAP
@@ -65,16 +66,20 @@ class BucketLayout:
 
     def names(self) -> list[str]:
         """Return the keys of all records; raises ServiceError."""
-        return [key.removeprefix(self.place.base) for key in self.bucket.keys(self.key(RECORDS))
-                if key.endswith('.json')]
+        names = (key.removeprefix(self.place.base) for key in self.bucket.keys(self.key(RECORDS)))
+        return [*filter(is_record, names)]
 
     def record(self, key: str) -> Record | None:
-        """Return a record, None if there is none; raises InvalidImage, ServiceError."""
+        """Return a record, None if there is none; raises InvalidImage, also for that of another image, ServiceError."""
         try:
             raw, version = self.bucket.document(self.key(key))
         except ImageNotFound:
             return None
-        return Record(raw, IndexFile.parse(raw, f'{self.place}/{key}'), version)
+        found = Record(raw, IndexFile.parse(raw, f'{self.place}/{key}'), version)
+        if found.entry and (belongs := key_of(found.entry)) != key:
+            raise InvalidImage(f'{self.place}/{key} is the record of another image, which belongs at {belongs}: remove '
+                               'it, and copy the image again whose record was there')
+        return found
 
     def record_of(self, name: str) -> Record | None:
         """Return the record of an image with a name, None if there is none, or it is removed; raises as `record`."""
@@ -96,13 +101,17 @@ class BucketLayout:
         self.bucket.put(self.key(receipt_key(record)), f'{receipt.to_json()}\n'.encode())
 
     def receipt(self, record: Record) -> Receipt:
-        """Return the receipt for a record, for where the layout is now; raises ImageNotFound, InvalidReceipt,
-        ServiceError."""
+        """Return the receipt for a record, for where the layout is now, whatever server it names itself.
+
+        Raises ImageNotFound, InvalidReceipt, InvalidImage, ServiceError.
+        """
         raw, _ = self.bucket.document(self.key(receipt_key(record.raw)), _RECEIPT_CAP)
         receipt = Receipt.from_json(raw)
-        if Digest(record.entry['digest'] if record.entry else '') not in (receipt.manifest_digest, receipt.image_id):
+        if receipt.scheme != 's3' or Digest(record.entry['digest'] if record.entry else '') not in (
+                receipt.manifest_digest, receipt.image_id):
             raise InvalidImage(f'{self}/{receipt_key(record.raw)} is the receipt of another image')
-        return receipt.at(self.place.path)
+        elsewhere = {name: text for name, text in receipt.options.items() if name not in Connection._fields}
+        return replace(receipt.at(self.place.path), options={**elsewhere, **self.bucket.connection.given})
 
     def kept_receipt(self, name: str) -> Receipt | None:
         """Return the receipt of the image with a name; None if there is no readable one. Raises ServiceError."""

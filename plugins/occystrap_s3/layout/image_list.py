@@ -10,18 +10,20 @@ from occystrap_core.oci import (
 )
 from occystrap_s3.layout.bucket_layout import BucketLayout, Record
 from occystrap_s3.layout.bucket_store import BucketStore
-from occystrap_s3.layout.keys import record_key
+from occystrap_s3.layout.keys import key_of
 
 
 class ImageList(NamedTuple):
     """What a layout has: the records of its images by their keys, and entries of index.json that no record is about.
 
-    `version` is the ETag of index.json, empty if there is none.
+    `version` is the ETag of index.json, empty if there is none; `is_any`: whether there is one, or a record, be it that
+    of a removed image.
     """
 
     records: Sequence[tuple[str, Record]]
     others: Sequence[Entry]
     version: str
+    is_any: bool
 
     @classmethod
     def of(cls, layout: BucketLayout) -> 'ImageList':
@@ -32,9 +34,11 @@ class ImageList(NamedTuple):
         index, version = _index(layout)
         keys = layout.names()
         found = [(key, record) for key, record in zip(keys, layout.records(keys), strict=True) if record]
-        others = [entry for entry in index.entries if _key(entry) not in set(keys)]
+        known = set(keys)
+        others = [entry for entry in index.entries if key_of(entry) not in known]
         images = [each.descriptor.digest for _, each in found if each.descriptor]
-        return cls([each for each in found if each[1].entry], _without_old_referrers(layout, others, images), version)
+        return cls([each for each in found if each[1].entry], _without_old_referrers(layout, others, images), version,
+                   bool(version or found))
 
     def offers(self, layout: BucketLayout, unnamed: Reference) -> list[Offer[LayoutEntries]]:
         """Return the images to choose from; raises InvalidImage, ServiceError."""
@@ -58,17 +62,13 @@ def _index(layout: BucketLayout) -> tuple[IndexFile, str]:
     return IndexFile.parse(raw, f'{layout}/{INDEX_FILE}'), version
 
 
-def _key(entry: Entry) -> str:
-    return record_key(min(names_of(entry)), Digest(entry['digest']))
-
-
 def _without_old_referrers(layout: BucketLayout, others: Sequence[Entry], images: Collection[Digest]) -> list[Entry]:
     """Return the entries but for referrers of what is not listed any more: they came with images since replaced."""
     subjects = dict(zip(map(id, others), _subjects(layout, others), strict=True))
     listed = {*images, *(Digest(each['digest']) for each in others if subjects[id(each)] is None)}
     tags = {referrers_tag(each) for each in listed}
     return [each for each in others if subjects[id(each)] is None or subjects[id(each)] in listed
-            or any(name.startswith(tag) for tag in tags for name in names_of(each))]
+            or any(name.partition('.')[0] in tags for name in names_of(each))]
 
 
 def _subjects(layout: BucketLayout, entries: Sequence[Entry]) -> Iterator[Digest | str | None]:

@@ -1,13 +1,26 @@
 """The keys below the prefix of a layout. Two names never have one key."""
-from occystrap_core.oci import Digest
+import re
+
+from occystrap_core.oci import Digest, Entry, names_of
 
 RECORDS, RECEIPTS, CHECKSUMS = 'images/', 'receipts/', 'checksums/'
 _PLAIN = frozenset(b'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-')
+_RECORD = re.compile(rf'{RECORDS}(?:names/(?:[A-Za-z0-9._-]|![0-9A-F]{{2}})+|digests/sha(?:256|512)-[0-9a-f]+)\.json')
 
 
 def record_key(name: str, digest: Digest) -> str:
     """Return the key of an image's record: that of its name or, without one, of its digest."""
     return f'{RECORDS}names/{escaped(name)}.json' if name else f'{RECORDS}digests/{digest.algorithm}-{digest.hex}.json'
+
+
+def key_of(entry: Entry) -> str:
+    """Return the key of the record of an image that has this entry; raises InvalidImage for a malformed digest."""
+    return record_key(min(names_of(entry)), Digest(entry['digest']))
+
+
+def is_record(key: str) -> bool:
+    """Return whether a key can be that of a record; anything else below `images/` is of a layout there, or foreign."""
+    return bool(_RECORD.fullmatch(key))
 
 
 def receipt_key(record: bytes) -> str:

@@ -1,6 +1,6 @@
 """Sealing a layout: writing what other programs read, `oci-layout` and `index.json`."""
-from occystrap_core import OutputError, ServiceError
-from occystrap_core.oci import INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, IndexFile
+from occystrap_core import ImageNotFound, OutputError, ServiceError
+from occystrap_core.oci import INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, IndexFile, require_version
 from occystrap_s3.bucket.bucket import Conflict, NoConditions
 from occystrap_s3.layout.bucket_layout import BucketLayout
 from occystrap_s3.layout.image_list import ImageList
@@ -15,13 +15,17 @@ def seal(layout: BucketLayout) -> tuple[int, bool]:
     then lists the images of every run that sealed. Raises InvalidImage, OutputError, ServiceError.
     """
     layout.require()
-    layout.bucket.put(layout.key(LAYOUT_FILE), LAYOUT_VERSION)
+    is_marked = _is_marked(layout)
     for _ in range(_TIMES):
         images = ImageList.of(layout)
+        if not (is_marked or images.is_any):
+            raise OutputError(f'{layout} has no image, and nothing of a layout: name the prefix that process wrote to')
         raw = IndexFile.listing(images.entries).to_json()
         if len(raw) > MANIFEST_CAP:
             raise OutputError(f'{layout}/{INDEX_FILE} would exceed the {MANIFEST_CAP} bytes that programs read; seal '
                               'prefixes with fewer images')
+        if not is_marked:
+            layout.bucket.put(layout.key(LAYOUT_FILE), LAYOUT_VERSION)
         try:
             layout.bucket.put(layout.key(INDEX_FILE), raw, **_condition(images.version))
             return len(images.records), True
@@ -32,6 +36,17 @@ def seal(layout: BucketLayout) -> tuple[int, bool]:
             return len(images.records), False
     raise ServiceError(f'{layout}/{INDEX_FILE} was changed {_TIMES} times meanwhile; seal again when other runs have '
                        'ended')
+
+
+def _is_marked(layout: BucketLayout) -> bool:
+    """Return whether the prefix is that of a layout already; raises InvalidImage if the file of this name is no such
+    mark, ServiceError."""
+    try:
+        raw, _ = layout.bucket.document(layout.key(LAYOUT_FILE))
+    except ImageNotFound:
+        return False
+    require_version(raw, str(layout))
+    return True
 
 
 def _condition(version: str) -> dict[str, str]:

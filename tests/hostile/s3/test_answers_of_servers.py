@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from occystrap_s3.bucket.bucket import StoredObject
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandLine
 from tests.services.localstack import CREDENTIALS
@@ -94,3 +95,36 @@ def test_no_secret_is_said_or_kept(script: S3Script, monkeypatch: pytest.MonkeyP
     assert 'canary' not in done.err
     done = run_here('info', 's3://bucket/app:v1?endpoint=http://me:canary@host').assert_code(2)
     assert 'canary' not in done.err
+
+
+def listing(*keys: str, more: str = '') -> Answer:
+    found = ''.join(f'<Contents><Key>{key}</Key><Size>1</Size></Contents>' for key in keys)
+    return Answer(200, f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{found}{more}'
+                       '</ListBucketResult>'.encode(), [('Content-Type', 'application/xml')])
+
+
+@pytest.mark.parametrize('following', ['<NextContinuationToken>same</NextContinuationToken>', ''], ids=['same', 'none'])
+def test_an_endless_list_has_an_end(following: str, script: S3Script) -> None:
+    truncated = listing('p/images/names/a.json', more=f'<IsTruncated>true</IsTruncated>{following}')
+    script.always(lambda asked: truncated if 'list-type' in asked.target else refusal(404, 'NoSuchKey'))
+    line, = run_here('verify', 's3://bucket/p', *QUICK).assert_code(1).errors
+    assert 'sends an endless list' in line and len(script.asked) < 8
+
+
+def test_what_nobody_asked_for_is_not_in_a_list(script: S3Script) -> None:
+    foreign = listing('other/images/names/a.json', '../images/names/b.json', 'p/images/names/../c.json')
+    script.always(lambda asked: foreign if 'list-type' in asked.target else refusal(404, 'NoSuchKey'))
+    run_here('verify', 's3://bucket/p', *QUICK).assert_code(2)
+    assert not [each.target for each in script.asked if each.target.endswith('a.json') or 'c.json' in each.target]
+
+
+def test_an_answer_that_no_server_gives_is_the_servers_fault(script: S3Script) -> None:
+    odd = listing('x', more='<KeyCount>many</KeyCount>')
+    script.always(lambda asked: odd if 'list-type' in asked.target else refusal(404, 'NoSuchKey'))
+    line, = run_here('verify', 's3://bucket/p', *QUICK).assert_code(1).errors
+    assert 'as no S3 server does' in line and 'plugin' not in line
+
+
+@pytest.mark.parametrize('checksum', ['!!!', 'AAAA', 'AAAA-x', 'no base64'])
+def test_a_checksum_that_is_none_proves_nothing(checksum: str) -> None:
+    assert StoredObject(1, checksum).digest is None

@@ -131,3 +131,11 @@ def test_the_next_copy_mends_what_is_damaged(written: Receipt, mended: ObjectSto
         flip(mended, f'p/{written.of_kind("layer")[0].locator}')
         done = run_here('process', f'registry://{server.host}/app:v1', f's3://{BUCKET}/p/app:v1').assert_success()
         assert '1/1 verified' in done.err and 'unchanged' not in done.err
+
+
+@pytest.mark.parametrize('kind', ['config', 'manifest', 'layer'])
+def test_what_is_damaged_is_not_copied(kind: str, written: Receipt, mended: ObjectStorage, tmp_path: Path) -> None:
+    damaged = written.of_kind(kind)[0]
+    flip(mended, f'p/{damaged.locator}')
+    done = run_here('process', f's3://{BUCKET}/p//app:v1', f'layout://{tmp_path}/out').assert_code(1)
+    assert damaged.digest in done.err and not (tmp_path / 'out/index.json').exists()
