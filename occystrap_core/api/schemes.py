@@ -91,6 +91,7 @@ class WriterScheme(NamedTuple):
     `notes_bringers` names a function for schemes with `kept_receipts` and `removes`. It takes Receipts of images that
     are left as they are, and the Settings, and has the kept receipts name the same bringers as these, if they are still
     of the same images; it raises OutputError.
+    `servers` are the names of options that say on which server a path is, and how it is reached.
     `completion` is that of InputScheme. `is_whole`: what is at a path is carried and copied as a whole, as an archive
     is, so that `verify` reports images there that no receipt covers; an InputScheme of the same name lists them.
     """
@@ -115,6 +116,7 @@ class WriterScheme(NamedTuple):
     keeps: Sequence[str] = ()
     completion: str = ''
     is_whole: bool = False
+    servers: Sequence[str] = ()
 
     @property
     def all_options(self) -> Sequence[Option]:

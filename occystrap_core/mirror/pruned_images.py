@@ -15,7 +15,7 @@ from occystrap_core.oci.patterns import first_names
 from occystrap_core.oci.reference import split_tag
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import open_output
-from occystrap_core.receipts.kept_receipts import kept_receipts
+from occystrap_core.receipts.kept_receipts import kept_receipts, server_of
 from occystrap_core.receipts.receipt_file import ReceiptFile
 from occystrap_core.report.image_report import PrunedImage
 from occystrap_core.settings import Settings
@@ -54,12 +54,14 @@ def prune_sources(plugins: Plugins, settings: Settings, todo: TaskList, in_files
                   file: ReceiptFile | None = None) -> Iterator[PrunedImage]:
     """Remove what sources with prune=true no longer have, and the receipts of what is gone from the `file` of the run.
 
-    `in_files` are the receipts of the run's files. Yields what became of each image, or in a dry run would; what keeps
-    images is added to the notes of `todo`. Raises UsageError, OutputError.
+    `in_files` are the receipts of the run's files; those for other servers, where a path means another place, are left
+    alone. Yields what became of each image, or in a dry run would; what keeps images is added to the notes of `todo`.
+    Raises UsageError, OutputError.
     """
-    written = [each for source in todo.pruned for each in source.destinations if not has_fields(each)]
+    written = [each for source in todo.pruned for each in source.destinations]
     outputs = [*(task.output.location for task in todo.tasks),
-               *(open_output(plugins, each, settings).location for each in written)]
+               *(open_output(plugins, each, settings).location for each in written if not has_fields(each))]
+    in_files = _on_servers(plugins, in_files, [*outputs, *filter(has_fields, written)])
     mirror = Mirror(in_files, kept_receipts(plugins, outputs))
     if not in_files and any(source.is_list for source in todo.pruned):
         todo.notes.append('nothing is pruned of a list without its own receipts: give --receipt FILE in each run')
@@ -78,6 +80,12 @@ def prune_sources(plugins: Plugins, settings: Settings, todo: TaskList, in_files
     yield from (PrunedImage(*each) for each in zip(found.going(), reasons, strict=True) if each[1])
     going = [each for each, reason in zip(found.going(), reasons, strict=True) if not reason]
     yield from prune(plugins, settings, going, mirror, dry_run, file.remove if file else lambda gone: None)
+
+
+def _on_servers(plugins: Plugins, receipts: Sequence[Receipt], places: Sequence[Location]) -> Sequence[Receipt]:
+    """Return the receipts for the servers on which these places are."""
+    servers = {(each.scheme, server_of(plugins, each.scheme, each.given)) for each in places}
+    return [each for each in receipts if (each.scheme, server_of(plugins, each.scheme, each.options)) in servers]
 
 
 def note_bringers(plugins: Plugins, settings: Settings, receipts: Sequence[Receipt], withdrawn: bool = False) -> None:

@@ -1,5 +1,5 @@
 """Receipts that destinations keep themselves, and whether a receipt proves its image."""
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from occystrap_core.api.schemes import WriterScheme, load
 from occystrap_core.api.uri import Location, WrittenUri
@@ -21,8 +21,14 @@ def is_proved(receipt: Receipt) -> bool:
 def kept_receipts(plugins: Plugins, destinations: Iterable[Location]) -> list[Receipt]:
     """Return the receipts that destinations keep themselves; raises UsageError, OutputError."""
     receipts: list[Receipt] = []
-    for scheme, path in sorted({(each.scheme, each.path) for each in destinations}):
+    for scheme, path, options in sorted({(each.scheme, each.path, server_of(plugins, each.scheme, each.given))
+                                         for each in destinations}):
         if kept := plugins.find(WriterScheme, scheme).kept_receipts:
             receipts += (receipt.with_verdict(receipt.verdict or KEPT)
-                         for receipt in load(kept)(WrittenUri(scheme, path, {})).receipts)
+                         for receipt in load(kept)(WrittenUri(scheme, path, dict(options))).receipts)
     return receipts
+
+
+def server_of(plugins: Plugins, scheme: str, given: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return the options, of those of a destination or a receipt, that say which server it is on."""
+    return tuple((name, given[name]) for name in plugins.find(WriterScheme, scheme).servers if name in given)

@@ -42,7 +42,8 @@ def register_writers() -> Iterable[WriterScheme]:
         many=Many(True, reason='it names one image', unless=_names_an_image),
         kept_receipts='occystrap_s3.kept_receipts:kept_in_bucket', removes='occystrap_s3.layout.removed_records:remove',
         notes_bringers='occystrap_s3.layout.removed_records:note_bringers',
-        moved='occystrap_s3.layout.moved_receipt:moved', expects=('entry',), whole_indexes=lambda location: True)]
+        moved='occystrap_s3.layout.moved_receipt:moved', expects=('entry',), whole_indexes=lambda location: True,
+        servers=tuple(each.name for each in CONNECTION))]
 
 
 @hookimpl
