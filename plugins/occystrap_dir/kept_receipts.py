@@ -29,7 +29,7 @@ class _Listed(NamedTuple):
 
 def kept_in_directory(location: Location) -> KeptReceipts:
     """Return the receipts of a dir://."""
-    return _kept(location, lambda root: [
+    return _kept(location, 'dir', lambda root: [
         _Listed(str(entry), (entry.tag,), Digest.of(entry.canonical()))
         for entry in parse_catalog(read_document(root, CATALOG, CAP), f'{root}/{CATALOG}')])
 
@@ -39,7 +39,7 @@ def kept_in_layout(location: Location) -> KeptReceipts:
 
     Referrers that other programs put there are no images without a receipt.
     """
-    return _kept(location, lambda root: [
+    return _kept(location, 'layout', lambda root: [
         _Listed(min(names_of(entry)) or str(entry['digest']), (*names_of(entry), str(entry['digest'])),
                 Digest.of(canonical(entry)), partial(is_referrer, root, entry))
         for entry in read_index(root).entries])
@@ -47,7 +47,7 @@ def kept_in_layout(location: Location) -> KeptReceipts:
 
 def kept_in_mounts(location: Location) -> KeptReceipts:
     """Return the receipts of a mounts://."""
-    return _kept(location, lambda root: [
+    return _kept(location, 'mounts', lambda root: [
         _Listed(name, (Reference.parse(name).tag or '',), Digest.of(image.canonical()))
         for name, image in MountCatalog.parse(read_document(root, MOUNTS_CATALOG, MOUNTS_CAP),
                                               f'{root}/{MOUNTS_CATALOG}').images.items()])
@@ -55,13 +55,13 @@ def kept_in_mounts(location: Location) -> KeptReceipts:
 
 def kept_in_bundle(location: Location) -> KeptReceipts:
     """Return the receipt of an oci://."""
-    return _kept(location, lambda root: [])
+    return _kept(location, 'oci', lambda root: [])
 
 
-def _kept(location: Location, listing: Callable[[str], list[_Listed]]) -> KeptReceipts:
+def _kept(location: Location, scheme: str, listing: Callable[[str], list[_Listed]]) -> KeptReceipts:
     """Return the receipts of the images that a location names; raises UsageError, ImageNotFound for an unknown one."""
     root, name = _root_and_name(location.path)
-    receipts, unproved = _read_receipts(root)
+    receipts, unproved = _read_receipts(root, scheme)
     proved = {each.digest for receipt in receipts for each in receipt.expectations}
     try:
         listed = listing(root)
@@ -93,7 +93,7 @@ def _offer(receipt: Receipt) -> Offer[Receipt | tuple[str, str]]:
     return Offer(receipt, {name: parse_name(name)}, (receipt.manifest_digest or receipt.image_id).hex)
 
 
-def _read_receipts(root: str) -> tuple[list[Receipt], list[tuple[str, str]]]:
+def _read_receipts(root: str, scheme: str) -> tuple[list[Receipt], list[tuple[str, str]]]:
     receipts: list[Receipt] = []
     unproved: list[tuple[str, str]] = []
     try:
@@ -102,7 +102,10 @@ def _read_receipts(root: str) -> tuple[list[Receipt], list[tuple[str, str]]]:
         names = []
     for name in names:
         try:
-            receipts.append(Receipt.from_json(read_document(root, f'{RECEIPTS}/{name}', MANIFEST_CAP * 16)))
+            receipt = Receipt.from_json(read_document(root, f'{RECEIPTS}/{name}', MANIFEST_CAP * 16))
+            if receipt.scheme != scheme:  # another verifier would look at something else
+                raise InvalidImage(f'it is for {receipt.scheme}://, and this is {scheme}://')
+            receipts.append(receipt)
         except (OccystrapError, OSError) as error:
             unproved.append((f'{RECEIPTS}/{name}', str(error)))
     return receipts, unproved

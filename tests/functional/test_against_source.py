@@ -256,7 +256,8 @@ def test_a_forged_receipt_at_the_destination_is_not_believed(host: str, tmp_path
     kept.write_text(replace(receipt, expectations=[
         each._replace(digest=Digest.of(one.read_bytes()), size=one.stat().st_size) if each.kind == 'manifest' else each
         for each in receipt.expectations]).to_json())
-    run_here('verify', '--full', place.partition('?')[0]).assert_code(0)
+    by_itself = run_here('verify', '--full', place.partition('?')[0]).assert_code(1)
+    assert 'which the receipt does not expect' in by_itself.err
     result = against(place, f'list://{tmp_path}/list', code=1)
     assert outcomes(result) == {NAMES[0]: 'failed', NAMES[1]: 'verified'} and 'here is sha256:' in findings(result)
 

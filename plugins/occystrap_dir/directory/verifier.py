@@ -8,7 +8,7 @@ from occystrap_dir.directory.catalog import CATALOG, known_catalog, parse_catalo
 from occystrap_dir.directory.checksums import digests_of, read_checksums, write_checksums
 from occystrap_dir.directory.expansion import TREES, expanded_name
 from occystrap_dir.directory.image_check import ImageCheck
-from occystrap_dir.directory.manifests import CAP
+from occystrap_dir.directory.manifests import CAP, read_manifest
 from occystrap_dir.extraction.privacy import check_privacy
 from occystrap_dir.file_list.files_check import check_files
 from occystrap_dir.workspace.file_errors import is_there, report_document, report_file, reporting, unknown
@@ -54,7 +54,7 @@ class DirectoryCheck:
     def __init__(self, receipt: Receipt, level: VerifyLevel, settings: Settings) -> None:
         self._root, self._receipt, self._level, self._settings = receipt.path, receipt, level, settings
         self._by_kind: dict[str, Callable[[Expectation, CheckResults], None]] = {
-            'manifest': self._document, 'config': self._document, 'layer': self._layer, 'catalog': self._catalog,
+            'manifest': self._manifest, 'config': self._document, 'layer': self._layer, 'catalog': self._catalog,
             'files': self._files, 'checksums': self._checksums}
 
     def one(self, expectation: Expectation) -> CheckResults:
@@ -63,6 +63,17 @@ class DirectoryCheck:
         with reporting(expectation, results):
             self._by_kind.get(expectation.kind, unknown)(expectation, results)
         return results
+
+    def _manifest(self, expected: Expectation, results: CheckResults) -> None:
+        """Compare the manifest, and see that its files are those of the receipt, not those of another image."""
+        self._document(expected, results)
+        if results.has_contradiction:
+            return
+        known = {each.locator for each in self._receipt.of_kind('config', 'layer')}
+        images = read_manifest(self._root, expected.locator)
+        named = {name for image in images for name in (image.config, *image.layers)}
+        for name in sorted(named - known):
+            results.differs(expected, f'lists {name}, which the receipt does not expect')
 
     def _document(self, expected: Expectation, results: CheckResults) -> None:
         report_document(expected, self._root, results)
