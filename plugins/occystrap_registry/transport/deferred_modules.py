@@ -62,8 +62,11 @@ class _DeferringLoader(Loader):
                 if not self._is_begun:
                     self._is_begun = True
                     self._loader.exec_module(module)
+            known = vars(module)
+            if name not in known and known['__getattr__'] is not find:  # it finds names by itself, as anyio does
+                return known['__getattr__'](name)
             try:
-                return vars(module)[name]
+                return known[name]
             except KeyError:
                 raise AttributeError(f'module {module.__name__!r} has no attribute {name!r}') from None
         vars(module)['__getattr__'] = find

@@ -57,6 +57,17 @@ def test_names_that_are_not_there(package: str) -> None:
         module.missing
 
 
+def test_names_that_a_module_finds_by_itself(package: str, tmp_path: Path) -> None:
+    """As anyio does since 4.13: the first use may be of one that its own `__getattr__` makes (PEP 562)."""
+    (tmp_path / package / 'lazy.py').write_text('def __getattr__(name):\n    if name == "made":\n        return 7\n'
+                                                '    raise AttributeError(name)\n')
+    with deferred(package):
+        module = importlib.import_module(f'{package}.lazy')
+    assert module.made == 7 and module.made == 7
+    with pytest.raises(AttributeError, match='missing'):
+        module.missing
+
+
 def test_other_packages_and_later_imports_are_as_usual(package: str) -> None:
     with deferred('another'):
         importlib.import_module(f'{package}.first')
