@@ -1,4 +1,5 @@
 """Admission: a request is refused by its head, before its body is read; answers have a deadline."""
+import asyncio
 from collections.abc import Collection, Sequence
 
 from starlette.responses import JSONResponse, Response
@@ -9,6 +10,9 @@ from occystrap_registry.server.callers import Callers
 from occystrap_registry.server.contents import Contents
 from occystrap_registry.server.exchange import Exchange, ExchangeLog, Observer, TooSlow
 from occystrap_registry.server.problems import Problem
+
+_STOPPING = Refusal(503, 'UNAVAILABLE', 'the server has stopped before this was done: try again', {
+    'Retry-After': '10', 'Connection': 'close'})
 
 
 class Admission:
@@ -37,6 +41,10 @@ class Admission:
             await (_answer(scope, refusal) if refusal else self._registry)(scope, exchange.receive, exchange.send)
         except TooSlow:
             self._callers.hang_up(peer)
+        except asyncio.CancelledError:  # its time to end is over
+            if exchange.status:
+                raise
+            await _answer(scope, _STOPPING)(scope, exchange.receive, exchange.send)
         finally:
             self._callers.answered(peer)
             for log in self._logs:
