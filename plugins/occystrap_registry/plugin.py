@@ -2,7 +2,9 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from occystrap_core import CommandDeclaration, InputScheme, Many, Option, OptionType, WriterScheme, hookimpl
+from occystrap_core import (
+    CommandDeclaration, InputScheme, InvalidImage, Many, Option, OptionType, WriterScheme, hookimpl,
+)
 
 if TYPE_CHECKING:
     from occystrap_core import CheckResults, Receipt, Settings, VerifyLevel
@@ -19,6 +21,17 @@ CONNECTION = [
     Option('password', help='password or token; visible in ps, so prefer OCCYSTRAP_PASSWORD (the default)',
            secret=True, decides=False),
 ]
+
+
+def _parsed_digests(text: str) -> frozenset[str]:
+    from occystrap_core.oci import Digest  # late: the import is not for every start
+    try:
+        return frozenset(map(Digest, text.split(',')))
+    except InvalidImage:
+        raise ValueError('digests are expected, with commas between') from None
+
+
+_DIGESTS = OptionType('digest,…', _parsed_digests)
 _COMPLETED = 'occystrap_registry.commands.name_completion:completed'
 _IMAGES = [
     Option('platform', help='platform to copy from an index: linux/arm64, a comma-separated list, or all '
@@ -58,6 +71,9 @@ def register_writers() -> Iterable[WriterScheme]:
                'given, the other)'),
         Option('untagged', OptionType.BOOLEAN, False,
                'push under the digest alone, which filters may change; the path has neither tag nor digest'),
+        Option('resend', _DIGESTS, None,
+               'blobs that were found damaged there: they are sent although the registry says that it has them, and '
+               'verification reads them back'),
         *CONNECTION,
     ], 'push to a registry, except blobs that it has already',
         many=Many(False, reason='it names one tag'), whole_indexes=lambda location: True, by_digest=True,

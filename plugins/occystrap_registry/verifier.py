@@ -31,6 +31,7 @@ class _Finding:
     """
 
     expectation: Expectation
+    level: VerifyLevel
     results: CheckResults = field(default_factory=CheckResults)
     fault: str = ''
     is_final: bool = False
@@ -62,11 +63,11 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
         asked_before = client.endpoint.answered
         if odd := client.connect_once(client.address.pull_scope):
             results.settled(_require_registry(client, receipt, odd, settings))
-        findings = _find_all(client, receipt.expectations, level)
+        findings = _find_all(client, receipt, level)
         if asked_before and any(each.is_doubtful or not each.is_answer for each in findings):  # is it still there?
             if odd := client.connect(client.address.pull_scope):
                 results.settled(_require_registry(client, receipt, odd, settings))
-        results.settled(_settle(client, findings, level, settings))
+        results.settled(_settle(client, findings, settings))
         results.extend(_summed_up(findings))
     except ServiceError as error:
         results.unverified(receipt.destination, str(error))
@@ -75,15 +76,22 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
     return results
 
 
-def _find_all(client: RegistryClient, expectations: Sequence[Expectation], level: VerifyLevel) -> list[_Finding]:
-    """Check all items in parallel, the largest first; return the findings in the order of the receipt."""
-    findings = [_Finding(expectation) for expectation in expectations]
-    ordered = sorted(findings, key=lambda finding: -finding.expectation.size)
-    client.settings.in_parallel(lambda each: _run(_check_for(each.expectation, level), client, each), ordered)
+def _find_all(client: RegistryClient, receipt: Receipt, level: VerifyLevel) -> list[_Finding]:
+    """Check all items in parallel, the largest first; return the findings in the order of the receipt.
+
+    What was sent again because it was damaged is hashed at each level.
+    """
+    resent = receipt.options.get('resend', '').split(',')
+    findings = [_Finding(each, VerifyLevel.FULL if each.digest in resent else level) for each in receipt.expectations]
+    _look(client, sorted(findings, key=lambda finding: -finding.expectation.size))
     return findings
 
 
-def _settle(client: RegistryClient, findings: Sequence[_Finding], level: VerifyLevel, settings: Settings) -> float:
+def _look(client: RegistryClient, findings: Sequence[_Finding]) -> None:
+    client.settings.in_parallel(lambda each: _run(_check_for(each.expectation, each.level), client, each), findings)
+
+
+def _settle(client: RegistryClient, findings: Sequence[_Finding], settings: Settings) -> float:
     """Look again at what is missing or different, while the registry has time to show what was just written to it.
 
     Return after how many seconds the last of them was as expected, 0 if none became so.
@@ -92,7 +100,7 @@ def _settle(client: RegistryClient, findings: Sequence[_Finding], level: VerifyL
     while (doubtful := [each for each in findings if each.is_doubtful]) and settle.again():
         for each in doubtful:
             each.forget()
-        client.settings.in_parallel(lambda each: _run(_check_for(each.expectation, level), client, each), doubtful)
+        _look(client, doubtful)
         if not all(each.is_doubtful for each in doubtful):
             last = settle.passed
     return last

@@ -32,7 +32,8 @@ class RegistryOutput(ImageOutput):
             raise UsageError('format=docker has no layers compressed with zstd: leave out compression=zstd')
         self._client = RegistryClient(self._address, settings)
         self._forms = ManifestForms(self._client, form, self._address.reference.digest)
-        self._uploads = Uploads(self._client)
+        self._resent: frozenset[Digest] = location.options.get('resend') or frozenset()
+        self._uploads = Uploads(self._client, self._resent)
         self._tagged: Reply | None = None
         """The answer to the request for the tag, or the digest, before the copy; None if it was not made."""
         self.layer_store = 'registry', self._address.host
@@ -42,8 +43,9 @@ class RegistryOutput(ImageOutput):
         return self._address.place
 
     def present_digest(self, reference: Reference) -> Digest | None:
-        """Return the digest of what the tag means now, None if the user asks for another form."""
-        if self._forms.is_requested or not (self._address.reference.tag or self._address.reference.digest):
+        """Return the digest of what the tag means now, None if another form, or to send blobs again, is requested."""
+        address = self._address.reference
+        if self._forms.is_requested or self._resent or not (address.tag or address.digest):
             return None
         self._client.connect_once(self._address.push_scope)
         return digest_in(self._present(), self._present_name)

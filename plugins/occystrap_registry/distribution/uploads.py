@@ -17,8 +17,9 @@ from occystrap_registry.transport.connections import Body
 class Uploads:
     """Pushes blobs to one repository, each once, even if several threads push it."""
 
-    def __init__(self, client: RegistryClient) -> None:
-        self._client, self._address = client, client.address
+    def __init__(self, client: RegistryClient, resent: frozenset[Digest] = frozenset()) -> None:
+        """Blobs that are `resent` are damaged: until they were sent they are taken to be missing."""
+        self._client, self._address, self._resent = client, client.address, resent
         self._lock = threading.Lock()
         self._locks: defaultdict[Digest, threading.Lock] = defaultdict(threading.Lock)
         self._sent: set[Digest] = set()
@@ -48,6 +49,8 @@ class Uploads:
 
     def size(self, digest: Digest, expected: int | None = None) -> int | None:
         """Return the size in bytes of a blob of the repository, None if it is missing or the size not reported."""
+        if self._is_damaged(digest):
+            return None
         reply, size = stored_size(self._client, digest, self._address.push_scope, expected)
         if reply.status >= 500 or reply.status == 429:
             raise self._client.failure(reply, f'HEAD of blob {digest} at {self._address.host} failed')
@@ -72,8 +75,11 @@ class Uploads:
     def mount(self, descriptor: Descriptor) -> bool:
         """Mount the blob from another repository (distribution-spec, Mounting a blob).
 
-        Returns False if none is known to have it, or the registry does not mount it.
+        Returns False if none is known to have it, or the registry does not mount it. A damaged one may be the same
+        file in all repositories.
         """
+        if self._is_damaged(descriptor.digest):
+            return False
         source = self._known.elsewhere(self._address.reference.repository, descriptor.digest)
         if source is None:
             return False
@@ -92,6 +98,9 @@ class Uploads:
             return False
         self._known.add(self._address.reference.repository, [descriptor.digest])
         return True
+
+    def _is_damaged(self, digest: Digest) -> bool:
+        return digest in self._resent and digest not in self._sent
 
 
 def whole(data: bytes) -> Body:

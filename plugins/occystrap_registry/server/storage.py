@@ -117,6 +117,8 @@ class Storage(Contents):
         pool, linked = self.blob(digest), self._linked(repository, digest)
         self.files.make_directory(linked.parent)
         size = complete.stat().st_size
+        for path in (pool, linked):
+            self.files.mend(path, complete)
         with self.guard:
             for path in (pool, linked):
                 _remove_damaged(path, size)
@@ -324,7 +326,7 @@ class Storage(Contents):
 
 
 def _remove_damaged(path: Path, size: int) -> None:
-    """Remove a blob that has another size than it must have, so that pushing it again mends it."""
+    """Remove a blob that has another size than it must have, so that a push mends it; `mend` does the rest."""
     with suppress(FileNotFoundError):
         if path.stat().st_size != size:
             path.unlink()

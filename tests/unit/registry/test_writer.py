@@ -7,15 +7,19 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import (
-    AccessDenied, Cancelled, Evidence, Image, ImageNotFound, OutputError, ServiceError, ServiceUnavailable, Settings,
+    AccessDenied, Cancelled, Evidence, Image, ImageNotFound, Location, OutputError, ServiceError, ServiceUnavailable,
+    Settings, VerifyLevel,
 )
 from occystrap_core.files import DigestMismatch
 from occystrap_core.oci import Descriptor, Digest
+from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.tar import StoredLayer
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.results import Outcome
 from occystrap_registry.distribution.uploads import Uploads, whole
+from occystrap_registry.plugin import register_writers
 from occystrap_registry.server.server_thread import RegistryServer
+from occystrap_registry.writer import RegistryOutput
 from tests.services.ports import free_port
 from tests.unit.registry.images import pull, push, verify
 from tests.unit.registry.scripted import Request, Answer, Scripted, client_of
@@ -95,6 +99,24 @@ def test_a_tag_that_points_elsewhere_is_moved(host: str, settings: Settings) -> 
     receipt = push(host, settings)
     assert pull(host, settings).diff_ids == sample_image().diff_ids
     assert verify(receipt, settings).outcome is Outcome.VERIFIED
+
+
+def test_a_damaged_blob_is_sent_again_and_read_back(tmp_path: Path, host: str, settings: Settings,
+                                                    requests: list[Counted]) -> None:
+    receipt = push(host, settings)
+    digest = receipt.of_kind('layer')[0].digest
+    stored = tmp_path / 'registry/blobs/sha256' / digest.hex
+    good = stored.read_bytes()
+    stored.write_bytes(b'x' + good[1:])
+    again = push(host, settings)
+    assert verify(again, settings, VerifyLevel.FAST).outcome is Outcome.VERIFIED, 'it has the right size'
+    requests.clear()
+    there = Location.parse(f'registry://{host}/app:v2?resend={digest}', next(iter(register_writers())).options)
+    mended = ImageCopy(sample_image(), RegistryOutput(there, settings), settings, 'sample').run()
+    assert len([path for method, path, _ in requests if method == 'PUT' and 'blobs' in path]) == 1
+    assert stored.read_bytes() == good and verify(mended, settings, VerifyLevel.FAST).outcome is Outcome.VERIFIED
+    stored.write_bytes(b'x' + good[1:])
+    assert verify(mended, settings, VerifyLevel.FAST).outcome is Outcome.FAILED, 'read back at every level'
 
 
 def test_by_digest(host: str, settings: Settings) -> None:

@@ -100,6 +100,23 @@ def test_a_blob_that_was_cut_is_mended_by_the_next_push(storage: Storage) -> Non
         assert mended.read() == LAYER and storage.blob(digest).read_bytes() == LAYER
 
 
+def test_a_blob_of_other_bytes_is_mended_by_all_its_names(storage: Storage) -> None:
+    large = os.urandom(3 << 20)
+    for data in (LAYER, large):
+        digest = add(storage, data)
+        assert storage.mount_blob('other', digest, 'app')
+        with storage.blob(digest).open('r+b') as file:
+            file.write(b'damaged')
+            file.seek(-1, os.SEEK_END)
+            file.write(bytes([data[-1] ^ 1]))
+        inode = storage.blob(digest).stat().st_ino
+        add(storage, data)
+        for name in ('app', 'other'):
+            with storage.open_blob(name, digest) as mended:
+                assert mended.read() == data
+        assert storage.blob(digest).stat().st_ino == inode and not list(storage.temporary.iterdir())
+
+
 def test_a_blob_with_as_many_names_as_there_may_be_is_copied(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = add(storage, LAYER)
     real = os.link
@@ -142,7 +159,7 @@ def test_a_push_writes_the_same_however_many_tags_there_are(storage: Storage) ->
     image(storage, 'first')
     few = cost(0)
     for number in range(2, 1500):
-        storage.files.write(storage.repositories_directory / 'app/_tags' / f'v{number:05}', b'sha256:' + b'0' * 64)
+        (storage.repositories_directory / 'app/_tags' / f'v{number:05}').write_bytes(b'sha256:' + b'0' * 64)
     assert abs(cost(1) - few) < 64
 
 
