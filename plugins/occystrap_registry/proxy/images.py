@@ -7,13 +7,15 @@ from typing import NamedTuple
 
 from occystrap_core import ImageNotFound, InvalidImage, OccystrapError, ServiceError
 from occystrap_core.files import print_message
-from occystrap_core.oci import Digest, Index, Manifest
+from occystrap_core.oci import Descriptor, Digest, Index, Manifest
 from occystrap_core.orders import ImageDone, ImageOrder
 from occystrap_registry.proxy.order_problems import pull_problem, push_problem
+from occystrap_registry.proxy.downstream_blobs import DownstreamBlobs
 from occystrap_registry.proxy.image_orders import ImageOrders, Stored
 from occystrap_registry.proxy.known_digests import KnownDigests, KnownTag
 from occystrap_registry.proxy.remote import Remote
 from occystrap_registry.proxy.staged_images import Staging
+from occystrap_registry.proxy.upstream_referrers import UpstreamReferrers
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import PushedManifest
 
@@ -41,8 +43,10 @@ class ProxiedImages:
 
     def __init__(self, sources: Sources, orders: ImageOrders, fresh: float) -> None:
         """`fresh`: seconds for which upstream is not asked again what a tag means."""
-        self._downstream, self._upstream, self._staging, self._staged_at, self._known = sources
+        self._downstream, self._upstream, self._blobs, self._staging, self._staged_at, self._known = sources
         self._orders, self._fresh = orders, fresh
+        self._referrers = UpstreamReferrers(self._downstream, self._upstream, fresh, self._copy_whole) if (
+            self._upstream and not orders.filters) else None
 
     def push(self, repository: str, reference: Digest | str, manifest: PushedManifest) -> Stored:
         """Filter what was pushed, store it downstream and verify it there.
@@ -67,6 +71,18 @@ class ProxiedImages:
             return self._downstream.lists_referrer(repository, manifest.subject, stored.digest)
         except OccystrapError:
             return False
+
+    def referrers(self, repository: str, subject: Digest) -> list[Descriptor]:
+        """Return the referrers that are downstream, and those that the image has got upstream meanwhile.
+
+        Where images are filtered, referrers upstream are about other images.
+        """
+        try:
+            if self._referrers:
+                self._referrers.follow(repository, subject)
+            return self._downstream.referrers(repository, subject)
+        except OccystrapError as error:
+            raise pull_problem(error) from None
 
     def at_hand(self, repository: str, reference: Digest | str) -> Pulled | None:
         """Return what is downstream if upstream need not be asked, None otherwise."""
@@ -112,6 +128,12 @@ class ProxiedImages:
         source = self._upstream.uri(repository, f'@{digest}', **follow)
         done, _ = self._copied(source, repository, reference, digest, digest, self._orders.filters)
         return Pulled(self._found(repository, Digest(done.require().digest)))
+
+    def _copy_whole(self, repository: str, digest: Digest) -> None:
+        """Copy an image from upstream with its referrers, also if it is downstream already; raises OccystrapError."""
+        assert self._upstream
+        source = self._upstream.uri(repository, f'@{digest}', referrers='true')
+        self._copied(source, repository, digest, digest, digest, ())[0].require()
 
     def _copied(self, source: str, repository: str, reference: Digest | str, original: Digest, upstream: str,
                 filters: tuple[str, ...]) -> tuple[ImageDone, str]:

@@ -115,10 +115,11 @@ class ProxyRequests:
         return JSONResponse({'repositories': page}, headers=headers)
 
     async def list_referrers(self, request: Request) -> Response:
-        """GET: return the referrers that are downstream, as an index."""
+        """GET: return the referrers of an image as an index."""
         repository = request_names.repository(request)
         subject, kind = request_names.digest(request.path_params['digest']), request.query_params.get('artifactType')
-        entries = await _ask(self._downstream.referrers, repository, subject)
+        entries = await self._orders.once(('referrers', repository, subject),
+                                          partial(self._images.referrers, repository, subject))
         index = Index.build([each for each in entries if kind in (None, '', each.artifact_type)])
         return Response(index.raw, media_type=index.media_type,
                         headers={'OCI-Filters-Applied': 'artifactType'} if kind else {})

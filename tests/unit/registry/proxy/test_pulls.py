@@ -1,12 +1,13 @@
 """Pulling through a proxy: from downstream, or first from upstream, which is asked no more often than it must be."""
+import json
 import threading
 from pathlib import Path
 
 from occystrap_core import Settings
-from occystrap_core.oci import Digest, Manifest
+from occystrap_core.oci import Descriptor, Digest, Manifest, media_types
 from occystrap_core.testing.sample import sample_image
 from tests.services.proxied import Proxied, Registry, proxied, started
-from tests.unit.registry.images import push
+from tests.unit.registry.images import HTTP, push
 from tests.unit.registry.proxy.test_pushes import put, put_blob
 
 FILTER = 'normalize-timestamps'
@@ -99,20 +100,53 @@ def test_what_was_pushed_here_is_not_replaced_by_upstream(tmp_path: Path) -> Non
         assert proxy.manifest('app').content == raw
 
 
-def test_signatures_follow(tmp_path: Path) -> None:
-    with proxied(tmp_path, upstream=True) as proxy:
+def put_referrer(host: str, subject: str, kind: str) -> str:
+    """Put an artifact that refers to an image of `app` into a registry; return its digest."""
+    data = b'{}'
+    HTTP.post(f'http://{host}/v2/app/blobs/uploads/', params={'digest': Digest.of(data)}, content=data)
+    part = Descriptor('application/vnd.oci.empty.v1+json', Digest.of(data), len(data))
+    raw = json.dumps({**json.loads(Manifest.build(part, [part]).raw), 'artifactType': kind, 'subject': {
+        'mediaType': media_types.OCI_MANIFEST, 'digest': subject, 'size': 1}}).encode()
+    HTTP.put(f'http://{host}/v2/app/manifests/{Digest.of(raw)}', content=raw, headers={
+        'Content-Type': media_types.OCI_MANIFEST}).raise_for_status()
+    return Digest.of(raw)
+
+
+def listed(proxy: Proxied, subject: str) -> list[str]:
+    answer = proxy.request('GET', f'app/referrers/{subject}')
+    assert answer.status_code == 200, answer.text
+    return [each['digest'] for each in answer.json()['manifests']]
+
+
+def test_signatures_that_are_made_later_follow(tmp_path: Path) -> None:
+    with proxied(tmp_path, upstream=True, fresh=0.0) as proxy:
         assert proxy.up
-        subject = push(proxy.up.host, Settings()).manifest_digest
-        above = Proxied(proxy.up.server, proxy.up, None, proxy.recent)
-        part = put_blob(above, 'app', b'{}')
-        raw = Manifest.build(part, [part]).raw
-        signed = raw[:-1] + b',"artifactType":"a/b","subject":{"mediaType":"' + (
-            b'application/vnd.oci.image.manifest.v1+json","size":1,"digest":"' + str(subject).encode() + b'"}}')
-        above.request('PUT', f'app/manifests/{Digest.of(signed)}', content=signed, headers={
-            'Content-Type': 'application/vnd.oci.image.manifest.v1+json'}).raise_for_status()
-        assert proxy.manifest('app').status_code == 200
-        listed = proxy.request('GET', f'app/referrers/{subject}').json()['manifests']
-        assert [each['digest'] for each in listed] == [Digest.of(signed)]
+        subject = str(push(proxy.up.host, Settings()).manifest_digest)
+        first = put_referrer(proxy.up.host, subject, 'a/first')
+        assert proxy.manifest('app').status_code == 200 and listed(proxy, subject) == [first]
+        second = put_referrer(proxy.up.host, subject, 'a/second')
+        assert listed(proxy, subject) == sorted([first, second])
+        assert proxy.manifest('app', second).status_code == 200
+        assert proxy.down.storage.referrers('mirror/app', Digest(subject)) == sorted([first, second])
+        proxy.up.asked.clear()
+        listed(proxy, subject)
+        assert all('/referrers/' in asked or subject.replace(':', '-') in asked for asked in proxy.up.asked), 'no image'
+        proxy.up.server.stop()
+        assert listed(proxy, subject) == sorted([first, second])
+
+
+def test_upstream_is_asked_for_signatures_once_in_a_while_and_not_where_images_are_filtered(tmp_path: Path) -> None:
+    for filters, most in (([], 1), ([FILTER], 0)):
+        (place := tmp_path / f'{most}').mkdir()
+        with proxied(place, filters, upstream=True) as proxy:
+            assert proxy.up
+            subject = str(push(proxy.up.host, Settings()).manifest_digest)
+            put_referrer(proxy.up.host, subject, 'a/first')
+            proxy.up.asked.clear()
+            for _ in range(3):
+                listed(proxy, subject)
+            asked = sum(count for name, count in proxy.up.asked.items() if f'/referrers/{subject}' in name)
+            assert asked <= 2 * most and bool(asked) is bool(most)
 
 
 def test_what_is_known_survives_a_restart_unless_the_filters_change(tmp_path: Path) -> None:
