@@ -106,7 +106,7 @@ def proxied(root: Path, filters: Sequence[str] = (), upstream: 'Registry | bool'
         there = remote(f'{logins[0]}{down.host}{prefix}', settings)
         above = remote(f'{logins[1]}{up.host}', settings) if up else None
         plan = Proxy(root / 'proxy', there, above, filters, limits, **options)
-        recent = RecentImages()
+        recent = served.recent or RecentImages()
         server = stack.enter_context(open_proxy(plan, replace(settings, temporary=plan.temporary()),
                                                 served._replace(recent=recent)))
         yield Proxied(server, down, up, recent, settings)

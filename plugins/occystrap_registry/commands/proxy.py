@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from occystrap_registry.proxy.remote import Remote
 
 _DOWNSTREAM = [option for scheme in register_writers() for option in scheme.options if option.name != 'untagged']
-_LOOK = 5.0
-"""Seconds that downstream has to answer when the proxy starts."""
-
-
 _SECONDS = OptionType.number(0.1, name='seconds')
 
 
@@ -76,7 +72,7 @@ def proxy(downstream: str, upstream: str | None, filters: Sequence[str], storage
     with open_proxy(wanted, replace(settings, temporary=wanted.temporary()), served, options.port) as server:
         _announce(there, above, f'{options.scheme}://{server.host}')
         options.warn(read_only=False, what='push through this proxy, by its login')
-        _look(there, settings)
+        _look(there)
         wait_for_signal(server, drain)
 
 
@@ -129,9 +125,9 @@ def _announce(downstream: 'Remote', upstream: 'Remote | None', url: str) -> None
                   'with Ctrl-C')
 
 
-def _look(downstream: 'Remote', settings: Settings) -> None:
+def _look(downstream: 'Remote') -> None:
     """Warn if downstream does not answer now."""
     try:
-        downstream.with_settings(replace(settings, timeout=min(_LOOK, settings.timeout), retries=0)).require_answer()
+        downstream.require_answer()
     except OccystrapError as error:
         print_message(f'occystrap: warning: {error}; nothing can be pushed or pulled before it does')

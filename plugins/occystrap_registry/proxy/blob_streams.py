@@ -1,6 +1,5 @@
 """Blobs as they come from downstream: the last piece of one is held back until its digest is known to be right."""
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import AsyncIterator, Callable, Generator
 from functools import cache, partial
 from typing import TypeVar
 
@@ -8,7 +7,7 @@ import anyio
 import anyio.to_thread
 
 from occystrap_core import OccystrapError
-from occystrap_core.files import ByteStream, print_message
+from occystrap_core.files import print_message
 
 T = TypeVar('T')
 _AT_ONCE = 1 << 20
@@ -31,26 +30,19 @@ def _readers() -> 'anyio.CapacityLimiter':
 class BlobStream:
     """A blob in pieces; `open` raises what is wrong with a small one before anything is answered."""
 
-    def __init__(self, blob: Callable[[], AbstractContextManager[ByteStream]]) -> None:
-        self._blob = blob
-        self._open = ExitStack()
-        self._pieces: Iterator[bytes] = iter(())
+    def __init__(self, pieces: Generator[bytes]) -> None:
+        """`pieces` raises at its end if the blob is not what it must be."""
+        self._pieces = pieces
         self._first: list[bytes] = []
 
     def open(self) -> None:
         """Read the beginning, or all of a small blob; raises OccystrapError."""
-        try:
-            stream = self._open.enter_context(self._blob())
-            self._pieces = (bytes(chunk) for chunk in stream.chunks())
-            size = 0
-            for piece in self._pieces:
-                self._first.append(piece)
-                size += len(piece)
-                if size > _AT_ONCE:
-                    break
-        except BaseException:
-            self._open.close()
-            raise
+        size = 0
+        for piece in self._pieces:
+            self._first.append(piece)
+            size += len(piece)
+            if size > _AT_ONCE:
+                break
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the blob; raises what breaks the answer off if it turns out to be wrong."""
@@ -69,4 +61,4 @@ class BlobStream:
             raise
         finally:
             with anyio.CancelScope(shield=True):
-                await in_thread(self._open.close)
+                await in_thread(self._pieces.close)

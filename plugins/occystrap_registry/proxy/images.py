@@ -25,6 +25,7 @@ class Sources(NamedTuple):
 
     downstream: Remote
     upstream: Remote | None
+    blobs: DownstreamBlobs
     staging: Staging
     staged_at: str
     """`127.0.0.1:port` of the registry that shows the staging area to orders."""
@@ -140,21 +141,23 @@ class ProxiedImages:
         """Copy an image, have it verified, and only then tag it; return what became of it, and a note.
 
         It has the digest `original` at the source, and `upstream` if it is from there. One that was asked for by digest
-        keeps it, unless it is filtered.
+        keeps it, unless it is filtered. Blobs that are damaged downstream are sent again, and read back.
         """
         keeps = isinstance(reference, Digest) and not filters
         named = f'@{reference}' if isinstance(reference, Digest) else f':{reference}'
-        untagged = {} if keeps else {'untagged': 'true'}
-        goes = self._downstream.uri(repository, named if keeps else '', **untagged)
+        damaged = self._known.damaged(repository)
+        options = {**({} if keeps else {'untagged': 'true'}), **({'resend': ','.join(damaged)} if damaged else {})}
+        goes = self._downstream.uri(repository, named if keeps else '', **options)
 
         def note(stored: Digest) -> None:
             self._known.note(repository, original, stored)
             if not isinstance(reference, Digest):
                 self._downstream.tag(repository, reference, stored)
                 self._known.note_tag(repository, reference, upstream, stored)
-        return self._orders.execute(ImageOrder(source, goes, filters), f'{repository}{named}',
-                                    'pull' if upstream else 'push',
-                                    f'{self._downstream.full_name(repository)}{named}', note)
+        done, told = self._orders.execute(ImageOrder(source, goes, filters), f'{repository}{named}',
+                                          'pull' if upstream else 'push',
+                                          f'{self._downstream.full_name(repository)}{named}', note)
+        return self._blobs.looked_at(repository, done, damaged), told
 
     def _by_digest(self, repository: str, digest: Digest) -> Pulled | None:
         if found := self._downstream.manifest(repository, digest):
@@ -180,7 +183,8 @@ class ProxiedImages:
     def _intact(self, repository: str, reference: Digest | str) -> Manifest | Index | None:
         """Return what is downstream, None if it is missing or damaged, which copying it again mends."""
         try:
-            return self._downstream.manifest(repository, reference)
+            found = self._downstream.manifest(repository, reference)
+            return None if found and self._blobs.lacks_part_of(repository, found) else found
         except InvalidImage:
             return None
 

@@ -1,7 +1,10 @@
-"""What a proxy remembers from one start to the next: what a tag meant upstream, and which digest replaced which."""
+"""What a proxy remembers from one start to the next: what a tag meant upstream, which digest replaced which, and which
+blobs are damaged downstream.
+"""
 import sqlite3
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +17,8 @@ CREATE TABLE IF NOT EXISTS tags (repository TEXT, tag TEXT, recipe TEXT, source 
     PRIMARY KEY (repository, tag)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS replaced (repository TEXT, original TEXT, recipe TEXT, stored TEXT,
     PRIMARY KEY (repository, original)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS damaged (repository TEXT, digest TEXT, recipe TEXT,
+    PRIMARY KEY (repository, digest)) WITHOUT ROWID;
 """
 
 
@@ -64,6 +69,21 @@ class KnownDigests:
     def note(self, repository: str, original: str, stored: str) -> None:
         """Note the digest that an image got downstream."""
         self._ask('INSERT OR REPLACE INTO replaced VALUES (?, ?, ?, ?)', repository, original, self._recipe, stored)
+
+    def damaged(self, repository: str) -> frozenset[Digest]:
+        """Return the blobs of a repository that were found damaged downstream, and not to be whole since."""
+        rows = self._ask('SELECT digest FROM damaged WHERE repository = ? AND recipe = ?', repository, self._recipe)
+        return frozenset(Digest(digest) for digest, in rows)
+
+    def note_damaged(self, repository: str, digests: Iterable[Digest]) -> None:
+        """Note that blobs are damaged downstream."""
+        for each in digests:
+            self._ask('INSERT OR REPLACE INTO damaged VALUES (?, ?, ?)', repository, each, self._recipe)
+
+    def note_sound(self, repository: str, digests: Iterable[Digest]) -> None:
+        """Note that blobs have been read from downstream, and are whole."""
+        for each in self.damaged(repository).intersection(digests):
+            self._ask('DELETE FROM damaged WHERE repository = ? AND digest = ?', repository, each)
 
     def close(self) -> None:
         """Close the file."""

@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 from occystrap_core import OutputError, Settings
 from occystrap_core.files import output_errors
+from occystrap_registry.proxy.downstream_blobs import DownstreamBlobs
 from occystrap_registry.proxy.image_orders import ImageOrders, Limits
 from occystrap_registry.proxy.images import ProxiedImages, Sources
 from occystrap_registry.proxy.known_digests import KnownDigests
 from occystrap_registry.proxy.proxy_requests import ProxyRequests
+from occystrap_registry.proxy.readiness import Readiness
 from occystrap_registry.proxy.remote import Remote
 from occystrap_registry.proxy.staged_images import Staging, StagingUpkeep
 from occystrap_registry.server.access import USER, Rules
@@ -59,7 +61,8 @@ def open_proxy(proxy: Proxy, settings: Settings, served: ServerSettings, port: i
         sources = stack.enter_context(_sources(proxy, settings))
         orders = ImageOrders(settings, proxy.filters, proxy.limits, recent, str(proxy.place / _LAYERS))
         stack.callback(orders.stop)
-        requests = ProxyRequests(ProxiedImages(sources, orders, proxy.fresh), orders, proxy.downstream, sources.staging)
+        requests = ProxyRequests(ProxiedImages(sources, orders, proxy.fresh), orders, proxy.downstream, sources.blobs,
+                                 sources.staging)
         server = RegistryServer(sources.staging, port, settings=served._replace(
             recent=recent, handlers=requests.handlers))
         assert server.uploads
@@ -75,15 +78,24 @@ def _sources(proxy: Proxy, settings: Settings) -> Iterator[Sources]:
     with output_errors(str(place)):
         _require_own(place)
         place.mkdir(parents=True, exist_ok=True)
-    with closing(KnownDigests(place / _KNOWN, proxy.recipe)) as known, open_storage_as(
-            place / _STAGING, lambda root: Staging(root, proxy.downstream, proxy.quota)) as staging:
-        with output_errors(str(place)):
-            _clear(staging, place / _SPOOL)
-        password = secrets.token_hex(16)  # all users of the machine can reach the port
-        shown = RegistryServer(staging, password=password, settings=ServerSettings(rules=Rules(read_only=True)))
-        settings.credentials[shown.host] = (USER, password)
-        with shown:
-            yield Sources(proxy.downstream, proxy.upstream, staging, shown.host, known)
+    with closing(KnownDigests(place / _KNOWN, proxy.recipe)) as known:
+        blobs, readiness = DownstreamBlobs(proxy.downstream, known), Readiness(proxy.downstream)
+        with open_storage_as(place / _STAGING, lambda root: Staging(
+                root, proxy.downstream, blobs, readiness, proxy.quota)) as staging:
+            with output_errors(str(place)):
+                _clear(staging, place / _SPOOL)
+            with _shown(staging, settings) as host:
+                yield Sources(proxy.downstream, proxy.upstream, blobs, staging, host, known)
+
+
+@contextmanager
+def _shown(staging: Staging, settings: Settings) -> Iterator[str]:
+    """Show the staging area on a port of this machine, by a password, which the settings get; give where."""
+    password = secrets.token_hex(16)  # all users of the machine can reach the port
+    server = RegistryServer(staging, password=password, settings=ServerSettings(rules=Rules(read_only=True)))
+    settings.credentials[server.host] = (USER, password)
+    with server:
+        yield server.host
 
 
 def _require_own(place: Path) -> None:

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from occystrap_core import Cancelled, OccystrapError
 from occystrap_core.oci import Digest, Index
 from occystrap_registry.proxy.blob_streams import BlobStream, in_thread
+from occystrap_registry.proxy.downstream_blobs import DownstreamBlobs
 from occystrap_registry.proxy.order_problems import pull_problem
 from occystrap_registry.proxy.image_orders import ImageOrders, Stored
 from occystrap_registry.proxy.images import ProxiedImages, refused_deletion
@@ -29,8 +30,10 @@ _LONGEST = 300
 class ProxyRequests:
     """The handlers of a proxy."""
 
-    def __init__(self, images: ProxiedImages, orders: ImageOrders, downstream: Remote, staging: Staging) -> None:
+    def __init__(self, images: ProxiedImages, orders: ImageOrders, downstream: Remote, blobs: DownstreamBlobs,
+                 staging: Staging) -> None:
         self._images, self._orders, self._downstream, self._staging = images, orders, downstream, staging
+        self._blobs = blobs
 
     @property
     def handlers(self) -> Handlers:
@@ -93,7 +96,7 @@ class ProxyRequests:
         if 'range' in request.headers:
             await _ask(self._staging.fetch, repository, digest)
             return await in_thread(blob_requests.get_blob, request)
-        stream = BlobStream(partial(self._downstream.blob, repository, digest, size))
+        stream = BlobStream(self._blobs.pieces(repository, digest, size))
         await _ask(stream.open)
         return StreamingResponse(stream.pieces(), 200, _blob_headers(digest, size))
 

@@ -1,6 +1,8 @@
 """A registry that a proxy reads from or stores in, by the names that its own clients use."""
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 from occystrap_core import Location, OutputError, Settings, UsageError
 from occystrap_core.files import ByteStream
@@ -12,9 +14,13 @@ from occystrap_registry.distribution.documents import find_manifest, get_manifes
 from occystrap_registry.distribution.manifests import put_manifest
 from occystrap_registry.distribution.referrers import list_referrers, referrers_by_api
 from occystrap_registry.distribution.settle_time import SettleTime
+from occystrap_registry.distribution.uploads import Uploads
 from occystrap_registry.transport.address import Address, parse_address, split_userinfo
 
 _LOGIN = ('username', 'password')
+_PIECE = 1 << 20
+_PATIENCE = 5.0
+"""Seconds that a registry may stay silent where only that is wanted, whether it answers."""
 
 
 class Remote:
@@ -77,6 +83,12 @@ class Remote:
             with ByteStream(source, digest=digest, size=size, what=f'blob {digest} of {self.name}') as stream:
                 yield stream
 
+    def send_blob(self, repository: str, digest: Digest, path: Path) -> None:
+        """Send a blob from a file, also if the registry says that it has it."""
+        with self._client(repository) as client:
+            uploads = Uploads(client, frozenset([digest]))
+            uploads.put(Descriptor('', digest, path.stat().st_size), lambda: _pieces(path))
+
     def tag(self, repository: str, tag: str, digest: Digest) -> None:
         """Have a tag mean a manifest that is there, and see that it does; raises ImageNotFound, OutputError."""
         with self._client(repository) as client:
@@ -109,18 +121,15 @@ class Remote:
         with self._client(repository) as client:
             return any(each.digest == digest for each in referrers_by_api(client, subject) or ())
 
-    def with_settings(self, settings: Settings) -> 'Remote':
-        """Return the same with other settings."""
-        return Remote(self._location.with_path(self._location.path.removesuffix('/any')), settings)
-
     def require_answer(self) -> None:
-        """Raise ServiceError unless the registry answers."""
-        with self._client('any') as client:
-            client.connect_once(client.address.pull_scope)
+        """Raise ServiceError unless the registry answers now, to one request."""
+        patience = min(_PATIENCE, self._settings.timeout)
+        with self._client('any', replace(self._settings, timeout=patience, retries=0)) as client:
+            client.connect(client.address.pull_scope)
 
     @contextmanager
-    def _client(self, repository: str) -> Iterator[RegistryClient]:
-        client = RegistryClient(self._of(repository), self._settings)
+    def _client(self, repository: str, settings: Settings | None = None) -> Iterator[RegistryClient]:
+        client = RegistryClient(self._of(repository), settings or self._settings)
         try:
             yield client
         finally:
@@ -129,3 +138,9 @@ class Remote:
     def _of(self, repository: str) -> Address:
         found = parse_address(self._location.with_path(f'{self.full_name(repository)}:latest'), self._settings)
         return found._replace(credentials=self._address.credentials)
+
+
+def _pieces(path: Path) -> Iterator[memoryview]:
+    with path.open('rb') as file:
+        while piece := file.read(_PIECE):
+            yield memoryview(piece)

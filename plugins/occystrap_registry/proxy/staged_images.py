@@ -10,8 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from occystrap_core import OccystrapError
 from occystrap_core.files import size_text
 from occystrap_core.oci import BLOB_DIRECTORIES, Digest
+from occystrap_registry.proxy.downstream_blobs import DownstreamBlobs
+from occystrap_registry.proxy.order_problems import pull_problem
+from occystrap_registry.proxy.readiness import Readiness
 from occystrap_registry.proxy.remote import Remote
 from occystrap_registry.server.background_work import BackgroundWork
 from occystrap_registry.server.garbage import collect
@@ -29,13 +33,19 @@ _MEASURED = 1.0
 class Staging(Storage):
     """A storage of what is pushed, with at most `quota` bytes; blobs that it lacks are fetched from downstream."""
 
-    def __init__(self, root: Path, downstream: Remote, quota: int) -> None:
+    def __init__(self, root: Path, downstream: Remote, blobs: DownstreamBlobs, readiness: Readiness, quota: int,
+                 ) -> None:
         super().__init__(root)
-        self._downstream, self._quota = downstream, quota
+        self._downstream, self._blobs, self._readiness, self._quota = downstream, blobs, readiness, quota
         self._used, self._measured = 0, float('-inf')
         self._busy: Counter[str] = Counter()
         self._room = threading.Lock()
         self.is_uploading: Callable[[str], bool] = lambda repository: False
+
+    def try_out(self) -> None:
+        """Raise OSError if nothing can be written here, ServiceUnavailable if downstream does not answer."""
+        super().try_out()
+        self._readiness.require()
 
     def require_room(self, count: int) -> None:
         """Raise OSError if so many bytes are too many, although nothing can be removed."""
@@ -50,7 +60,7 @@ class Staging(Storage):
     def stage(self, repository: str, manifest: PushedManifest) -> None:
         """Keep a manifest; raises Problem 400 MANIFEST_BLOB_UNKNOWN for a part that is neither here nor downstream."""
         for digest in manifest.blobs:
-            if not self.has_blob(repository, digest) and self._downstream.blob_size(repository, digest) is None:
+            if not self.has_blob(repository, digest) and self._blobs.size(repository, digest) is None:
                 raise _unknown(repository, digest)
         for digest in manifest.manifests:
             if not self.has_manifest(repository, digest) and self._downstream.manifest(repository, digest) is None:
@@ -62,7 +72,7 @@ class Staging(Storage):
         try:
             return super().blob_size(repository, digest)
         except Problem:
-            if (size := self._downstream.blob_size(repository, digest)) is None:
+            if (size := self._blobs.size(repository, digest)) is None:
                 raise
             return size
 
@@ -73,6 +83,18 @@ class Staging(Storage):
         except Problem:
             self.fetch(repository, digest)
             return super().open_blob(repository, digest)
+
+    def add_blob(self, repository: str, digest: Digest, complete: Path) -> None:
+        """Keep a blob; one that is damaged downstream is mended there. Raises Problem if that does not succeed."""
+        super().add_blob(repository, digest, complete)
+        self._mend(repository, digest)
+
+    def mount_blob(self, repository: str, digest: Digest, origin: str | None) -> bool:
+        """Keep a blob of another repository in the same way; return whether it is there."""
+        if not super().mount_blob(repository, digest, origin):
+            return False
+        self._mend(repository, digest)
+        return True
 
     def manifest(self, repository: str, reference: Digest | str) -> tuple[Digest, str, bytes]:
         """Return a manifest that is staged, or downstream by its digest; raises Problem 404."""
@@ -93,10 +115,10 @@ class Staging(Storage):
                 raise Problem(404, 'BLOB_UNKNOWN', f'{repository} has no blob {digest}')
             path = self.files.new_name()
             try:
-                with open(path, 'xb') as file, self._downstream.blob(repository, digest, size) as stream:
-                    for chunk in stream.chunks():
-                        self.require_room(len(chunk))
-                        file.write(chunk)
+                with open(path, 'xb') as file:
+                    for piece in self._blobs.pieces(repository, digest, size):
+                        self.require_room(len(piece))
+                        file.write(piece)
                 self.add_blob(repository, digest, path)
             finally:
                 path.unlink(missing_ok=True)
@@ -121,6 +143,12 @@ class Staging(Storage):
     def clean(self, grace: float = GRACE) -> None:
         """Remove what nobody has asked for in so many seconds; raises OSError, OutputError."""
         collect(self, untagged=True, is_busy=lambda name: self._busy[name] > 0 or self.is_uploading(name), grace=grace)
+
+    def _mend(self, repository: str, digest: Digest) -> None:
+        try:
+            self._blobs.mend(repository, digest, self.blob(digest))
+        except OccystrapError as error:
+            raise pull_problem(error) from None
 
     def _measure(self, count: int) -> None:
         """Find out how much room is taken, after removing what is old."""

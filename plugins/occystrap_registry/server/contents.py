@@ -18,7 +18,7 @@ class Contents(ABC):
 
     @abstractmethod
     def try_out(self) -> None:
-        """Raise OSError if the contents cannot be used, such as on a full disk."""
+        """Raise OSError if the contents cannot be used, such as on a full disk, or ServiceUnavailable."""
 
     @abstractmethod
     def blob_size(self, repository: str, digest: Digest) -> int:

@@ -1,26 +1,41 @@
 """What those ask who watch over a registry: whether it lives, and whether it can work."""
+from functools import cache
+
+import anyio
+import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from occystrap_core import ServiceUnavailable
 from occystrap_registry.server.contents import Contents
 
 ALIVE, READY = '/healthz', '/readyz'
+_AT_ONCE = 4
+"""Limit of those who wait for an answer on a thread, which requests for images do not lack then."""
 
 
-def alive(request: Request) -> Response:
+async def alive(request: Request) -> Response:
     """GET /healthz: 200 as long as requests are answered."""
     return JSONResponse({'status': 'ok'})
 
 
-def ready(request: Request) -> Response:
-    """GET /readyz: 200 if the storage can be used, 503 if it is full or gone."""
+async def ready(request: Request) -> Response:
+    """GET /readyz: 200 if the storage can be used, 503 if it is full or gone, or downstream does not answer."""
     contents: Contents = request.app.state.storage
     try:
-        contents.try_out()
+        await anyio.to_thread.run_sync(contents.try_out, limiter=_threads())
     except OSError as error:
         return JSONResponse({'status': f'the storage cannot be used: {error.strerror}'}, 503)
+    except ServiceUnavailable as error:
+        return JSONResponse({'status': str(error)}, 503)
     return JSONResponse({'status': 'ok'})
+
+
+@cache
+def _threads() -> 'anyio.CapacityLimiter':
+    """Return the limit of those threads, made at its first use: until then modules may be deferred."""
+    return anyio.CapacityLimiter(_AT_ONCE)
 
 
 ROUTES = (Route(ALIVE, alive, methods=['GET']), Route(READY, ready, methods=['GET']))

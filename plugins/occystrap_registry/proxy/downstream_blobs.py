@@ -1,0 +1,72 @@
+"""Blobs that are downstream, as far as they are whole: one that was found damaged is remembered, and sent anew."""
+from collections import deque
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+from occystrap_core import InvalidImage, OutputError, Receipt
+from occystrap_core.oci import Digest, Index, Manifest
+from occystrap_core.orders import ImageDone
+from occystrap_registry.proxy.known_digests import KnownDigests
+from occystrap_registry.proxy.remote import Remote
+
+
+class DownstreamBlobs:
+    """What a proxy has of blobs downstream. Methods raise ServiceError, and may be called by several threads."""
+
+    def __init__(self, downstream: Remote, known: KnownDigests) -> None:
+        self._downstream, self._known = downstream, known
+
+    def size(self, repository: str, digest: Digest) -> int | None:
+        """Return the size in bytes of a blob, None if there is none, or a damaged one, which clients then push."""
+        return None if digest in self._known.damaged(repository) else self._downstream.blob_size(repository, digest)
+
+    def pieces(self, repository: str, digest: Digest, size: int) -> Generator[bytes]:
+        """Yield a blob; whoever gets its end has a good one. Raises ImageNotFound, DigestMismatch."""
+        try:
+            with self._downstream.blob(repository, digest, size) as stream:
+                yield from map(bytes, stream.chunks())
+        except InvalidImage:
+            self._known.note_damaged(repository, [digest])
+            raise
+        self._known.note_sound(repository, [digest])
+
+    def mend(self, repository: str, digest: Digest, path: Path) -> None:
+        """Send a blob that is damaged downstream again, and read it back; do nothing for others.
+
+        Raises DigestMismatch if it is as before.
+        """
+        if digest in self._known.damaged(repository):
+            self._downstream.send_blob(repository, digest, path)
+            deque(self.pieces(repository, digest, path.stat().st_size), 0)
+
+    def lacks_part_of(self, repository: str, document: Manifest | Index) -> bool:
+        """Return whether an image downstream, or one that an index lists, has a damaged blob; raises InvalidImage."""
+        if not (damaged := self._known.damaged(repository)):
+            return False
+        if isinstance(document, Manifest):
+            return any(each.digest in damaged for each in (document.config, *document.layers))
+        children = (self._downstream.manifest(repository, each.digest) for each in document.manifests)
+        return any(self.lacks_part_of(repository, each) for each in children if each)
+
+    def looked_at(self, repository: str, done: ImageDone, resent: frozenset[Digest]) -> ImageDone:
+        """Note what the verification of an image has shown of its blobs; return what was done, its error explained.
+
+        Those that were `resent` have been read back.
+        """
+        if done.succeeded:
+            expected = {each.digest for each in Receipt.from_json(done.receipt).expectations} if resent else set()
+            self._known.note_sound(repository, resent & expected)
+            return done
+        self._known.note_damaged(repository, wrong := frozenset(_wrong_blobs(done)))
+        if not wrong & resent:
+            return done
+        return done._replace(error=OutputError(f'{done.error}; sending it again has not mended it: remove it '
+                                               'downstream'))
+
+
+def _wrong_blobs(done: ImageDone) -> Iterator[Digest]:
+    """Yield the blobs that verification has found damaged or missing."""
+    for finding in done.report.get('findings', ()):
+        kind, _, digest = finding['item'].partition(' ')
+        if finding['severity'] == 'error' and kind in ('config', 'layer'):
+            yield Digest(digest)
