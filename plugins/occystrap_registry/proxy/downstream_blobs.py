@@ -58,10 +58,11 @@ class DownstreamBlobs:
             self._known.note_sound(repository, resent & expected)
             return done
         self._known.note_damaged(repository, wrong := frozenset(_wrong_blobs(done)))
-        if not wrong & resent:
-            return done
-        return done._replace(error=OutputError(f'{done.error}; sending it again has not mended it: remove it '
-                                               'downstream'))
+        for digest in wrong & resent:
+            return done._replace(error=OutputError(
+                f'{digest} is damaged downstream, and sending it again has not mended it: remove it there '
+                f'({done.error})'))
+        return done
 
 
 def _wrong_blobs(done: ImageDone) -> Iterator[Digest]:

@@ -11,9 +11,10 @@ from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_config, sample_layers
 from tests.conftest import require_service
 from tests.functional.archives import write_docker_archive
+from tests.functional.docker.test_pairs_of_daemons import program_layer, run
 from tests.functional.images import skopeo
 from tests.hostile.in_process import run_here
-from tests.services.command_line import CommandLine
+from tests.services.command_line import CommandLine, CommandResult
 from tests.services.cosign import cosign_program, make_keys, sign
 from tests.services.docker_daemon import DockerDaemon
 from tests.services.oras import oras_program
@@ -147,17 +148,50 @@ def test_oras_and_cosign(filtering: Served, plain: Served, place: Path, tmp_path
             f'{plain.host}/oras/copy:v1')
 
 
-def test_an_image_that_is_pulled_through_is_asked_for_once(docker_daemon: DockerDaemon, registry: Registry, place: Path,
-                                                           occystrap: CommandLine, tmp_path: Path) -> None:
+def pull(daemon: DockerDaemon, name: str) -> None:
+    """Pull an image by http, which Docker does from this machine without being told."""
+    if isinstance(daemon, PodmanService):
+        daemon.podman('pull', '--tls-verify=false', name)
+    else:
+        daemon.run('pull', name)
+
+
+@pytest.mark.parametrize('daemon', ['docker_daemon', 'podman'])
+def test_an_image_that_is_pulled_through_runs_and_is_asked_for_once(
+        daemon: str, request: pytest.FixtureRequest, registry: Registry, occystrap: CommandLine, tmp_path: Path,
+) -> None:
     """Filtered on its way from upstream, verified downstream; pulling it again asks upstream for nothing."""
-    run_here('process', f'tar://{place}/a.tar', f'registry://{registry.host}/upstream/once:v1').assert_success()
+    service: DockerDaemon = request.getfixturevalue(daemon)
+    layers = [*sample_layers(), program_layer()]
+    archive = write_docker_archive(tmp_path / 'runs.tar', sample_config(layers), layers, 'once:v1')
+    run_here('process', f'tar://{archive}', f'registry://{registry.host}/upstream/once:{daemon}').assert_success()
     with proxied(occystrap, '-d', f'registry://{registry.host}/once', '-u', f'registry://{registry.host}/upstream',
                  '-f', FILTER, '--storage', tmp_path / 'p') as proxy:
-        name = f'{proxy.host}/once:v1'
-        docker_daemon.run('pull', name)
-        docker_daemon.run('rmi', '-f', name)
+        name = f'{proxy.host}/once:{daemon}'
+        pull(service, name)
+        assert run(service, name).startswith('ldconfig')
+        service.run('rmi', '-f', name)
         asked = [each for each in registry.requests() if '/upstream/' in each]
-        docker_daemon.run('pull', name)
-        docker_daemon.run('rmi', '-f', name)
+        pull(service, name)
+        service.run('rmi', '-f', name)
         assert asked and [each for each in registry.requests() if '/upstream/' in each] == asked
+        numbers = HTTP.get(f'http://{proxy.host}/metrics').text
+        assert 'occystrap_images_total{direction="pull",outcome="verified"} 1.0' in numbers
+        assert HTTP.get(f'http://{proxy.host}/readyz').status_code == 200
         assert proxy.stop() == 0 and proxy.hear() == 'Stopping: requests under way have 60 seconds to end'
+
+
+def test_a_registry_that_keeps_what_it_has(filtering: Served, registry: Registry, place: Path) -> None:
+    """Distribution takes a blob that it has without looking at it: the push fails, and says what to do."""
+    def push() -> CommandResult:
+        return run_here('process', f'tar://{place}/a.tar', f'registry://{filtering.host}/damaged/app:v1', '--no-verify',
+                        '--retries=0')
+    push().assert_success()
+    found = HTTP.get(f'http://{filtering.host}/v2/damaged/app/manifests/v1').json()
+    blob = registry.blob_path(found['layers'][0]['digest'])
+    good = blob.read_bytes()
+    blob.write_bytes(bytes([good[0] ^ 1]) + good[1:])
+    assert HTTP.get(f'http://{filtering.host}/v2/damaged/app/blobs/{found["layers"][0]["digest"]}').status_code == 502
+    assert 'is damaged downstream, and sending it again has not mended it: remove it there' in push().assert_code(1).err
+    blob.write_bytes(good)
+    push().assert_success()

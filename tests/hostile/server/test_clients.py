@@ -295,7 +295,7 @@ def test_silent_connections_have_a_deadline_and_keep_nobody_out(server: Registry
 
 def test_who_reads_is_not_idle(server: RegistryServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long it takes, also if the request came while the last one was ending."""
-    monkeypatch.setattr(callers, '_IDLE', 1.0)
+    monkeypatch.setattr(callers, '_IDLE', 0.4)
     monkeypatch.setattr(callers, '_UNREAD', 0.0)
     large = os.urandom(30 << 20)
     HTTP.post(f'http://{server.host}/v2/app/blobs/uploads/', params={'digest': Digest.of(large)}, content=large)
@@ -310,7 +310,7 @@ def test_who_reads_is_not_idle(server: RegistryServer, monkeypatch: pytest.Monke
             received = bytearray()
             while len(received) < len(data):
                 if data is large and not received:
-                    time.sleep(2.5)
+                    time.sleep(1)
                 piece = reader.read(1 << 20 if data is large else len(data))
                 assert piece, f'cut after {len(received)} bytes'
                 received += piece
@@ -318,7 +318,7 @@ def test_who_reads_is_not_idle(server: RegistryServer, monkeypatch: pytest.Monke
 
 
 def test_no_body_is_held_in_memory(occystrap: CommandLine, tmp_path: Path) -> None:
-    data = os.urandom(1 << 20) * 80
+    data = os.urandom(1 << 20) * 40
     digest = Digest.of(data)
     with served(occystrap, '--storage', tmp_path / 's') as registry:
         place = f'http://{registry.host}/v2/app/blobs'

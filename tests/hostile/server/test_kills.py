@@ -1,19 +1,22 @@
-"""A registry that is killed at any moment, and started again: what is visible is whole, and nothing named is gone."""
+"""A registry, or a proxy, that is killed at any moment and started again: what is visible is whole, nothing is gone."""
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from signal import SIGKILL
 
 import httpx
 import pytest
 
 from occystrap_core.oci import Descriptor, Digest, Manifest, media_types, parse_manifest_or_index
+from occystrap_core.testing.sample import sample_config, sample_layers
 from occystrap_registry.server.garbage import collect
 from occystrap_registry.server.storage import Storage
 from occystrap_registry.server.opened_storage import open_storage
 from tests.hostile.server import nursery
+from tests.services.proxied import Registry, started
 from tests.services.requirements import EVERYTHING
 from tests.unit.registry.images import HTTP
 
@@ -25,11 +28,14 @@ class Nursery:
 
     def __init__(self, process: 'subprocess.Popen[str]', root: Path) -> None:
         self._process, self.root = process, root
+        self.process = ''
+        """The number of the process that was started last."""
 
     def start(self, at: int, job: str = 'serve') -> str:
         """Start one that is killed at a call; return where it listens, the number of its calls, or how it ended."""
         self._say(json.dumps({'root': str(self.root), 'at': at, 'job': job}))
-        return self._hear()
+        said, _, self.process = self._hear().partition(' ')
+        return said if said != 'ended' else f'{said} {self.process}'
 
     def stop(self) -> int | None:
         """Stop it, unless it was killed; return the number of its calls."""
@@ -52,12 +58,19 @@ class Nursery:
         return self._process.stdout.readline().strip()
 
 
-@pytest.fixture
-def registries(tmp_path: Path) -> Iterator[Nursery]:
+@pytest.fixture(scope='module')
+def process() -> Iterator['subprocess.Popen[str]']:
+    """The process of all tests."""
     with subprocess.Popen([sys.executable, '-m', nursery.__name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          text=True) as process:
-        yield Nursery(process, tmp_path / 'storage')
-        process.kill()
+                          text=True) as started_process:
+        yield started_process
+        started_process.kill()
+
+
+@pytest.fixture
+def registries(process: 'subprocess.Popen[str]', tmp_path: Path) -> Nursery:
+    """Registries and proxies of one test, whose last one has ended."""
+    return Nursery(process, tmp_path / 'storage')
 
 
 def push(host: str, number: int, tag: str = 'v1') -> None:
@@ -90,9 +103,9 @@ def require_sound(storage: Storage) -> None:
             assert storage.manifest(repository, tag)
 
 
-def moments(calls: int) -> list[int]:
+def moments(calls: int, most: int = KILLS) -> list[int]:
     """Return at which calls to kill, all through the work."""
-    count = min(KILLS, calls)
+    count = min(most, calls)
     return sorted({number * calls // count for number in range(count)})
 
 
@@ -135,3 +148,82 @@ def test_a_collection_that_was_killed_does_no_harm(registries: Nursery) -> None:
             assert collect(storage, untagged=True, grace=-1) and len(storage.manifests('app')) == 2
             require_sound(storage)
     assert os.listdir(registries.root / 'temporary') == []
+
+
+class Downstream(Registry):
+    """A registry that kills a process instead of hearing one of its requests."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.prey, self.left = 0, 0
+
+    def _observe(self, method: str, path: str, status: int) -> None:
+        super()._observe(method, path, status)
+        self.left -= 1
+        if not self.left and self.prey:
+            os.kill(self.prey, SIGKILL)
+
+
+@pytest.fixture
+def downstream(tmp_path: Path) -> Iterator[Downstream]:
+    with started(Downstream(tmp_path / 'down')) as running:
+        yield running
+
+
+def send(host: str, number: int) -> str:
+    """Push an image through a proxy; return its digest downstream. Raises httpx.HTTPError if the proxy is killed."""
+    tars = sample_layers(f'{number}')
+    blobs = [sample_config(tars), *tars]
+    for data in blobs:
+        HTTP.post(f'http://{host}/v2/app/blobs/uploads/', params={'digest': Digest.of(data)}, content=data
+                  ).raise_for_status()
+    config, *layers = [Descriptor(kind, Digest.of(data), len(data)) for data, kind in zip(
+        blobs, [media_types.OCI_CONFIG, *[media_types.OCI_LAYER] * len(tars)], strict=True)]
+    answer = HTTP.put(f'http://{host}/v2/app/manifests/v1', content=Manifest.build(config, layers).raw,
+                      headers={'Content-Type': media_types.OCI_MANIFEST}).raise_for_status()
+    return answer.headers['occystrap-stored-digest']
+
+
+def require_repaired(downstream: Downstream, host: str, number: int, before: str) -> str:
+    """What a kill left is whole, and the push succeeds when it is repeated; return the digest of the image."""
+    require_sound(downstream.storage)
+    tagged = downstream.storage.tagged('mirror/app', 'v1')
+    seen = HTTP.get(f'http://{host}/v2/app/manifests/v1')
+    assert Digest.of(seen.content) == tagged, seen.text
+    after = send(host, number)
+    assert downstream.storage.tagged('mirror/app', 'v1') == after != before and tagged in (before, after)
+    require_sound(downstream.storage)
+    return after
+
+
+def test_a_proxy_that_is_killed_as_it_asks_downstream(registries: Nursery, downstream: Downstream) -> None:
+    """Instead of each request that a push makes there."""
+    host = registries.start(-1, downstream.host)
+    before = send(host, 0)
+    downstream.asked.clear()
+    before = send(host, 1)
+    requests = downstream.asked.total()
+    assert requests >= 10
+    for number in range(1, requests + 1):
+        downstream.prey, downstream.left = int(registries.process), number
+        with pytest.raises(httpx.HTTPError):
+            send(host, number + 1)
+        assert registries.ended() == 'ended 9'
+        host = registries.start(-1, downstream.host)
+        before = require_repaired(downstream, host, number + 1, before)
+    registries.stop()
+
+
+def test_a_proxy_that_is_killed_as_it_works(registries: Nursery, downstream: Downstream) -> None:
+    """At calls to the system, most of which are about its staging area."""
+    host = registries.start(-1, downstream.host)
+    before = send(host, 0)
+    calls = registries.stop()
+    assert calls and calls >= 10
+    for number, at in enumerate(moments(calls, KILLS // 3), 1):
+        host = registries.start(at, downstream.host)
+        with pytest.raises(httpx.HTTPError):
+            send(host, number)
+        assert registries.ended() == 'ended 9'
+        before = require_repaired(downstream, host := registries.start(-1, downstream.host), number, before)
+        registries.stop()
