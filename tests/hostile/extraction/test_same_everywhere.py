@@ -39,15 +39,14 @@ def ground(request: pytest.FixtureRequest, users: Callable[[str], User]) -> Iter
         yield ground
 
 
-def written(ground: Ground, stacks: list[Stack], destination: Destination) -> list[Outcome]:
-    """Write all stacks by one plan; fail unless each is there or refused, and nothing else has changed."""
+def written(ground: Ground, stacks: list[Stack], destination: Destination, outside: Tree) -> list[Outcome]:
+    """Write all stacks by one plan; fail unless each is there or refused, and `outside` is what else there is."""
     plan, place = ground.directory / OWN / 'plan.yaml', ground.directory / 'bundle' / destination.scheme
     place.mkdir(parents=True)
     os.chown(place, ground.user.id, ground.user.id)
     plan.write_text(json.dumps({'images': [
         {'source': f'tar://{stack.archive}', 'destination': uri(place / str(number), destination, stack)}
         for number, stack in enumerate(stacks)]}))
-    outside = ground.outside()
     done = ground.user.run(ground.directory, ground.directory / OWN, 'process', f'plan://{plan}', '-O', 'json')
     assert ground.outside() == outside, f'something outside changed\n{done.err}'
     assert 'internal error' not in done.err and 'Traceback' not in done.err, done.err
@@ -73,7 +72,8 @@ def outcome(place: Path, destination: Destination, image: dict[str, Any]) -> Out
 def test_the_outcome_is_that_of_a_bundle(ground: Ground) -> None:
     stacks = list(catalogue(ground, ground.directory / 'archives'))
     assert len(stacks) > 250
-    bundle, *others = [written(ground, stacks, destination) for destination in ALL.values()]
+    outside = ground.outside()
+    bundle, *others = [written(ground, stacks, destination, outside) for destination in ALL.values()]
     different = [f'{destination.scheme}: {stack.test}: {difference(expected, found)}'
                  for destination, outcomes in zip(list(ALL.values())[1:], others, strict=True)
                  for stack, expected, found in zip(stacks, bundle, outcomes, strict=True)
