@@ -103,7 +103,7 @@ def test_a_flipped_bit_is_found_by_full(kind: str, host: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize('kind', ['layout', 'registry', 'oci', 'dir', 'tar', 'mounts'])
-def test_what_the_destination_lacks_is_failed(kind: str, host: str, tmp_path: Path) -> None:
+def test_missing_images_are_failed(kind: str, host: str, tmp_path: Path) -> None:
     name_all(tmp_path, host, NAMES[:1])
     place = mirror(kind, tmp_path, host)
     name_all(tmp_path, host, NAMES[:2])
@@ -114,7 +114,7 @@ def test_what_the_destination_lacks_is_failed(kind: str, host: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize('kind', ['layout', 'dir'])
-def test_what_the_source_does_not_name_is_failed(kind: str, host: str, tmp_path: Path) -> None:
+def test_images_unknown_to_the_source_are_failed(kind: str, host: str, tmp_path: Path) -> None:
     place = mirror(kind, tmp_path, host)
     name_all(tmp_path, host, NAMES[1:])
     for target in (place, tmp_path / 'done'):

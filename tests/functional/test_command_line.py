@@ -121,7 +121,7 @@ def test_several_images_in_one_directory(occystrap: CommandLine, tmp_path: Path)
 @pytest.mark.parametrize(('target', 'words'), [
     ('missing', 'cannot read the receipt missing'), ('sample.tar', 'not a receipt'), ('empty', 'holds no receipt'),
     ('dir://empty-directory', 'keeps no receipt'), ('json', 'not a receipt')])
-def test_what_is_no_receipt(target: str, words: str, occystrap: CommandLine, tmp_path: Path) -> None:
+def test_invalid_receipts(target: str, words: str, occystrap: CommandLine, tmp_path: Path) -> None:
     (tmp_path / 'empty').touch()
     (tmp_path / 'empty-directory').mkdir()
     (tmp_path / 'json').write_text('{"receipt": 1}')
@@ -132,7 +132,7 @@ def test_what_is_no_receipt(target: str, words: str, occystrap: CommandLine, tmp
 @pytest.mark.parametrize('arguments', [['--version'], ['--help'], ['process', '--help'], ['plugins'],
                                        ['-O', 'json', 'plugins'],
                                        ['verify', '-h'], ['demo', '--help']])
-def test_what_is_asked_for_goes_to_stdout(arguments: list[str], occystrap: CommandLine) -> None:
+def test_results_go_to_stdout(arguments: list[str], occystrap: CommandLine) -> None:
     result = occystrap(*arguments).assert_success()
     assert result.out and result.err == ''
 

@@ -90,7 +90,7 @@ def test_the_layers_of_an_index_are_counted_by_verify_too(host: str, tmp_path: P
     assert ends == ['1.3 KiB moved', '0 B moved', '1.3 KiB'], 'what moved, and for verify what is there'
 
 
-def test_what_was_taken_of_an_index_is_said_of_an_unchanged_image_too(host: str, tmp_path: Path) -> None:
+def test_the_platform_note_is_given_for_unchanged_images_too(host: str, tmp_path: Path) -> None:
     put_many(host, Settings())
     words = ['process', f'registry://{host}/many:v1', f'dir://{tmp_path}/x', '--receipt', str(tmp_path / 'done')]
     first, again = run_here(*words), run_here(*words, '--resume', str(tmp_path / 'done'), '-O', 'json')

@@ -200,7 +200,7 @@ def test_info_and_check_say_that_it_is_a_delta(trips: Trips) -> None:
     assert 'no filter can change layer sha256:' in refused.err and not (trips.directory / 'x/index.json').exists()
 
 
-def test_what_is_missing_by_accident_is_damage(trips: Trips) -> None:
+def test_accidentally_missing_layers_are_damage(trips: Trips) -> None:
     """Only what the entry lists may be missing, and the receipt proves what it lists."""
     trips.first(FEW[:2])
     changed = trips.new_layer(FEW[1])

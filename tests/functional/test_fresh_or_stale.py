@@ -152,7 +152,7 @@ def test_without_a_file_the_destination_tells(place: str, host: str, tmp_path: P
 
 
 @pytest.mark.parametrize('place', PLACES[:3])
-def test_what_is_damaged_is_copied_again(place: str, host: str, tmp_path: Path) -> None:
+def test_damaged_images_are_copied_again(place: str, host: str, tmp_path: Path) -> None:
     plain_night(tmp_path, place, host)
     victims = [path for path in (tmp_path / 'mirror').rglob('*') if path.is_file() and '.occystrap' not in path.parts
                and path.stat().st_size > 200]

@@ -42,7 +42,7 @@ def copied(host: str, destination: str, path: Path) -> Path:
 
 @pytest.mark.parametrize('kind', PLACES)
 @pytest.mark.parametrize('level', ['fast', 'full'])
-def test_what_was_carried_with_its_receipts(kind: str, level: str, host: str, tmp_path: Path) -> None:
+def test_receipts_carried_with_the_images(kind: str, level: str, host: str, tmp_path: Path) -> None:
     receipts = copied(host, PLACES[kind].format(tmp_path / 'site'), tmp_path)
     (tmp_path / 'site').rename(tmp_path / 'usb')
     result = run('verify', f'--verify={level}', tmp_path / 'usb/receipts')
@@ -229,7 +229,7 @@ def test_an_image_that_was_added_is_not_proved(of: str, kind: str, level: str, h
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def test_what_else_is_where_the_images_were_written_is_not_asked_for(host: str, tmp_path: Path) -> None:
+def test_other_images_at_the_first_destination_need_no_receipt(host: str, tmp_path: Path) -> None:
     """A layout may have images of other runs; but not if the receipts are said to be all, or it was carried."""
     receipts = copied(host, f'layout://{tmp_path}/site/out', tmp_path)
     digest = run('process', f'list://{tmp_path}/list', f'layout://{tmp_path}/site/out', '--receipt', receipts, '-O',

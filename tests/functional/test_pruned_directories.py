@@ -77,7 +77,7 @@ def test_the_last_image_goes_too(host: str, tmp_path: Path) -> None:
     assert listed(directory) == ['2']
 
 
-def test_what_a_killed_run_has_left_goes_in_the_next(host: str, tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_run_are_removed_by_the_next(host: str, tmp_path: Path) -> None:
     """The catalog was written, and manifest and receipt are still there: that is how far a run may have come."""
     directory = tmp_path / 'mirror'
     mirrored(host, directory)
@@ -92,7 +92,7 @@ def test_what_a_killed_run_has_left_goes_in_the_next(host: str, tmp_path: Path) 
     assert '2/2 verified' in run('verify', '--full', f'dir://{directory}').err
 
 
-def test_what_is_another_image_now_stays(host: str, tmp_path: Path) -> None:
+def test_a_replaced_image_is_kept(host: str, tmp_path: Path) -> None:
     directory = tmp_path / 'mirror'
     mirrored(host, directory, '', '', '--receipt', str(tmp_path / 'done'))
     manifest, = directory.glob('manifest-*1.1.json')

@@ -49,7 +49,7 @@ def write(name: str, host: str, *images: str) -> str:
 
 
 @pytest.mark.parametrize('place', PLACES)
-def test_what_another_mirror_brought_stays(place: str, host: str) -> None:
+def test_images_of_another_mirror_are_kept(place: str, host: str) -> None:
     run(f'registry://{host}/team/b:*', place)
     result = run(f'registry://{host}/team/*:*?exclude=team/b&prune=true', place, '--prune')
     assert kept().keys() == {'team/a:v1', 'team/a:v2', 'team/b:v1'} and 'pruned' not in result.err
@@ -58,7 +58,7 @@ def test_what_another_mirror_brought_stays(place: str, host: str) -> None:
 
 
 @pytest.mark.parametrize('place', PLACES)
-def test_what_two_brought_goes_with_the_last_of_them(place: str, host: str) -> None:
+def test_an_image_of_two_sources_is_deleted_with_the_last(place: str, host: str) -> None:
     run(write('l1', host, 'team/a:v1', 'team/a:v2'), place, '--receipt', 'r1', '--prune')
     result = run(write('l2', host, 'team/a:v1', 'team/b:v1'), place, '--receipt', 'r2', '--prune')
     assert '1 unchanged' in result.err and len(kept()['team/a:v1'].brought_by) == 2
@@ -214,7 +214,7 @@ def test_a_catalog_that_hides_what_is_there(selection: str, host: str, monkeypat
     assert ', 1 pruned' in run(f'{where}&exclude=team/b', 'layout://m', '--prune').err and 'team/b:v1' not in kept()
 
 
-def test_what_the_catalog_does_not_have_and_is_gone_goes(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_gone_from_the_catalog_and_the_registry_are_deleted(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run(f'registry://{host}/team/*:*', 'layout://m')
     httpx.delete(f'http://{host}/v2/team/b/manifests/v1', trust_env=False).raise_for_status()
     monkeypatch.setattr(Storage, 'repositories', lambda storage: ['team/a'])

@@ -167,7 +167,7 @@ def test_an_archive_of_another_program(mirrors: Mirrors) -> None:
     ('dir', 'layout://x', 'which keeps no manifests and blobs by their digests: give --at=dir://…'),
     ('dir', 'tar://x?format=oci', 'give --at=dir://…'), ('dir', 'mounts://x', 'give --at=dir://…'),
 ])
-def test_what_no_digest_tells_is_refused(kind: str, at: str, words: str, mirrors: Mirrors) -> None:
+def test_receipts_without_the_needed_digests_are_refused(kind: str, at: str, words: str, mirrors: Mirrors) -> None:
     run('process', f'registry://{mirrors.host}/team/app:v1', f'dir://{mirrors.directory}/dir', '--receipt',
         mirrors.receipts('dir'))
     result = run('verify', mirrors.receipts(kind), '--at', at, code=2)

@@ -95,7 +95,7 @@ def test_a_flipped_byte_of_a_layer(of: str, by_fast: bool, place: str, copies: P
 
 
 @pytest.mark.parametrize('place', ['tar', 'dir'])
-def test_what_is_missing_or_another_is_found(place: str, copies: Path, copy: Path) -> None:
+def test_missing_and_different_images_are_found(place: str, copies: Path, copy: Path) -> None:
     shutil.copy(copies / f'{place}.receipt', copy)
     at = PLACES[place].format(copy)
     layer = layer_at(copy, place, lambda raw: raw + bytes(512))

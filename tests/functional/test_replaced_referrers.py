@@ -93,7 +93,7 @@ def test_a_run_without_referrers_leaves_those_of_the_same_image(host: str, tmp_p
     assert set(old) <= set(listed(layout))  # the receipt that knew who brought them is gone
 
 
-def test_what_another_program_put_there_stays_and_is_not_called_unverified(host: str, tmp_path: Path) -> None:
+def test_images_of_other_programs_are_kept_and_not_unverified(host: str, tmp_path: Path) -> None:
     layout = tmp_path / 'layout'
     run('process', f'registry://{host}/{NAME}', f'layout://{layout}')
     theirs = [_put(layout, {'subject': document_at(host, 'v1', 'team/app').descriptor.to_json()}, ''),

@@ -36,8 +36,8 @@ def files(root: Path) -> list[Path]:
     return [path for path in root.rglob('*') if path.is_file()]
 
 
-def test_what_is_pushed_is_there_after_a_restart(occystrap: CommandLine, archive: str, tmp_path: Path,
-                                                 program: Callable[..., str]) -> None:
+def test_pushed_images_survive_a_restart(occystrap: CommandLine, archive: str, tmp_path: Path,
+                                         program: Callable[..., str]) -> None:
     program('skopeo')
     storage = tmp_path / 'new/storage'
     with served(occystrap, '--storage', storage) as registry:
@@ -153,7 +153,7 @@ def test_garbage_is_collected_by_command(occystrap: CommandLine, archive: str, t
     assert len(index) == 1 and json.loads((layout / 'index.json').read_bytes())['manifests'] == []
 
 
-def test_what_operators_ask_for(occystrap: CommandLine, tmp_path: Path) -> None:
+def test_health_metrics_and_access_log(occystrap: CommandLine, tmp_path: Path) -> None:
     (tmp_path / 'htpasswd').write_text(f'ann:{bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()}\n')
     with served(occystrap, '--storage', tmp_path / 's', '--htpasswd', tmp_path / 'htpasswd', '--access-log',
                 tmp_path / 'log') as registry:

@@ -61,7 +61,7 @@ def test_a_mirror_through_its_changes(destination: str, host: str, tmp_path: Pat
     assert sorted(fewer.values()) == ['current', 'extra', 'extra', 'stale']
 
 
-def test_what_the_destination_lost_is_missing(host: str, tmp_path: Path) -> None:
+def test_lost_images_are_missing(host: str, tmp_path: Path) -> None:
     place = mirror(tmp_path, DESTINATIONS[0], host)
     shutil.rmtree(tmp_path / 'mirror/blobs')
     assert set(states(status(tmp_path, place)).values()) == {'missing'}

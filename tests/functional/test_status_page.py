@@ -23,7 +23,7 @@ def window() -> Iterator[Browser]:
         yield opened
 
 
-def test_what_is_pushed_appears(window: Browser, occystrap: CommandLine, tmp_path: Path) -> None:
+def test_a_pushed_image_appears(window: Browser, occystrap: CommandLine, tmp_path: Path) -> None:
     write_docker_archive(tmp_path / 'a.tar', sample_config(sample_layers()), sample_layers(), 'app:v1')
     with served(occystrap, '--storage', tmp_path / 's') as registry:
         place = f'http://{registry.host}'

@@ -51,7 +51,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted
 
 
 @pytest.mark.parametrize('number', range(len(AMBIGUOUS)))
-def test_what_is_ambiguous_is_refused_under_its_own_rule(number: int, tmp_path: Path, server: Scripted) -> None:
+def test_ambiguous_documents_are_refused_under_their_own_rule(number: int, tmp_path: Path, server: Scripted) -> None:
     scheme, name, edit = AMBIGUOUS[number]
     source = Written({name: edit}).put(scheme, tmp_path / 'source', server)
     is_refused(run_here('-q', 'process', source, f'dir://{tmp_path}/out'), 'is ambiguous', 'one of them')
@@ -113,7 +113,7 @@ def test_a_filter_writes_the_names_as_they_should_be(tmp_path: Path, server: Scr
     '{"\u212a": 1, "k": 2}', '{"x": [{"y": {"K": 1, "\u212a": 2}}]}',
     '{"\\ud800": 1, "\\udfff": 2}', '{"labels": {"\\ud800": 1, "\\ud801": 2}}', '{"labels": {"a": 1, "\\u0061": 2}}',
     '{"labels": [{"a": 1, "A": 2}]}', '{"x": {"labels": {"a": {"b": 1, "B": 2}}}}'])
-def test_what_go_takes_for_one_name(text: str) -> None:
+def test_names_that_are_equal_in_go(text: str) -> None:
     with pytest.raises(InvalidImage, match='it is ambiguous') as caught:
         parse_json(text.encode(), 'it', names=CONFIG_FIELDS)
     assert caught.value.rule == 'document-ambiguous' and str(caught.value).isascii()
@@ -134,7 +134,7 @@ def test_names_that_go_treats_as_different(text: str) -> None:
     (b'', 'Expecting'),
     (b'[' * 129 + b']' * 129, 'deep'), (b'{"a":' * 700 + b'1' + b'}' * 700, 'deep'), (b'[' * 10**6, 'depth'),
     ('{}'.encode('utf-16'), 'Expecting')])
-def test_what_is_no_json(raw: bytes, why: str) -> None:
+def test_invalid_json(raw: bytes, why: str) -> None:
     with pytest.raises(InvalidImage, match='is not JSON that can be read') as caught:
         parse_json(raw, 'it')
     assert why in str(caught.value)

@@ -135,7 +135,7 @@ def test_a_blob_has_a_largest_size(server: RegistryServer, tmp_path: Path) -> No
     assert ask(server.host, 'PATCH', location, b'x')[0] == 413 and files(tmp_path) == []
 
 
-def test_what_was_taken_is_not_mounted(server: RegistryServer, storage: PushStorage) -> None:
+def test_consumed_blobs_are_not_mounted(server: RegistryServer, storage: PushStorage) -> None:
     digest = 'sha256:' + hashlib.sha256(b'x').hexdigest()
     assert ask(server.host, 'POST', f'{MINE}/blobs/uploads/?digest={digest}', b'x')[0] == 201
     storage.take(Blob(Digest(digest), storage.blob(Digest(digest))))

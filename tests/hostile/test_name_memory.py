@@ -69,7 +69,7 @@ def test_links_that_are_left_out_keep_no_names(write: Callable[[Sequence[Entry]]
 @pytest.mark.parametrize('words', ['check tar://i.tar', 'search tar://i.tar *', 'search tar://i.tar . --regex',
                                    'process tar://i.tar tar://o.tar -f exclude:pattern=d*',
                                    'process tar://i.tar tar://o.tar -f search:pattern=*'])
-def test_what_takes_more_is_refused(words: str, write: Callable[[Sequence[Entry]], None]) -> None:
+def test_names_beyond_the_limit_are_refused(words: str, write: Callable[[Sequence[Entry]], None]) -> None:
     write([entry(f'd/{number}') for number in range(COUNT)])
     result = run_here(*words.split(), '--max-names', '100K', '-q').assert_code(1)
     assert 'more than 102400 bytes of memory' in result.out + result.err and '--max-names' in result.out + result.err
@@ -95,7 +95,7 @@ def test_whiteouts_take_no_longer_than_there_are_some(tmp_path: Path, monkeypatc
     assert 'and 5900 more of these' in result.out and time.monotonic() - began < 20
 
 
-def test_what_is_given_back_can_be_taken_again() -> None:
+def test_released_memory_can_be_used_again() -> None:
     memory = NameMemory(1 << 20)
     for _ in range(100):
         share = memory.share()
@@ -150,7 +150,7 @@ def test_an_entry_below_a_file_or_link_is_reported_from_the_root_down() -> None:
 
 @pytest.mark.parametrize(('mark', 'path', 'fate'), [
     (b'a/.wh.b', b'a/b/c/d', DELETED), (b'a/b/.wh..wh..opq', b'a/b/c', DELETED), (b'a/.wh.b', b'a/c/d', '')])
-def test_what_is_deleted_above_is_found_however_often_it_is_asked(mark: bytes, path: bytes, fate: str) -> None:
+def test_deletions_by_upper_layers_are_found_every_time(mark: bytes, path: bytes, fate: str) -> None:
     effects = LayerEffects(NameMemory().share())
     effects.add(b'x', False)
     assert effects.on(path) == '' and effects.on(path) == ''

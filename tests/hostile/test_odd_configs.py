@@ -36,7 +36,7 @@ def test_it_is_copied_byte_for_byte(odd: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('odd', ['deep', 'deepest', 'number'])
-def test_what_would_be_lost_is_not_written_again(odd: str, tmp_path: Path) -> None:
+def test_configs_that_would_lose_data_are_not_rewritten(odd: str, tmp_path: Path) -> None:
     archive = write_docker_archive(tmp_path / 'odd.tar', with_field(ODD[odd]), sample_layers(), 'odd:v1')
     result = run_here('process', f'tar://{archive}', f'layout://{tmp_path}/L', '-f', 'exclude:pattern=/etc')
     is_refused(result, 'the config is not JSON that can be read')
@@ -45,7 +45,7 @@ def test_what_would_be_lost_is_not_written_again(odd: str, tmp_path: Path) -> No
 @pytest.mark.parametrize('field', [
     '"x": ' + '[' * 10_001 + ']' * 10_001, '"x": NaN', '"x": [', '"x": "', '"x": ' + '[' * 200 + '"' + ']' * 200,
     '"x": ' + '[' * 200 + ']' * 199, '"x": ' + '[' * 200 + '}' * 200, '"x": 1e999, "ROOTFS": {}'])
-def test_what_go_refuses_is_refused(field: str) -> None:
+def test_documents_refused_by_go_are_refused(field: str) -> None:
     with pytest.raises(InvalidImage, match='the config is'):
         ImageConfig.parse(with_field(field))
 

@@ -177,7 +177,7 @@ def test_an_image_of_a_registry_is_kept_apart_from_one_without_a_host(here: Path
         'sample': ['v1'], 'registry.example/sample': ['v1'], 'mirror.example/sample': ['v1']}
 
 
-def test_what_a_format_keeps_apart_is_copied(here: Path) -> None:
+def test_images_that_a_format_separates_are_copied(here: Path) -> None:
     source = plan(here, ('tar://a.tar', 'layout://x:one', ''), ('tar://b.tar', 'layout://link/x:two', ''))
     result = run_here('process', source)
     result.assert_code(0)

@@ -84,7 +84,7 @@ def test_ever_new_names(kind: str, with_links: bool, server: Scripted, client: R
 @pytest.mark.parametrize('kind', PATHS)
 @pytest.mark.parametrize('body', [
     b'[' * 100_000, b'{}', b'[]', b'null', b'"', b'{"tags": "abc", "repositories": {"a": 1}}', b'\xff\xfe'])
-def test_what_is_no_list(kind: str, body: bytes, server: Scripted, client: RegistryClient) -> None:
+def test_invalid_lists(kind: str, body: bytes, server: Scripted, client: RegistryClient) -> None:
     server.routes[f'GET {PATHS[kind]}'] = Answer(200, body)
     with pytest.raises(ServiceError, match='does not answer with a list'):
         listed(kind, client)
@@ -99,8 +99,8 @@ def test_a_page_that_does_not_end(server: Scripted, client: RegistryClient) -> N
 @pytest.mark.parametrize('kind', PATHS)
 @pytest.mark.parametrize('name', ['../../etc', 'a/../b', '', 'A' * 300, 'a\n b', '\x1b[2J', '%2e%2e', 'a?b', 'a@b', 'é',
                                   '/a', 'a/', f'a@sha256:{"a" * 64}', f'sha256:{"a" * 64}', '-ot-beta-jmx', 'A/B:c'])
-def test_what_can_be_no_name_is_left_out(kind: str, name: str, server: Scripted, client: RegistryClient,
-                                         capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_names_are_left_out(kind: str, name: str, server: Scripted, client: RegistryClient,
+                                    capsys: pytest.CaptureFixture[str]) -> None:
     server.routes[f'GET {PATHS[kind]}'] = Answer(200, json.dumps({kind: [name, 'fine', name, 'also']}).encode())
     assert listed(kind, client) == ['fine', 'also']
     warning, = capsys.readouterr().err.splitlines()
@@ -110,7 +110,7 @@ def test_what_can_be_no_name_is_left_out(kind: str, name: str, server: Scripted,
 
 @pytest.mark.parametrize('kind', PATHS)
 @pytest.mark.parametrize('name', [1, ['a'], {'name': 'a'}])
-def test_what_is_no_name(kind: str, name: object, server: Scripted, client: RegistryClient) -> None:
+def test_invalid_names(kind: str, name: object, server: Scripted, client: RegistryClient) -> None:
     server.routes[f'GET {PATHS[kind]}'] = Answer(200, json.dumps({kind: ['fine', name]}).encode())
     with pytest.raises(ServiceError, match='which is not a valid name') as caught:
         listed(kind, client)

@@ -78,7 +78,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     'check tar://platform.tar', 'process tar://platform.tar tar://o.tar --platform linux/amd64', 'info tar://tag.tar',
     'check tar://tag.tar', 'process tar://tag.tar tar://o.tar', 'info tar://missing.tar', 'check tar://missing.tar',
     'process tar://missing.tar tar://o.tar', 'info tar://EVIL', 'search tar://i.tar EVIL[', 'verify EVIL', 'EVIL'])
-def test_what_an_archive_says(words: str, here: Path) -> None:
+def test_texts_from_an_archive(words: str, here: Path) -> None:
     result = run_here(*[word.replace('EVIL', EVIL) for word in words.split()])
     assert_harmless(result)
     assert r'\x1b' in result.out + result.err or result.code == 0
@@ -112,7 +112,7 @@ def test_a_file_that_a_filter_writes_for_people(here: Path) -> None:
                       'config': {'mediaType': EVIL, 'digest': Digest.of(b'{}'), 'size': 2},
                       'layers': [{'mediaType': EVIL, 'digest': Digest.of(b'x'), 'size': 1}]}).encode(), {})])
 @pytest.mark.parametrize('command', ['info', 'check', 'process'])
-def test_what_a_registry_says(command: str, status: int, body: bytes, headers: dict[str, str], here: Path) -> None:
+def test_texts_from_a_registry(command: str, status: int, body: bytes, headers: dict[str, str], here: Path) -> None:
     with Scripted() as server:
         server.routes['GET /v2/a/manifests/v1'] = Answer(status, body, [*headers.items()])
         result = run_here(command, f'registry://{server.host}/a:v1', *(['tar://r.tar'] * (command == 'process')),
@@ -125,7 +125,7 @@ def test_what_a_registry_says(command: str, status: int, body: bytes, headers: d
     ('/v2/a/tags/list', {'name': 'a', 'tags': [EVIL, 'ok']}, 'tags registry://{}/a'),
     ('/v2/_catalog', {'repositories': [EVIL, 'ok']}, 'tags registry://{}'),
     ('/v2/_catalog', {'repositories': [EVIL, 'ok']}, 'process registry://{}/*:v* dir://x?unique_names=true')])
-def test_what_a_registry_lists(path: str, body: object, words: str, here: Path) -> None:
+def test_names_listed_by_a_registry(path: str, body: object, words: str, here: Path) -> None:
     with Scripted() as server:
         server.routes[f'GET {path}'] = Answer(200, json.dumps(body).encode())
         server.routes[f'GET {path}?n=1000'] = Answer(200, json.dumps(body).encode())
@@ -167,7 +167,7 @@ def test_tracebacks(here: Path, occystrap: CommandLine) -> None:
     assert 'Traceback' in result.err and r'\x1b' in result.err
 
 
-def test_what_else_writes_is_escaped_too(here: Path, occystrap: CommandLine) -> None:
+def test_other_output_is_escaped_too(here: Path, occystrap: CommandLine) -> None:
     (here / 'loud.py').write_text('import sys, warnings\nfrom occystrap_core.cli import main\n'
                                   'def run(arguments):\n'
                                   '    print("out \\x1b[31m"); print("err \\x9b", file=sys.stderr)\n'

@@ -60,7 +60,7 @@ def test_each_planted_fault_is_found(source: str, occystrap: CommandLine, regist
 
 
 @pytest.mark.parametrize('rule', ['layer-digest', 'path-escapes', 'config-digest', 'duplicate-entry'])
-def test_what_people_read_and_the_exit_code(rule: str, occystrap: CommandLine, tmp_path: Path) -> None:
+def test_text_output_and_exit_code(rule: str, occystrap: CommandLine, tmp_path: Path) -> None:
     parts = {**EVERYWHERE, **OF_BLOBS}[rule]()
     done = occystrap('check', put_in_oci_archive(parts, tmp_path, 'image'))
     assert done.code == (RULES[rule][0] is Level.ERROR)
@@ -107,7 +107,7 @@ def test_nothing_is_wrong_with_the_real_images(real_registry: Registry, real_arc
         assert done.out == '' and ', 0 errors, 0 warnings, ' in done.err
 
 
-def test_what_a_daemon_holds(docker_daemon: DockerDaemon, occystrap: CommandLine, tmp_path: Path) -> None:
+def test_images_of_a_daemon(docker_daemon: DockerDaemon, occystrap: CommandLine, tmp_path: Path) -> None:
     parts = EVERYWHERE['whiteout-without-target']()
     archive = put_in_docker_archive(parts, tmp_path, 'image').removeprefix('tar://')
     docker_daemon.run('load', '-q', '-i', archive)

@@ -58,7 +58,7 @@ def test_latency_is_waited_for_connections_and_requests(
     assert time.monotonic() - started >= 0.2
 
 
-def test_what_crosses_the_wire_is_counted(registry: Registry, fault_proxy: Callable[..., FaultProxy]) -> None:
+def test_transferred_bytes_are_counted(registry: Registry, fault_proxy: Callable[..., FaultProxy]) -> None:
     proxy = fault_proxy(registry.host)
     digest = put_blob(replace(registry, host=proxy.host), 'bad/counted', b'x' * 1000, LAYER_TYPE)['digest']
     assert proxy.blob_writes() == {digest: 1}

@@ -83,7 +83,7 @@ def test_an_unchanged_mirror_costs_one_request_an_image_there_and_three_here(mir
         assert set(here) <= {'GET', 'HEAD'} and here.total() <= 3 * IMAGES, (more, here)
 
 
-def test_what_the_mirror_lost_is_not_called_unchanged(mirrored: Pair, occystrap: CommandLine) -> None:
+def test_lost_images_are_not_unchanged(mirrored: Pair, occystrap: CommandLine) -> None:
     """A blob that one repository has lost is found, though others have it; so is one whose bytes are gone."""
     source, mirror = mirrored
     base, *_, own = source.layers_of('team/app-3', 'v7')

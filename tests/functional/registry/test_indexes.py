@@ -142,7 +142,7 @@ def test_a_source_of_one_image_refuses_a_list(registry: Registry, occystrap: Com
 
 
 @pytest.mark.parametrize('platform', ['linux', 'all,linux/amd64', 'linux/amd64,,linux/arm64'])
-def test_what_is_no_platform(platform: str, registry: Registry, occystrap: CommandLine) -> None:
+def test_invalid_platforms(platform: str, registry: Registry, occystrap: CommandLine) -> None:
     result = occystrap('process', f'registry://{registry.host}/x:v1', 'dir://out', '--platform', platform)
     line, = result.assert_code(2).errors
     assert 'os/architecture' in line

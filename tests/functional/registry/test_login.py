@@ -85,7 +85,7 @@ def test_mistakes(words: list[str], expected: str, private_registry: Registry, c
 
 @pytest.mark.parametrize('host', ['quay.io/team', 'https://', 'a b', '', '-x', '../x', 'x:y'])
 @pytest.mark.parametrize('command', ['login', 'logout'])
-def test_what_is_no_host(command: str, host: str, occystrap: CommandLine) -> None:
+def test_invalid_hosts(command: str, host: str, occystrap: CommandLine) -> None:
     assert len(occystrap(command, host).assert_code(2).err.splitlines()) == 1
 
 

@@ -65,7 +65,8 @@ def test_the_oldest_go_after_they_are_shown(source: Registry, target: Registry, 
     occystrap('verify', 'done').assert_success()
 
 
-def test_what_others_need_stays(source: Registry, target: Registry, tmp_path: Path, occystrap: CommandLine) -> None:
+def test_manifests_needed_by_others_are_kept(source: Registry, target: Registry, tmp_path: Path,
+                                             occystrap: CommandLine) -> None:
     mirrored(occystrap, source, target, 'b', '').assert_success()
     with urllib.request.urlopen(urllib.request.Request(f'{target.url}/v2/b/team/app/manifests/1.1',
                                                        headers={'Accept': MANIFEST_TYPE})) as answer:

@@ -104,7 +104,7 @@ def test_to_a_registry_with_the_api_and_back(registry: Registry, with_api: str, 
     assert json.loads(get(f'{registry.url}/v2/referrers/back/manifests/{tag_of(image)}'))['manifests'] == artifacts[:1]
 
 
-def test_what_hangs_on_a_whole_index(registry: Registry, occystrap: CommandLine) -> None:
+def test_referrers_of_a_whole_index(registry: Registry, occystrap: CommandLine) -> None:
     images = [put_tiny_image(registry, 'referrers/many', architecture=each) for each in ('amd64', 'arm64')]
     raw = json.dumps({'schemaVersion': 2, 'mediaType': INDEX_TYPE, 'manifests': images}).encode()
     index = put_manifest(registry, 'referrers/many', raw, INDEX_TYPE, 'v1')

@@ -150,7 +150,7 @@ def fail_tonight(directory: Path, host: str, name: str) -> None:
     remove_blob(directory, json.loads(manifest_at(host, tag, repository).content)['layers'][-1]['digest'])
 
 
-def test_what_an_image_that_fails_had_in_the_archive_stays_there(host: str, tmp_path: Path) -> None:
+def test_a_failed_image_keeps_its_old_copy_in_the_archive(host: str, tmp_path: Path) -> None:
     bundle(tmp_path, host, option='?referrers=true')
     before, archive = members(tmp_path / 'out.tar'), tmp_path / 'out.tar'
     digest = receipts(tmp_path)['team/app:v1'].manifest_digest
@@ -162,7 +162,7 @@ def test_what_an_image_that_fails_had_in_the_archive_stays_there(host: str, tmp_
 
 
 @pytest.mark.parametrize('damage', ['blob', 'manifest'])
-def test_what_was_damaged_in_the_archive_does_not_stay(damage: str, host: str, tmp_path: Path) -> None:
+def test_damaged_images_are_dropped_from_the_archive(damage: str, host: str, tmp_path: Path) -> None:
     bundle(tmp_path, host)
     content = members(tmp_path / 'out.tar')
     manifest = blob_name(receipts(tmp_path)['team/app:v1'].manifest_digest)
@@ -190,8 +190,8 @@ def test_if_all_fail_the_old_one_stays(host: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('kind', ['disk', 'signal'])
-def test_what_cannot_be_published_has_failed(kind: str, host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                             ) -> None:
+def test_images_of_an_archive_that_cannot_be_published_have_failed(kind: str, host: str, tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     bundle(tmp_path, host, names=NAMES[:1])
     before = (tmp_path / 'out.tar').read_bytes()
 

@@ -42,7 +42,7 @@ def test_through_a_pipe_and_back(option: str, archive: str, tmp_path: Path) -> N
     assert taken.returncode == 0 and b'1/1 verified' in taken.stderr
 
 
-def test_what_went_to_stdout_is_not_called_verified(archive: str, tmp_path: Path) -> None:
+def test_an_archive_on_stdout_is_not_verified(archive: str, tmp_path: Path) -> None:
     sent = piped(archive, 'tar://-', '--receipt', str(tmp_path / 'receipts'), temporary=tmp_path / 'spool')
     said = sent.stderr.decode()
     assert sent.returncode == 1 and 'unverified: stdout: it cannot be read back' in said and '--no-verify' in said

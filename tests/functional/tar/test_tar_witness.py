@@ -117,8 +117,8 @@ def put_of_family(family: str, registry: Registry, name: str) -> None:
 
 
 @pytest.mark.parametrize('kind', FORMATS)
-def test_what_skopeo_writes_is_read(kind: str, archive: Path, mark: str, occystrap: CommandLine,
-                                    tmp_path: Path) -> None:
+def test_archives_by_skopeo_are_read(kind: str, archive: Path, mark: str, occystrap: CommandLine,
+                                     tmp_path: Path) -> None:
     witness = f'{FORMATS[kind]}:{tmp_path}/witness.tar'
     skopeo('copy', f'docker-archive:{archive}', f'{witness}:named/{mark}:v1')
     image_id = Digest.of(skopeo('inspect', '--config', '--raw', witness).encode())  # skopeo reformats configs

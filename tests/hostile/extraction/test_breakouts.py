@@ -23,7 +23,7 @@ WAYS_OUT: dict[str, Callable[[Ground], tuple[str, str]]] = {
 @everywhere
 @pytest.mark.parametrize('together', [True, False], ids=['one layer', 'two layers'])
 @pytest.mark.parametrize('way', WAYS_OUT)
-def test_what_goes_through_a_symlink_stays_in_the_root(ground: Ground, way: str, together: bool) -> None:
+def test_paths_through_a_symlink_stay_in_the_root(ground: Ground, way: str, together: bool) -> None:
     target, place = WAYS_OUT[way](ground)
     link = (directory('dir'), symlink('out', target))
     writes = (file('out/file', b'taken'), directory('out/directory', 0o700), file('out/directory/inside', b'taken'),

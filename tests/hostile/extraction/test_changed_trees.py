@@ -184,7 +184,7 @@ NOTHING_LOST = ('an entry less', 'time of a directory', 'a name more, elsewhere'
 
 @pytest.mark.parametrize('name', [
     name for name, change in CHANGES.items() if 'fast' in change.levels and name not in NOTHING_LOST])
-def test_what_was_changed_is_not_replaced(name: str, destination: tuple[Path, Path]) -> None:
+def test_changed_trees_are_not_replaced(name: str, destination: tuple[Path, Path]) -> None:
     receipt, tree = destination
     CHANGES[name].make(tree)
     where = next(path for path in tree.parents if (path / 'image.tar').exists())

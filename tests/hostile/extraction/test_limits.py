@@ -80,7 +80,7 @@ def test_more_than_is_allowed_is_refused_by_the_options_name(ground: Ground, cas
     ground.extract(*layers, options=option).refused(name)
 
 
-def test_what_is_allowed_is_unpacked(ground: Ground) -> None:
+def test_images_within_limits_are_unpacked(ground: Ground) -> None:
     parts = (file('f', MEBIBYTE), *(file(f'f{number}') for number in range(100)))
     done = ground.extract(parts, options='max_unpacked=2MiB&max_entries=200')
     assert len(names(done.tree)) == 101

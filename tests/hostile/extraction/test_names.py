@@ -110,7 +110,7 @@ def test_types_that_mean_a_file_or_a_directory(ground: Ground) -> None:
     assert {done.tree[name].kind for name in ('dir', 'directory')} == {'directory'}
 
 
-def test_what_has_no_content_has_none_whatever_its_size_says(ground: Ground) -> None:
+def test_entries_without_content_ignore_their_size(ground: Ground) -> None:
     size = {'size': b'00000002000\0'}
     parts = (Entry('d/', tarfile.DIRTYPE, mode=0o755, fields=size), symlink('l', 'a', fields=size), file('a', b'a'),
              hardlink('h', 'a', fields=size), file('b', b'b'))

@@ -84,7 +84,8 @@ def test_others_are_let_in_on_demand(kind: str, out: Path, copy: Callable[..., N
     assert run_as_other(kind).returncode
 
 
-def test_what_an_earlier_version_left_open_is_closed(kind: str, out: Path, copy: Callable[..., None]) -> None:
+def test_directories_left_open_by_an_earlier_version_are_closed(kind: str, out: Path,
+                                                                copy: Callable[..., None]) -> None:
     copy()
     for name in (PLACES[kind][1], '.occystrap/unpacking'):
         if (out / name).exists():
@@ -96,7 +97,7 @@ def test_what_an_earlier_version_left_open_is_closed(kind: str, out: Path, copy:
 
 
 @pytest.mark.parametrize('mode', ['755x', '0', '8', '0077', 'rwx'])
-def test_what_is_no_mode(mode: str, kind: str, out: Path, tmp_path: Path) -> None:
+def test_invalid_modes(mode: str, kind: str, out: Path, tmp_path: Path) -> None:
     uri = PLACES[kind][0].format(out)
     result = run_here('process', f'tar://{tmp_path}/x', f'{uri}{"&" if "?" in uri else "?"}mode={mode}')
     assert result.code == 2 and 'an octal mode such as 0700, 0711 or 0755 is expected' in result.err

@@ -67,13 +67,13 @@ def test_a_parent_of_mode_0_takes_its_content_and_stays_so(merging_ground: Groun
     assert done.content('a/b/g') == b'g'
 
 
-def test_what_has_mode_0_is_verified_in_full(ground: Ground) -> None:
+def test_files_with_mode_0_are_verified_in_full(ground: Ground) -> None:
     parts = (directory('a', 0), file('a/f', b'f', mode=0), file('g', b'g', mode=0), directory('b', 0o300),
              file('b/f', b'f'))
     assert ground.extract(parts, arguments=('--verify=full',)).tree['a'].mode == ground.least_of_directories
 
 
-def test_what_has_mode_0_can_be_deleted_and_replaced(merging_ground: Ground) -> None:
+def test_files_with_mode_0_can_be_deleted_and_replaced(merging_ground: Ground) -> None:
     below = tuple(part for name in 'abcd' for part in (
         directory(name, 0), directory(f'{name}/in', 0), file(f'{name}/in/f', b'f', mode=0),
         directory(f'{name}/in/deep', 0)))

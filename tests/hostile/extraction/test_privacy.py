@@ -40,7 +40,7 @@ def test_a_directory_that_lets_others_in_is_seen(uri: str, level: str, here: Pat
 
 
 @pytest.mark.parametrize('uri', OPENED)
-def test_what_was_asked_for_is_right(uri: str, here: Path) -> None:
+def test_requested_modes_are_accepted(uri: str, here: Path) -> None:
     joined = f'{uri}{"&" if "?" in uri else "?"}mode=0755'
     run_here('process', 'tar://a.tar', joined).assert_success()
     run_here('verify', uri.partition('?')[0], '--full').assert_success()
@@ -58,7 +58,7 @@ def test_images_that_share_layers_may_ask_for_different_modes(here: Path) -> Non
 
 @pytest.mark.parametrize('level', ['fast', 'full'])
 @pytest.mark.parametrize(('uri', 'pattern'), [(uri, each) for uri, names in CHANGED.items() for each in names])
-def test_what_all_users_may_change_is_seen(uri: str, pattern: str, level: str, here: Path) -> None:
+def test_files_writable_by_all_are_reported(uri: str, pattern: str, level: str, here: Path) -> None:
     run_here('process', 'tar://a.tar', uri).assert_success()
     paths = list((here / 'out').glob(pattern)) if pattern else [here / 'out']
     for path in paths:

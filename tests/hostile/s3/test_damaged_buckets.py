@@ -88,8 +88,7 @@ def test_swapped_layers_are_found(written: Receipt, mended: ObjectStorage) -> No
         assert all(each.locator in done.err for each in written.of_kind('layer')[:2])
 
 
-def test_what_another_program_put_there_is_not_verified_without_being_read(
-        written: Receipt, mended: ObjectStorage) -> None:
+def test_objects_of_other_programs_are_not_verified_without_being_read(written: Receipt, mended: ObjectStorage) -> None:
     layer = written.of_kind('layer')[0].locator
     content = mended.read(BUCKET, f'p/{layer}')
     mended.client.put_object(Bucket=BUCKET, Key=f'p/{layer}', Body=content, ChecksumAlgorithm='CRC32')

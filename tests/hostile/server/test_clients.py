@@ -110,7 +110,7 @@ def test_malformed_requests_are_400_and_the_end(request_bytes: bytes, server: Re
     assert answer.count(b'HTTP/1.1 ') <= 1
 
 
-def test_what_follows_a_malformed_request_is_no_request(server: RegistryServer) -> None:
+def test_bytes_after_a_malformed_request_are_not_a_request(server: RegistryServer) -> None:
     """A proxy that takes the length for the end, and a server that takes the chunks, see other requests."""
     hidden = f'DELETE /v2/app/blobs/{DIGEST} HTTP/1.1\r\nHost: x\r\n\r\n'.encode()
     for framing in (b'Content-Length: %d\r\nTransfer-Encoding: chunked' % (5 + len(hidden)),
@@ -151,7 +151,7 @@ def test_forged_uploads_are_unknown(upload: str, server: RegistryServer, root: P
     (b'{"schemaVersion":2,"config":{},"layers":null}', 400), (b'{"schemaVersion":1}', 400), (b'9' * 10_000, 400),
     (json.dumps({'schemaVersion': 2, 'mediaType': media_types.OCI_MANIFEST, 'layers': [], 'config': {
         'mediaType': 'x', 'digest': Digest.of(b'none'), 'size': 1}}).encode(), 400), (bytes((4 << 20) + 1), 413)])
-def test_what_is_no_manifest_is_refused_in_json(body: bytes, status: int, server: RegistryServer) -> None:
+def test_invalid_manifests_are_refused_in_json(body: bytes, status: int, server: RegistryServer) -> None:
     answer = HTTP.put(f'http://{server.host}/v2/app/manifests/v1', content=body,
                       headers={'Content-Type': media_types.OCI_MANIFEST})
     assert answer.status_code == status and answer.json()['errors'][0]['code'].startswith('MANIFEST_')

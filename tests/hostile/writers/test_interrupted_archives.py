@@ -42,7 +42,7 @@ def assert_goes_on(small: Mirror, twin: Path) -> None:
     assert not small.kept.exists() and small.is_as(small.expected(twin))
 
 
-def test_what_is_complete_in_an_archive_is_kept_when_the_network_fails(small: Mirror, tmp_path: Path) -> None:
+def test_complete_layers_of_an_archive_are_kept_when_the_network_fails(small: Mirror, tmp_path: Path) -> None:
     failed = small.copy().assert_code(1)
     assert [*small.kept_sizes()] == [small.kept_whole] and not small.place.path.exists()
     size, = small.kept_sizes().values()
@@ -50,8 +50,8 @@ def test_what_is_complete_in_an_archive_is_kept_when_the_network_fails(small: Mi
     assert_goes_on(small, tmp_path / 'twin')
 
 
-def test_what_is_complete_in_an_archive_is_kept_after_a_signal(small: Mirror, tmp_path: Path, occystrap: CommandLine,
-                                                               ) -> None:
+def test_complete_layers_of_an_archive_are_kept_after_a_signal(small: Mirror, tmp_path: Path,
+                                                               occystrap: CommandLine) -> None:
     small.registry.holds = True
     process = occystrap.start(*small.command(), stderr=subprocess.PIPE)
     assert small.registry.reached.wait(20)
@@ -61,7 +61,7 @@ def test_what_is_complete_in_an_archive_is_kept_after_a_signal(small: Mirror, tm
     assert_goes_on(small, tmp_path / 'twin')
 
 
-def test_what_was_complete_and_is_damaged_is_fetched_anew(small: Mirror, tmp_path: Path) -> None:
+def test_complete_layers_that_are_damaged_are_fetched_again(small: Mirror, tmp_path: Path) -> None:
     small.interrupt()
     flip(small.file(small.kept_whole))
     small.copy().assert_success()
@@ -125,7 +125,7 @@ def test_after_a_signal_or_a_kill_the_next_run_goes_on(number: signal.Signals, m
     assert mirror.is_as(mirror.expected(tmp_path / 'twin'))
 
 
-def test_what_was_damaged_meanwhile_is_fetched_anew(mirror: Mirror, tmp_path: Path) -> None:
+def test_layers_damaged_meanwhile_are_fetched_again(mirror: Mirror, tmp_path: Path) -> None:
     mirror.interrupt()
     for digest in (mirror.whole, mirror.cut):
         flip(mirror.file(digest))
@@ -144,7 +144,7 @@ def test_a_run_that_is_refused_keeps_nothing(mirror: Mirror) -> None:
 
 @pytest.mark.parametrize('mirror', ['tar oci'], indirect=True)
 @pytest.mark.parametrize('planted', PLANTED)
-def test_what_is_planted_where_layers_are_kept_does_no_harm(planted: str, mirror: Mirror, tmp_path: Path) -> None:
+def test_planted_files_among_kept_layers_do_no_harm(planted: str, mirror: Mirror, tmp_path: Path) -> None:
     mirror.registry.heal()
     victim = tmp_path / 'victim'
     victim.write_bytes(b'of somebody else' * 100_000)
@@ -163,7 +163,7 @@ def test_a_link_in_place_of_the_directory_is_not_followed(mirror: Mirror, tmp_pa
     assert not list((tmp_path / 'elsewhere').iterdir()) and mirror.kept.is_symlink()
 
 
-def test_what_is_not_used_within_a_week_is_removed(mirror: Mirror) -> None:
+def test_kept_layers_unused_for_a_week_are_removed(mirror: Mirror) -> None:
     mirror.interrupt()
     old = time.time() - 8 * 24 * 3600
     os.utime(mirror.file(mirror.whole), (old, old))

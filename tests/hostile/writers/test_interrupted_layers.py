@@ -108,7 +108,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize('damage', DAMAGES)
-def test_what_was_damaged_meanwhile_is_fetched_anew(damage: str, mirror: Mirror, tmp_path: Path) -> None:
+def test_layers_damaged_meanwhile_are_fetched_again(damage: str, mirror: Mirror, tmp_path: Path) -> None:
     mirror.interrupt()
     for digest in (mirror.kept_whole, mirror.cut):
         DAMAGES[damage](mirror.file(digest))
@@ -191,8 +191,8 @@ def test_a_layer_that_another_run_is_at_work_on_is_fetched_whole(mirror: Mirror,
 
 
 @pytest.mark.parametrize('mirror', ['dir'], indirect=True)
-def test_what_is_kept_of_a_layer_goes_when_another_way_has_made_the_image(
-        mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_parts_are_removed_when_the_image_is_complete(mirror: Mirror, tmp_path: Path,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
     mirror.interrupt()
     monkeypatch.setattr('occystrap_dir.directory.writer.LEAST_BESIDE', 1 << 40)
     mirror.copy().assert_success()
@@ -253,7 +253,7 @@ def test_a_layer_of_an_earlier_run_does_not_keep_a_disk_full(mirror: Mirror, dis
 
 
 @pytest.mark.parametrize('planted', PLANTED)
-def test_what_is_planted_where_layers_are_kept_does_no_harm(planted: str, mirror: Mirror, tmp_path: Path) -> None:
+def test_planted_files_among_kept_layers_do_no_harm(planted: str, mirror: Mirror, tmp_path: Path) -> None:
     mirror.registry.heal()
     victim = tmp_path / 'victim'
     victim.write_bytes(b'of somebody else' * 100_000)
@@ -276,7 +276,7 @@ def test_a_link_in_place_of_the_directory_is_not_followed(mirror: Mirror, tmp_pa
 
 
 @pytest.mark.parametrize('image', ['other:v1', 'small:v1'])
-def test_what_is_not_used_within_a_week_is_removed(image: str, mirror: Mirror) -> None:
+def test_kept_layers_unused_for_a_week_are_removed(image: str, mirror: Mirror) -> None:
     mirror.registry.add('small:v1', {'fourth': 1000})
     mirror.registry.heal()
     mirror.copy(image='small:v1').assert_success()

@@ -141,7 +141,7 @@ def test_undamaged_files_are_not_written_again(kind: str, sources: list[str], ou
     assert (out / listing).read_bytes() == (other / listing).read_bytes()
 
 
-def test_what_others_list_in_checksums_stays(sources: list[str], out: Path) -> None:
+def test_checksums_of_other_programs_are_kept(sources: list[str], out: Path) -> None:
     uri, line = f'dir://{out}?unique_names=true&checksums=true', f'{"a" * 64}  README\n'
     run_here('process', sources[0], uri).assert_success()
     sums = out / 'SHA256SUMS'

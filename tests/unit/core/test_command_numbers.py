@@ -38,7 +38,7 @@ def test_options_are_numbers(option: str) -> None:
     assert isinstance(dict(options())[option].type, OptionType)
 
 
-def test_what_is_within_bounds_is_taken() -> None:
+def test_values_within_bounds_are_accepted() -> None:
     seconds, whole = OptionType.number(0.1, 5, 'seconds'), OptionType.whole(1, 64)
     assert [seconds.convert(text, None, None) for text in ('0.1', '5', 2.5)] == [0.1, 5, 2.5]
     assert [whole.convert(text, None, None) for text in ('1', '64', 7)] == [1, 64, 7]

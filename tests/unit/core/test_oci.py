@@ -26,7 +26,7 @@ def raw(document: object) -> bytes:
 
 @pytest.mark.parametrize('text', ['', 'sha256:', f'sha256:{HEX[1:]}', f'sha256:{HEX.upper()}', f'sha512:{HEX}', HEX,
                                   f'{DIGEST}\n', f'sha256:../../{HEX[6:]}', None, 5, 'sha256:' + 'g' * 64])
-def test_what_is_no_digest_is_refused(text: object) -> None:
+def test_invalid_digests_are_refused(text: object) -> None:
     with pytest.raises(InvalidImage, match='is not a digest'):
         Digest(text)
 
@@ -112,7 +112,7 @@ def test_malformed_manifests_are_refused(document: object) -> None:
 
 
 @pytest.mark.parametrize('text', [b'', b'{', b'\xff', b'[' * 200_000, b' ' * (4 << 20) + b'{}'])
-def test_what_is_no_small_json_is_refused(text: bytes) -> None:
+def test_invalid_and_large_json_is_refused(text: bytes) -> None:
     for parse in (Manifest.parse, Index.parse, ImageConfig.parse, parse_manifest_or_index):
         with pytest.raises(InvalidImage):
             parse(text)

@@ -27,7 +27,7 @@ def test_this_machine_is_a_choice(text: str) -> None:
 
 
 @pytest.mark.parametrize('text', ['', ',', 'linux/amd64,', 'all,linux/amd64', 'linux', 'linux/amd64;linux/arm64'])
-def test_what_is_no_choice(text: str) -> None:
+def test_invalid_choices(text: str) -> None:
     with pytest.raises(UsageError, match='is not of the form os/architecture'):
         PlatformChoice.parse(text)
 

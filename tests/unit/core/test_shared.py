@@ -39,7 +39,7 @@ def test_making_a_thing_may_ask_for_another_and_closes_it_last() -> None:
     assert closed == ['whole', 'part']
 
 
-def test_what_could_not_be_made_is_tried_again() -> None:
+def test_a_failed_value_is_made_again() -> None:
     shared = Shared()
 
     def failing() -> str:

@@ -23,7 +23,7 @@ EVIL = ['\x1b[31m', '\x1b]0;PWNED\x07', '\r', '\n', '\t', '\x7f', '\x85', '\x9b3
 
 
 @pytest.mark.parametrize('evil', EVIL)
-def test_what_moves_hides_or_turns_is_escaped(evil: str) -> None:
+def test_control_and_bidirectional_characters_are_escaped(evil: str) -> None:
     shown = one_line(f'größe {evil} 漢字')
     assert shown.startswith('größe \\') and shown.endswith(' 漢字') and evil[0] not in shown and '\x07' not in shown
     assert shown.encode() and '\n' not in shown

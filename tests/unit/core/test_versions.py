@@ -20,7 +20,7 @@ def test_ranges(text: str, inside: str, outside: str) -> None:
 
 
 @pytest.mark.parametrize('text', ['', '||', 'latest', '>=', '>=1.2 <', '1..2', '>=1.2<2', '1.2 -', '>>1', '1.2.3-'])
-def test_what_is_no_range(text: str) -> None:
+def test_invalid_ranges(text: str) -> None:
     with pytest.raises(ValueError, match="a range of versions is expected, such as '>=1.2 <2'"):
         VersionRange.parse(text)
 

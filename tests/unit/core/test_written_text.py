@@ -27,7 +27,7 @@ def test_uris(text: str, parts: tuple[str, str, dict[str, str]]) -> None:
 
 @pytest.mark.parametrize('text', ['', 'a.tar', 'tar:', 'tar:/a', '://a', '1tar://a', 'tar://', 'tar://?a=b',
                                   'tar://a%00'])
-def test_what_is_no_uri(text: str) -> None:
+def test_invalid_uris(text: str) -> None:
     with pytest.raises(UsageError):
         parse_uri(text)
 
@@ -113,6 +113,6 @@ def test_filters(text: str, parts: tuple[str, dict[str, str]]) -> None:
 
 
 @pytest.mark.parametrize('text', ['', ':a=1', 'f:a', 'f:a=1,', 'f:a=1,a=2', 'f:=1,b'])
-def test_what_is_no_filter(text: str) -> None:
+def test_invalid_filters(text: str) -> None:
     with pytest.raises(UsageError):
         parse_filter(text)

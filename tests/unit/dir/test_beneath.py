@@ -65,8 +65,8 @@ def test_only_regular_files_are_opened(use: Callable[[Beneath, str], object], pl
 
 
 @pytest.mark.parametrize('use', [Beneath.open, Beneath.lock_file])
-def test_what_is_planted_after_the_look_is_seen_by_the_use(use: Callable[[Beneath, str], int], place: Beneath,
-                                                           tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_planted_between_check_and_use_are_refused(use: Callable[[Beneath, str], int], place: Beneath,
+                                                         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     look, path = os.lstat, tmp_path / 'place/own'
 
     def lstat(*what: Any, **where: Any) -> os.stat_result:
@@ -108,8 +108,8 @@ def test_names_that_lead_elsewhere_are_refused(name: str, place: Beneath) -> Non
 
 
 @pytest.mark.parametrize('name', ['x', 'x/deep', 'link'])
-def test_what_links_lead_to_stays_when_a_tree_is_removed(name: str, place: Beneath, tmp_path: Path,
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removing_a_tree_spares_targets_of_links(name: str, place: Beneath, tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / 'place/x/deep').mkdir(parents=True)
     for link in ('x/link', 'x/deep/link', 'link'):
         (tmp_path / 'place' / link).symlink_to(tmp_path / 'home')

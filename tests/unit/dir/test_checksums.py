@@ -68,7 +68,7 @@ def test_without_the_option_there_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('unique', [False, True])
-def test_what_is_there_is_kept_current_without_the_option(tmp_path: Path, unique: bool) -> None:
+def test_existing_checksums_are_kept_current_without_the_option(tmp_path: Path, unique: bool) -> None:
     write_summed(tmp_path, sample_image('one:v1', variant='one'), unique)
     receipt = write(tmp_path, sample_image('one:v2', variant='two'), unique)
     assert names(tmp_path) == all_files(tmp_path) and sha256sum(tmp_path) == (0, [])

@@ -35,7 +35,7 @@ def entries_written(count: int) -> float:
     return disk.written / count
 
 
-def test_what_is_written_for_an_image_does_not_grow_with_their_number() -> None:
+def test_bytes_written_per_image_are_constant() -> None:
     few, many = entries_written(300), entries_written(3000)
     assert many < 1.15 * max(few, 45), (few, many)  # a tenth of 4 ms are 40 entries
     assert entries_written(10) <= 5.5  # a short list is written for each

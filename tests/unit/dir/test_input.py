@@ -27,7 +27,7 @@ def tars(image: Image) -> list[bytes]:
     return [b''.join(bytes(chunk) for chunk in layer.tar().chunks()) for layer in image.layers]
 
 
-def test_what_was_written_is_read(tmp_path: Path) -> None:
+def test_written_images_are_read(tmp_path: Path) -> None:
     write(tmp_path, sample_image('r.example:5000/team/app:v1'))
     with read(tmp_path) as image:
         assert str(image.reference) == 'r.example:5000/team/app:v1'
@@ -65,7 +65,7 @@ def test_an_image_known_by_its_digest_is_read(tmp_path: Path) -> None:
     assert str(read(tmp_path).reference) == f'app@sha256:{"a" * 64}'
 
 
-def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+def test_missing_files_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ImageNotFound, match=f'there is no directory {tmp_path}/x'):
         read(tmp_path / 'x')
     with pytest.raises(ImageNotFound, match='holds no image: it has neither'):

@@ -79,7 +79,7 @@ def _without_receipts(directory: Path) -> dict[str, bytes]:
     return {name: data for name, data in content(directory).items() if 'receipts' not in name}
 
 
-def test_what_other_images_need_stays_when_one_is_replaced(tmp_path: Path) -> None:
+def test_replacing_an_image_keeps_shared_layers(tmp_path: Path) -> None:
     (one,) = write_several(tmp_path, 'one:v1')
     write(tmp_path, sample_image('two:v1', variant='one:v1'), unique=True)
     two = write(tmp_path, sample_image('two:v1', variant='other'), unique=True)

@@ -52,14 +52,14 @@ def test_a_layout_with_a_manifest_that_cannot_be_read_keeps_its_blobs(damaged: s
 
 
 @pytest.mark.parametrize('scheme', ['dir', 'layout', 'mounts'])
-def test_what_a_success_leaves_behind_is_a_note(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leftovers_of_a_success_are_a_note(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tar(tmp_path / 'image.tar', docker_members())
     monkeypatch.setattr(workspace, 'remove_tree', refuse)
     result = run_here('process', f'tar://{tmp_path}/image.tar', f'{scheme}://{tmp_path}/out').assert_code(0)
     assert f'{tmp_path}/out keeps temporary files: Permission denied; the next run tries again' in result.err
 
 
-def test_what_a_failure_leaves_behind_is_said_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leftovers_of_a_failure_are_reported_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_several(tmp_path, 'one:v1')
     writer = output(tmp_path, unique=True)
     monkeypatch.setattr(Beneath, 'unlink', refuse)

@@ -12,7 +12,7 @@ def test_declaring_imports_nothing_of_what_does_the_work() -> None:
     assert not {'occystrap_core.image', 'occystrap_core.verification'}.intersection(loaded)
 
 
-def test_what_is_declared() -> None:
+def test_declared_schemes() -> None:
     sources = {each.name: each for each in plugin.register_inputs()}
     writers = {each.name: each for each in plugin.register_writers()}
     assert set(sources) >= {'dir', 'layout'} and set(writers) >= {'dir', 'layout'}

@@ -128,7 +128,7 @@ def test_a_failed_run_makes_no_directory(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_what_a_killed_run_left_is_used_or_removed_by_the_next(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_run_are_used_or_removed_by_the_next(tmp_path: Path) -> None:
     write(tmp_path / 'clean')
     killed = os.fork()
     if killed == 0:

@@ -62,9 +62,9 @@ def pipe(path: Path) -> None:
 @pytest.mark.parametrize('damage, said', [
     (remove, 'is missing'), (empty, ''), (cut, ''), (link, 'is a symbolic link'), (directory, 'is a directory'),
     (pipe, 'is a pipe')])
-def test_what_is_not_there_whole_is_an_error_that_names_it(
-        tmp_path: Path, receipt: Receipt, kind: str, damage: Callable[[Path], None], said: str, level: VerifyLevel,
-) -> None:
+def test_missing_and_incomplete_files_are_errors_by_name(tmp_path: Path, receipt: Receipt, kind: str,
+                                                         damage: Callable[[Path], None], said: str,
+                                                         level: VerifyLevel) -> None:
     damage(tmp_path / FILES[kind])
     found = findings(receipt, level)
     assert found and found[0].startswith(f'error {kind} {FILES[kind]}: ') and said in found[0]
@@ -196,13 +196,13 @@ def test_a_receipt_of_its_own_making_leads_nowhere_else(tmp_path: Path, receipt:
         assert 'leads out of the directory' in findings(replace(receipt, expectations=(wrong,)), VerifyLevel.FULL)[0]
 
 
-def test_what_this_version_does_not_know_is_unverified(tmp_path: Path, receipt: Receipt) -> None:
+def test_unknown_expectations_are_unverified(tmp_path: Path, receipt: Receipt) -> None:
     unknown = Expectation('signature', 'x', Digest.of(b''), 0, Evidence.STREAMED)
     assert findings(replace(receipt, expectations=(*receipt.expectations, unknown))) == [
         'unverified signature x: this version does not know how to check it']
 
 
-def test_what_cannot_be_read_is_unverified(tmp_path: Path, receipt: Receipt, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_files_are_unverified(tmp_path: Path, receipt: Receipt, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: str, **where: int) -> os.stat_result:
         raise PermissionError(13, 'Permission denied', path)
     monkeypatch.setattr('occystrap_dir.workspace.beneath.os.lstat', refuse)

@@ -31,7 +31,7 @@ def test_an_image_that_is_there_does_not_fail_when_locks_cannot_be_closed(tmp_pa
 DIGEST = Digest.of(b'some blob')
 
 
-def test_what_one_image_gave_up_and_another_has_taken_over_is_not_removed_by_the_first(tmp_path: Path) -> None:
+def test_a_file_taken_over_by_another_image_is_not_removed(tmp_path: Path) -> None:
     first, second = (Workspace(str(tmp_path / 'out'), sync=False, final=blob_name) for _ in range(2))
     for each in (first, second):
         each.enter()
@@ -46,7 +46,7 @@ def test_what_one_image_gave_up_and_another_has_taken_over_is_not_removed_by_the
     assert (tmp_path / 'out/whole').stat().st_size == LEAST
 
 
-def test_what_a_thread_is_still_at_work_on_goes_when_it_ends(tmp_path: Path) -> None:
+def test_a_file_still_being_written_is_removed_when_its_thread_ends(tmp_path: Path) -> None:
     workspace = Workspace(str(tmp_path / 'out'), sync=False, final=blob_name)
     workspace.enter()
     with suppress(Cancelled), workspace.growing(DIGEST) as file:

@@ -49,8 +49,8 @@ def target(host: str) -> RegistryOutput:
 
 
 @pytest.mark.parametrize(('at_destination', 'there'), [(lambda digest: 100, True), (lambda digest: None, False)])
-def test_what_is_left_out_cannot_be_opened(at_destination: Callable[[Digest], int | None], there: bool,
-                                           daemon: FakeDaemon, tmp_path: Path) -> None:
+def test_left_out_layers_cannot_be_opened(at_destination: Callable[[Digest], int | None], there: bool,
+                                          daemon: FakeDaemon, tmp_path: Path) -> None:
     expected = daemon.add(legacy(), 'sample:v1')
     with pushed(daemon, tmp_path) as image:
         layers = list(image.arrivals_beside(at_destination))

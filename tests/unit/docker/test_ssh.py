@@ -65,7 +65,7 @@ def test_an_image_comes_through(make_ssh: MakeSsh, daemon: FakeDaemon, tmp_path:
     ({'host': 'ssh://build', 'engine': 'podman'}, '-- build podman system dial-stdio'),
     ({'host': 'ssh://[::1]/p.sock', 'engine': 'podman'}, '-- ::1 podman --url unix:///p.sock system dial-stdio'),
 ])
-def test_what_is_run_there(options: dict[str, str], end: str, make_ssh: MakeSsh) -> None:
+def test_the_command_run_by_ssh(options: dict[str, str], end: str, make_ssh: MakeSsh) -> None:
     calls = make_ssh('exit 255')
     with pytest.raises(ServiceUnavailable):
         connect(find_address(options), 2)
@@ -85,7 +85,7 @@ def test_errors_of_ssh_are_reported_in_one_line(body: str, words: str, make_ssh:
 
 
 @pytest.mark.parametrize('host', ['ssh://', 'ssh://a:port', 'ssh://a?b=c'])
-def test_what_is_no_address_for_ssh(host: str, make_ssh: MakeSsh) -> None:
+def test_invalid_ssh_addresses(host: str, make_ssh: MakeSsh) -> None:
     make_ssh('exit 1')
     with pytest.raises(UsageError, match=r'is malformed: give ssh://'):
         connect(find_address({'host': host}), 2)

@@ -25,7 +25,7 @@ def test_files_come_with_names_and_content(piece: int, format: int) -> None:
     assert found == FILES
 
 
-def test_what_is_not_read_is_passed_over() -> None:
+def test_unread_members_are_skipped() -> None:
     names = []
     for file in stream(make_tar(FILES)).files():
         names.append((file.name, file.size))
@@ -78,7 +78,7 @@ def damaged_header(place: int, data: bytes, checksum: bool = True) -> bytes:
     damaged_header(124, b'\xff' * 12),
     damaged_header(124, b'\xff' * 12, checksum=False),
 ], ids=['text', 'checksum', 'negative size', 'negative size and checksum'])
-def test_what_is_no_tar_is_an_error(archive: bytes) -> None:
+def test_invalid_tars_are_errors(archive: bytes) -> None:
     with pytest.raises(InvalidImage, match='the archive'):
         list(stream(archive).files())
 

@@ -74,7 +74,7 @@ def test_order_and_result_travel(place: Place, lasting: Settings) -> None:
     assert Digest.of(stored.content) == receipt.manifest_digest == done.digest == done.report['manifest_digest']
 
 
-def test_what_is_known_of_a_host_stays_and_what_was_found_there_does_not(place: Place, lasting: Settings) -> None:
+def test_facts_about_hosts_last_and_findings_at_destinations_do_not(place: Place, lasting: Settings) -> None:
     first, connections = run_order(place.order('copy:v1', FILTER), lasting), place.connections
     for path in place.storage.layout('copy').glob('blobs/sha256/*'):
         place.storage.discard_blob('copy', Digest.of_hex(path.name))
@@ -118,7 +118,7 @@ def private(tmp_path: Path) -> Iterator[RegistryServer]:
         yield running
 
 
-def test_what_is_lost_after_it_was_written_is_a_failure(place: Place, settings: Settings) -> None:
+def test_an_image_lost_after_writing_is_a_failure(place: Place, settings: Settings) -> None:
     def lose(request: str) -> None:
         if request == 'PUT /v2/copy/manifests/v1':
             for path in place.storage.layout('copy').glob('blobs/sha256/*'):
@@ -153,7 +153,7 @@ def test_a_failed_order_leaves_others_alone_and_all_can_be_cancelled(place: Plac
     (ImageOrder('registry://h/a', 'registry://h/b?colour=red'), "colour"),
     (ImageOrder('registry://h/a', 'registry://ann:word@h/b'), 'has a login in it'),
     (ImageOrder('registry://h/a', 'registry://h/b', (), 'linux/'), 'linux/')])
-def test_what_never_succeeds_is_said_before(order: ImageOrder, message: str, settings: Settings) -> None:
+def test_impossible_orders_are_refused_beforehand(order: ImageOrder, message: str, settings: Settings) -> None:
     with pytest.raises(UsageError, match=message) as caught:
         require_possible(order, settings)
     assert 'ann:word' not in str(caught.value)

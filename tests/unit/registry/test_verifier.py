@@ -254,7 +254,8 @@ def test_receipts_of_others_are_not_its_affair(written: Written, settings: Setti
 
 
 @pytest.mark.parametrize('level', LEVELS)
-def test_what_is_no_registry_any_more_proves_nothing(level: VerifyLevel, scripted: tuple[Scripted, Receipt]) -> None:
+def test_a_server_that_is_no_longer_a_registry_proves_nothing(level: VerifyLevel,
+                                                              scripted: tuple[Scripted, Receipt]) -> None:
     """A run asks `/v2/` once, and again if something is missing: a web site may have taken its place."""
     server, receipt = scripted
     settings = Settings(retries=0)

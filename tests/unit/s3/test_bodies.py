@@ -101,7 +101,7 @@ def test_a_blob_is_sent_with_its_sha256_and_sent_again(monkeypatch: pytest.Monke
         assert 'x-amz-checksum-sha256' in script.asked[0].headers['authorization']
 
 
-def test_what_goes_wrong_with_a_stream_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_a_stream_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     with S3Script() as script:
         script.always(Answer(200, b'', [('ETag', '"1"')]))
         with pytest.raises(DigestMismatch):

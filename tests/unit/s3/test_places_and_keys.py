@@ -31,7 +31,7 @@ def test_places(path: str, place: Place) -> None:
 @pytest.mark.parametrize('path', ['', 'b', 'bucket:v1', 'me:secret@bucket/app:v1', 'bucket/app:', 'bucket/p//',
                                   'bucket/../other', 'bucket/./p', 'bucket/p///x', f'bucket@{DIGEST}',
                                   'bucket/app@sha256:0', 'bucket/\x07p'])
-def test_what_is_no_place(path: str) -> None:
+def test_invalid_places(path: str) -> None:
     with pytest.raises(UsageError) as caught:
         Place.parse(path)
     assert 'secret' not in str(caught.value)

@@ -121,7 +121,7 @@ def test_an_archive_that_failed(option: str, tmp_path: Path) -> None:
 
 
 @FORMATS
-def test_what_a_filter_made_is_made_once(option: str, tmp_path: Path) -> None:
+def test_filtered_layers_are_made_once(option: str, tmp_path: Path) -> None:
     same_archives(tmp_path, option, Settings(), Source(), change=with_same_times)
 
 

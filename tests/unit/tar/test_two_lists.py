@@ -83,7 +83,7 @@ def test_lists_that_differ_are_refused(case: str, tmp_path: Path) -> None:
     assert finding['rule'] == 'archive-lists-differ'
 
 
-def test_what_was_left_out_of_an_index_may_be_missing(tmp_path: Path) -> None:
+def test_images_left_out_of_an_index_may_be_missing(tmp_path: Path) -> None:
     """`docker save` of an image of which only one platform was pulled."""
     manifest, index = AGREEING['one of an index']
     content = dict(EVERY)

@@ -50,7 +50,7 @@ def flipped(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize('level', [FAST, FULL])
-def test_what_is_whole_is_verified(receipt: Receipt, level: VerifyLevel) -> None:
+def test_complete_archives_are_verified(receipt: Receipt, level: VerifyLevel) -> None:
     results = verify(receipt, level)
     assert results.outcome is Outcome.VERIFIED and not results.findings
     rebuild(receipt, lambda name, content: [(name, content)])
@@ -179,8 +179,7 @@ def test_a_link_in_place_of_a_member(receipt: Receipt) -> None:
 
 
 @pytest.mark.parametrize('level', [FAST, FULL])
-def test_what_cannot_be_read_is_unverified(receipt: Receipt, level: VerifyLevel, monkeypatch: pytest.MonkeyPatch,
-                                           ) -> None:
+def test_unreadable_files_are_unverified(receipt: Receipt, level: VerifyLevel, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> None:
         raise PermissionError(13, 'Permission denied')
     monkeypatch.setattr('occystrap_tar.verifier.hash_file', refuse)

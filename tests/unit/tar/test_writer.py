@@ -175,7 +175,7 @@ def test_a_source_that_cannot_be_read_is_not_blamed_on_the_destination(tmp_path:
     assert not os.listdir(tmp_path)
 
 
-def test_what_killed_runs_left_is_removed_and_what_others_write_is_not(tmp_path: Path) -> None:
+def test_leftovers_of_killed_runs_are_removed_and_files_in_use_are_not(tmp_path: Path) -> None:
     for name in ('.a.tar.0123abcd.partial', '.b.tar.0123abcd.partial', '.a.tar.notours.partial'):
         (tmp_path / name).touch()
     at_work = ArchiveFile(str(tmp_path / 'a.tar'), sync=False)
@@ -186,7 +186,7 @@ def test_what_killed_runs_left_is_removed_and_what_others_write_is_not(tmp_path:
     assert (tmp_path / 'a.tar').read_bytes() == b''
 
 
-def test_what_is_planted_under_such_a_name_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_files_under_such_a_name_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / 'key').write_text('a key')
     planted = [tmp_path / f'.a.tar.0123456{number}.partial' for number in range(3)]
     planted[0].symlink_to('key')

@@ -21,7 +21,7 @@ def test_no_file_is_none() -> None:
 
 
 @pytest.mark.parametrize('path', ['/dev/null', 'pipe', 'directory'])
-def test_what_has_no_content_to_lose_is_no_file(path: str, tmp_path: Path) -> None:
+def test_devices_and_pipes_are_not_files_to_protect(path: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / 'pipe')
     (tmp_path / 'directory').mkdir()
     files = SideFiles()

@@ -54,7 +54,7 @@ def test_of_a_source_without_a_rest_all_is_read(content: bytes, reused: int, tmp
 
 
 @pytest.mark.parametrize('content', [b'x' * 1000, BLOB[:-1] + b'x'])
-def test_what_is_damaged_never_passes_and_is_forgotten(content: bytes, tmp_path: Path) -> None:
+def test_damaged_kept_bytes_are_refused_and_dropped(content: bytes, tmp_path: Path) -> None:
     file = held(tmp_path / 'kept', content)
 
     def rest(offset: int) -> io.BytesIO:

@@ -39,7 +39,7 @@ def test_a_file_that_was_removed_or_replaced_is_not_current(work: Path) -> None:
     assert lock_if_current(descriptor, fcntl.LOCK_EX, status_of(work)) is None and not is_open(descriptor)
 
 
-def test_what_is_locked_stays_and_what_is_not_is_removed(work: Path) -> None:
+def test_locked_files_are_kept_and_others_are_removed(work: Path) -> None:
     holder = lock_if_current(opened(work), fcntl.LOCK_EX, status_of(work))
     assert holder is not None
     other = opened(work)

@@ -38,7 +38,7 @@ def test_ranges(kind: int) -> None:
         through(tar, 'owner:map=0:100000:1001')
 
 
-def test_what_fits_already_stays_as_it_is() -> None:
+def test_matching_owners_are_unchanged() -> None:
     tar = tar_of([entry('a', b'x')])
     assert through(tar, 'owner:uid=0,gid=0') == tar
 

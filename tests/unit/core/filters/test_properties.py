@@ -66,7 +66,7 @@ def test_a_chain_is_the_same_in_one_pass_and_in_several_and_twice(tree: list[Ent
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(entries(), FORMATS)
-def test_what_is_left_reads_as_before(tree: list[Entry], kind: int) -> None:
+def test_remaining_entries_are_unchanged(tree: list[Entry], kind: int) -> None:
     tar = tar_of(tree, kind)
     before, after = contents(tar), contents(through(tar, 'exclude:pattern=a*'))
     for name, content in after.items():

@@ -60,7 +60,7 @@ def test_several_members_are_one_tar(pack: Callable[[bytes], bytes]) -> None:
 
 
 @pytest.mark.parametrize('pack', PACKS)
-def test_what_is_cut_or_has_a_tail_of_garbage_is_refused(pack: Callable[[bytes], bytes]) -> None:
+def test_truncated_data_and_trailing_garbage_are_refused(pack: Callable[[bytes], bytes]) -> None:
     packed = pack(TEXT[299_000:320_000])
     for end in [10, 14, 20, *range(30, len(packed), 17), *range(len(packed) - 12, len(packed))]:
         with pytest.raises(InvalidImage, match='layer 3 cannot be decompressed'):
@@ -105,7 +105,7 @@ def test_gzip_padded_with_zeros_and_zstd_behind_a_skippable_frame_are_read() -> 
 
 
 @pytest.mark.parametrize('data', [b'', b'a', b'abc', TEXT])
-def test_what_has_no_magic_is_a_tar(data: bytes) -> None:
+def test_data_without_magic_bytes_are_a_tar(data: bytes) -> None:
     found: list[Compression] = []
     assert inflated(data) == inflated(data, found.append) == data
     assert found == [Compression.NONE]

@@ -50,7 +50,7 @@ def test_the_diff_id_proves_what_is_in_it(number: int, scheme: str, tmp_path: Pa
     assert [each['rule'] for each in findings].count('layer-media-type') == bool(note)
 
 
-def test_what_the_diff_id_does_not_prove_is_refused(tmp_path: Path, server: Scripted) -> None:
+def test_layers_not_proved_by_the_diff_id_are_refused(tmp_path: Path, server: Scripted) -> None:
     source = Written({'manifest': typed(f'{LAYER}+gzip')}, blob=b'<html>no tar').put('layout', tmp_path / 's', server)
     is_refused(run_here('-q', 'process', source, f'dir://{tmp_path}/out'), 'has digest', Digest.of(TAR))
 
@@ -59,8 +59,8 @@ def test_what_the_diff_id_does_not_prove_is_refused(tmp_path: Path, server: Scri
 @pytest.mark.parametrize(('media_type', 'blob', 'why'), [
     (f'{LAYER}+gzip+encrypted', b'?' * 500, 'encrypted'), (f'{LAYER}+bzip2', bz2.compress(TAR), 'plain, gzip or zstd'),
     ('application/vnd.wasm.content.layer.v1+wasm', b'\0asm\1\0\0\0', 'WebAssembly')])
-def test_what_cannot_be_read_is_said_with_image_layer_and_what_to_do(
-        media_type: str, blob: bytes, why: str, scheme: str, tmp_path: Path, server: Scripted) -> None:
+def test_unreadable_layers_are_reported_with_advice(media_type: str, blob: bytes, why: str, scheme: str, tmp_path: Path,
+                                                    server: Scripted) -> None:
     written = Written({'manifest': typed(media_type)}, blob=blob)
     source = written.put(scheme, tmp_path / 'source', server)
     name = {'registry': f'{server.host}/app', 'oci-tar': 'source.tar', 'layout': 'source'}[scheme]

@@ -87,13 +87,13 @@ def test_types_of_docker_in_a_manifest_of_oci(tmp_path: Path, server: Scripted) 
     (untyped(MANIFEST), 'manifest-untyped'), (instead(f'"{MANIFEST}"', 'null'), 'manifest-untyped'),
     (instead('"schemaVersion": 2, ', ''), 'manifest-version'), (instead('"layers"', '"Layers"'), 'field-case'),
     (instead('"config": {"mediaType"', '"config": {"MediaType"'), 'field-case')])
-def test_what_a_manifest_leaves_out(edit: Edit, rule: str, tmp_path: Path, server: Scripted) -> None:
+def test_fields_missing_from_a_manifest(edit: Edit, rule: str, tmp_path: Path, server: Scripted) -> None:
     is_read(Written({'manifest': edit}), tmp_path, server, rule)
 
 
 @pytest.mark.parametrize(('edit', 'rule'), [
     (instead('"rootfs"', '"rootfS"'), 'field-case'), (instead('"diff_ids"', '"DIFF_IDS"'), 'field-case')])
-def test_what_a_config_spells_in_its_own_way(edit: Edit, rule: str, tmp_path: Path, server: Scripted) -> None:
+def test_odd_spellings_in_a_config(edit: Edit, rule: str, tmp_path: Path, server: Scripted) -> None:
     is_read(Written({'config': edit}), tmp_path, server, rule)
 
 
@@ -143,7 +143,7 @@ def test_layers_that_the_config_does_not_list_stay_refused(tmp_path: Path, serve
     (lambda text: text, instead(f'"{CONFIG}"', '"application/vnd.docker.plugin.v1+json"')),
     (lambda text: text, both(instead(f'"{CONFIG}"', '"application/json"'),
                              instead('"annotations"', '"artifactType": "application/vnd.example", "annotations"')))])
-def test_what_is_no_image_stays_an_artifact(config: Callable[[str], str], manifest: Edit, tmp_path: Path,
+def test_artifacts_are_not_taken_for_images(config: Callable[[str], str], manifest: Edit, tmp_path: Path,
                                             server: Scripted) -> None:
     written = Written({'config': config, 'manifest': manifest})
     for scheme in PLACES:

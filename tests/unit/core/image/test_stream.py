@@ -89,7 +89,7 @@ def test_observers_hear_all_and_stop_the_stream_by_raising(source: Callable[[], 
     assert not stopped.ended
 
 
-def test_what_the_source_raises_comes_through_and_with_closes() -> None:
+def test_errors_of_the_source_are_passed_on_and_the_stream_is_closed() -> None:
     source = Source(DATA, step=1000, fails_after=5000)
     with pytest.raises(OSError, match='the cable was pulled'), ByteStream(source) as stream:
         stream.drain()

@@ -24,7 +24,7 @@ def nothing_there() -> None:
     IMAGES.clear()
 
 
-def test_what_is_kept_is_found_by_another_process(tmp_path: Path) -> None:
+def test_cached_layers_are_found_by_another_process(tmp_path: Path) -> None:
     first, second = FileCache(str(tmp_path / 'cache')), FileCache(str(tmp_path / 'cache'))
     assert first.find(ONE, 'recipe') is None
     first.keep(ONE, 'recipe', RESULT)

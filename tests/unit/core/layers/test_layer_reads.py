@@ -74,7 +74,7 @@ def test_the_only_image_s_error_is_raised_and_others_are_recorded() -> None:
     assert 'KeyError' in found[1].report.failure
 
 
-def test_what_cannot_be_opened_may_have_a_result_of_its_own() -> None:
+def test_a_layer_that_cannot_be_opened_may_have_its_own_result() -> None:
     found, _ = inspect(offer('bad', image=failing), unfit=lambda error: [len(str(error))])
     assert (found[0].result, found[0].report.failure) == ([len('bad is broken')], '')
     offer('odd', image=lambda name: {}[name])  # type: ignore[index]

@@ -99,7 +99,7 @@ def test_when_the_first_fails_the_next_is_tried_alone() -> None:
     assert order == ['second', 'second done', 'third']
 
 
-def test_what_is_cancelled_does_not_hold_up_the_others() -> None:
+def test_a_cancelled_job_does_not_block_the_others() -> None:
     threads, gate = DaemonThreads(1, 'test'), threading.Event()
     turns = SingleFlight(threads)
     busy = threads.submit(gate.wait)

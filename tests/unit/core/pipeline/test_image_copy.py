@@ -105,7 +105,7 @@ def test_one_tar_in_two_blobs_keeps_both(shelf: Shelf) -> None:
     assert shelf.images[0].manifest == manifest and set(shelf.writes) == {Digest.of(first), Digest.of(second)}
 
 
-def test_what_is_there_is_not_read_again(shelf: Shelf) -> None:
+def test_existing_layers_are_not_read_again(shelf: Shelf) -> None:
     copy(sample_image())
     image = sample_image()
     for layer in image.layers:
@@ -342,7 +342,7 @@ class Refused(MemoryOutput):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
-def test_what_the_system_refuses_to_a_writer_names_the_destination(shelf: Shelf) -> None:
+def test_system_errors_of_a_writer_name_the_destination(shelf: Shelf) -> None:
     with pytest.raises(OutputError, match='cannot write to memory://shelf: Input/output error: look into it'):
         copy(sample_image(), output(Refused))
     assert shelf.aborts == 1 and shelf.images == []
@@ -366,7 +366,7 @@ def test_a_writer_cannot_hide_that_the_bytes_were_wrong(shelf: Shelf) -> None:
     assert shelf.images == []
 
 
-def test_what_the_writer_leaves_open_is_closed(shelf: Shelf) -> None:
+def test_layers_left_open_by_the_writer_are_closed(shelf: Shelf) -> None:
     sources: list[Source] = []
 
     def opener() -> Source:

@@ -96,7 +96,7 @@ def test_a_choice_is_a_new_index_with_the_entries_as_they_were(shelf: Shelf) -> 
     assert descriptor_of(whole.children[0].content).digest not in shelf.blobs
 
 
-def test_what_hangs_on_an_image_is_there_before_its_tag(shelf: Shelf) -> None:
+def test_referrers_are_there_before_the_tag(shelf: Shelf) -> None:
     image, signature, tagged = sample_image(), artifact(), artifact(b'another')
     subject = descriptor_of(image).digest
     image.referrers = [Referrer(signature, subject=subject), Referrer(tagged, tag='signature')]
@@ -110,7 +110,7 @@ def test_what_hangs_on_an_image_is_there_before_its_tag(shelf: Shelf) -> None:
     assert Digest.of(b'a signature') in {each.digest for each in receipt.of_kind('layer')}
 
 
-def test_what_hangs_on_an_index_comes_with_it(shelf: Shelf) -> None:
+def test_referrers_of_an_index_are_copied_with_it(shelf: Shelf) -> None:
     images, signature = two(), artifact()
     index = index_of(images, PLATFORMS, [Referrer(signature, subject=descriptor_of(images[0]).digest)])
     receipt = copy(index)
@@ -193,7 +193,7 @@ def test_filters_that_change_nothing_keep_every_byte(shelf: Shelf) -> None:
     assert shelf.blobs['tag'] == index.index.raw
 
 
-def test_what_no_filter_fits_is_refused() -> None:
+def test_content_that_cannot_be_filtered_is_refused() -> None:
     filters, image = [Nothing({}, Settings())], sample_image()
     image.referrers = [Referrer(artifact(), tag='x')]
     for opened, words in [(artifact(), 'no image that a filter could change'),

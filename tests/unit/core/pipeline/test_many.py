@@ -66,7 +66,7 @@ def test_a_digest_is_no_tag() -> None:
 
 @pytest.mark.parametrize(('path', 'words'), [('{reposiory}', "no field .*did you mean 'repository'"),
                                              ('{}', 'no field'), ('{host}', 'app:v1 has no host')])
-def test_what_cannot_be_filled_in_is_refused(path: str, words: str) -> None:
+def test_fields_that_cannot_be_filled_in_are_refused(path: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         filled_in(Location('memory', path, {}, {}), Reference('app', 'v1'))
 

@@ -128,5 +128,5 @@ EXPECTED = Expectation('layer', 'x', Digest.of(b'x'), 1)
     (Observation(EXPECTED, Presence.FOUND, digest=Digest.of(b'y')), True),
     (Observation(EXPECTED, Presence.FOUND, document=b'x'), False), (Observation(EXPECTED, Presence.FOUND,
                                                                                 document=b'y'), True)])
-def test_what_contradicts_an_expectation(seen: Observation, contradicts: bool) -> None:
+def test_contradicted_expectations(seen: Observation, contradicts: bool) -> None:
     assert seen.contradicts is contradicts

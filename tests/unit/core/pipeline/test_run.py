@@ -279,7 +279,7 @@ def test_sizes_for_people(count: int, text: str) -> None:
     assert size_text(count) == text
 
 
-def test_what_a_receipt_says_of_the_run() -> None:
+def test_facts_about_the_run_in_a_receipt() -> None:
     receipt = process(offer('one'), 'memory://shelf?form=tar').images[0].receipt
     assert receipt and (receipt.scheme, receipt.path, receipt.options) == ('memory', 'shelf', {'form': 'tar'})
     assert receipt.source == 'memory://one' and receipt.reference == 'one'

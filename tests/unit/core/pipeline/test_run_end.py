@@ -98,7 +98,7 @@ def earlier_of(name: str = 'one') -> tuple[EarlierRun, Receipt]:
 
 
 @pytest.mark.parametrize('level', VerifyLevel)
-def test_what_was_done_before_is_verified_as_the_run_asks(level: VerifyLevel, tmp_path: Path) -> None:
+def test_earlier_images_are_verified_at_the_level_of_the_run(level: VerifyLevel, tmp_path: Path) -> None:
     levels: list[VerifyLevel] = []
 
     def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults | None:
@@ -117,14 +117,14 @@ def test_what_was_done_before_is_verified_as_the_run_asks(level: VerifyLevel, tm
     assert len(SHELVES['to-one'].images) == 1
 
 
-def test_what_is_no_longer_there_is_copied_again() -> None:
+def test_lost_images_are_copied_again() -> None:
     earlier, _ = earlier_of()
     SHELVES['to-one'].blobs.clear()
     report = run('memory://one', earlier=earlier)
     assert report.succeeded and not report.images[0].done_before and len(SHELVES['to-one'].images) == 2
 
 
-def test_what_cannot_be_verified_is_copied_again() -> None:
+def test_unverifiable_images_are_copied_again() -> None:
     earlier, _ = earlier_of()
     report = run('memory://one', earlier=earlier, plugins=memory_plugins(verifier=None))
     assert not report.images[0].done_before and len(SHELVES['to-one'].images) == 2

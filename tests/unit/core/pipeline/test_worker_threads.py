@@ -91,7 +91,7 @@ def test_a_caller_that_helps_needs_no_free_worker() -> None:
         assert busy.result(5)
 
 
-def test_what_is_verified_goes_before_layers_that_wait() -> None:
+def test_verification_goes_before_waiting_layers() -> None:
     settings, gate, order = Settings(jobs=1), threading.Event(), list[str]()
     with closing(settings.shared):
         workers = settings.workers()

@@ -424,7 +424,7 @@ def test_many_lines_are_read(path: Path) -> None:
 @pytest.mark.parametrize(('content', 'words'), [
     ('', 'holds no receipt'), ('\n \n', 'holds no receipt'), ('text', 'is not a receipt, nor lines of them'),
     ('[{"a": 1}]', 'is not a receipt, nor lines of them'), ('{"receipt": 9}', 'has version 9')])
-def test_what_holds_no_receipts_is_refused(content: str, words: str, path: Path) -> None:
+def test_files_without_receipts_are_refused(content: str, words: str, path: Path) -> None:
     path.write_text(content)
     with pytest.raises((UsageError, InvalidReceipt), match=words):
         read_receipts(str(path))
@@ -459,7 +459,7 @@ def test_a_file_of_receipts_has_a_limit(path: Path, monkeypatch: pytest.MonkeyPa
     ('{"receipt": 2, "x": "' + 'a' * (17 << 20), 'a line has more than the 16777216 bytes that a receipt may have'),
     ('{"receipt": 2, "x": [' + '[],' * 1_000_000 + '0]}', 'it has more lists than a receipt can have'),
     ('{"receipt": 2, "x": [' + '{},' * 1_000_000 + '0]}', 'it has more lists than a receipt can have')])
-def test_what_would_take_much_memory_is_no_receipt(path: Path, content: str, words: str) -> None:
+def test_receipts_that_need_much_memory_are_refused(path: Path, content: str, words: str) -> None:
     path.write_text(content + '\n')
     with pytest.raises(InvalidReceipt, match=words):
         read_receipts(str(path))

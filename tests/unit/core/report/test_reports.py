@@ -78,7 +78,7 @@ def test_the_line_of_an_image(image: ImageReport, line: str) -> None:
 @pytest.mark.parametrize(('outcome', 'failure', 'is_success'), [
     (None, '', True), (Outcome.VERIFIED, '', True), (Outcome.FAILED, '', False), (Outcome.UNVERIFIED, '', False),
     (None, 'why', False), (Outcome.VERIFIED, 'why', False)])
-def test_what_is_a_success(outcome: Outcome | None, failure: str, is_success: bool) -> None:
+def test_successful_outcomes(outcome: Outcome | None, failure: str, is_success: bool) -> None:
     image = ImageReport('a', 'x', outcome=outcome, failure=failure)
     assert image.succeeded is is_success
     report = RunReport(VerifyLevel.FAST, RequestStats(), [ImageReport('b', 'x', outcome=Outcome.VERIFIED), image])

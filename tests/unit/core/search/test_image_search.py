@@ -56,7 +56,7 @@ FILE, DIRECTORY = b'x', None
     ('whiteout without a name', [entry('a/b/.wh.', b'')], ('visible', None)),
     ('what aufs keeps for itself', [entry('a/.wh..wh.b', b'')], ('visible', None)),
 ], ids=lambda value: value if isinstance(value, str) else '')
-def test_what_a_layer_above_does(name: str, upper: list[Entry], state: tuple[str, int | None],
+def test_effects_of_upper_layers(name: str, upper: list[Entry], state: tuple[str, int | None],
                                  upside_down: bool) -> None:
     found = searched('/a/b/c', [entry('a/b/c', FILE)], upper, [entry('unrelated', FILE)], upside_down=upside_down)
     assert states(found)[0] == (0, 'a/b/c', *state)
@@ -137,7 +137,7 @@ layers_of_names = st.lists(st.lists(st.tuples(names, st.sampled_from(['file', 'd
 
 @settings(max_examples=200, deadline=None)
 @given(layers_of_names)
-def test_what_is_visible_is_what_applying_the_layers_leaves(stack: list[list[tuple[str, str]]]) -> None:
+def test_visible_entries_are_those_of_the_applied_layers(stack: list[list[tuple[str, str]]]) -> None:
     layers, tree = [], {}
     for number, layer in enumerate(stack):
         made = list({name: kind for name, kind in layer}.items())

@@ -82,7 +82,7 @@ def test_credentials_are_never_shown(line: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(('text', 'words'), [
     ('', 'names no image'), ('# nothing\n', 'names no image'), (b'caf\xe9', 'not UTF-8 at byte 3')])
-def test_what_is_no_list(text: str | bytes, words: str, tmp_path: Path) -> None:
+def test_invalid_lists(text: str | bytes, words: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f'images.txt.* {words}'):
         entries_in(tmp_path, 'images.txt', text)
 

@@ -51,7 +51,7 @@ def test_a_plan(name: str, text: str, tmp_path: Path) -> None:
                     'linux/arm64,linux/amd64', [], f'{tmp_path}/{name}, line {lines[1]}, image 2')]
 
 
-def test_what_a_plan_leaves_open_is_for_the_command_line(tmp_path: Path) -> None:
+def test_the_command_line_completes_a_plan(tmp_path: Path) -> None:
     entry, = entries_in(tmp_path, 'p.toml', "images = [{source = 'docker://app:v1'}]")
     assert (entry.source, entry.destinations, entry.platform, entry.filters) == ('docker://app:v1', (), None, None)
 
@@ -88,7 +88,7 @@ def test_all_errors_in_one_line(tmp_path: Path) -> None:
     ('[[images]]\nsource = x', 'p.toml is no TOML: .*line 2'), ('a = 1\na = 2\n', 'p.toml is no TOML: Cannot'),
     ('a = ' + '[' * 5000, 'p.toml.* (nested|TOML)'), (f'a = {"1" * 10000}', 'no TOML'),
     ('a' + '.a' * 64 + ' = 1', 'a key has more than 64 parts'), ('[a' + ' . "a"' * 64 + ']', 'more than 64 parts')])
-def test_what_is_no_plan(text: str, words: str, tmp_path: Path) -> None:
+def test_invalid_plans(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=words):
         entries_in(tmp_path, 'p.toml', text)
 
@@ -102,7 +102,7 @@ def test_what_is_no_plan(text: str, words: str, tmp_path: Path) -> None:
     ('images:\n- source: yes', 'image 1: source'), ('a: \x07', 'p.yaml.* cannot be parsed'),
     ('a: 2001-99-99', 'p.yaml cannot be parsed'), ('a: b\n---\nc: d', 'line 2 cannot be parsed'),
     ('[' * 20_000, 'nested too deep'), ('#' * (1 << 20) + '\na: b', 'more than the 1 MiB')])
-def test_what_is_no_plan_in_yaml(text: str, words: str, tmp_path: Path) -> None:
+def test_invalid_yaml_plans(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=words) as caught:
         entries_in(tmp_path, 'p.yaml', text)
     assert '\n' not in str(caught.value)

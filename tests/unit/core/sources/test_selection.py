@@ -46,7 +46,7 @@ def taken(query: str, names: Sequence[str] = TAGS, path: str = 'host/team/app:*'
     ('newest=3', ['1.10.0', '2.0-rc1', '2.0']), ('regex=1\\.[23]', ['1.2', '1.3']), ('regex=(?i)LATEST', ['latest']),
     ('regex=1|nightly', ['nightly']), ('exclude=:1.*&exclude=:2*,:n*', ['latest']),
     ('exclude=:*-rc*&newest=1', ['2.0']), ('semver=1.x&exclude=:1.10*&newest=1', ['1.9.1'])])
-def test_what_is_selected(query: str, tags: list[str]) -> None:
+def test_selected_images(query: str, tags: list[str]) -> None:
     assert taken(query) == tags
 
 
@@ -101,7 +101,7 @@ def test_signatures_are_left_out_with_one_line_or_go_with_their_images() -> None
     ('semver=new', "semver='new' cannot be read: a range of versions"), ('newest=0', 'at least 1'),
     ('order=size', 'one of version, created'), ('regex=(', 'is no regular expression'),
     ('exclude=A b', 'can match no')])
-def test_what_cannot_be_read(query: str, words: str) -> None:
+def test_unreadable_selections(query: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         taken(query)
 

@@ -46,7 +46,7 @@ def test_malformed_times_are_refused(text: bytes) -> None:
 
 
 @pytest.mark.parametrize('kind', [b'1', b'2', b'3', b'4', b'5', b'6'])
-def test_what_has_no_data_has_no_size_but_one_in_its_header(kind: bytes) -> None:
+def test_entries_without_data_have_a_size_in_the_header_alone(kind: bytes) -> None:
     entry = parsed(pax((b'size', b'7')), header(b'a', 5, kind))
     assert entry.size == 0 and entry.given_size == 5
 
@@ -79,7 +79,7 @@ def test_values_given_twice(blocks: list[bytes], is_ambiguous: bool) -> None:
                                                                                         True),
     ([(b'GNU.sparse.map', b'')], False), ([(b'GNU.sparse.map', b'0,1')], True), ([(b'GNU.sparse.offset', b'0')], True),
     ([(b'GNU.sparse.numbytes', b'0')], True)])
-def test_what_makes_a_sparse_file(records: list[tuple[bytes, bytes]], is_sparse: bool) -> None:
+def test_signs_of_a_sparse_file(records: list[tuple[bytes, bytes]], is_sparse: bool) -> None:
     assert parsed(*([pax(*records)] if records else []), header(b'a')).is_pax_sparse is is_sparse
 
 
@@ -88,7 +88,7 @@ def test_a_sparse_directory_is_refused_before_its_data() -> None:
     refused(tar + END, 'a: a sparse file in a tar has type 5')
 
 
-def test_what_is_set_to_what_it_was_is_unchanged() -> None:
+def test_fields_set_to_the_same_value_are_unchanged() -> None:
     blocks = [pax((b'comment', b'c'), (b'mtime', b'8')), header(b'a', kind=b'2', linkname=b'target',
                                                                 mtime=b'00000000010\0')]
     entry = parsed(*blocks)
@@ -464,7 +464,7 @@ def effects(*paths: tuple[bytes, bool]) -> LayerEffects:
                                                                                  DELETED),
     ([(b'd/.wh..wh..opq', False), (b'd/a', False)], b'd/a', SHADOWED), ([(b'.wh..wh..opq', False)], b'a', DELETED),
     ([(b'.wh..wh.plnk', False)], b'plnk', ''), ([(b'.wh.', False)], b'a', ''), ([], b'a', '')])
-def test_what_a_layer_does_to_those_below(paths: list[tuple[bytes, bool]], lower: bytes, effect: str) -> None:
+def test_effects_on_lower_layers(paths: list[tuple[bytes, bool]], lower: bytes, effect: str) -> None:
     assert effects(*paths).on(lower) == effect
     assert effects(*paths).on(lower) == effect
 
@@ -552,7 +552,7 @@ def test_every_place_of_an_old_map_counts() -> None:
     assert entries(nothing + END)[0][1] == bytes(5)
 
 
-def test_what_was_read_already_is_seen_without_another_chunk() -> None:
+def test_buffered_data_is_used_before_another_chunk() -> None:
     reader = reader_of(header(b'a', 5), b'12345')
     next(reader.entries())
     assert reader.peek(5) == b'12345'

@@ -47,12 +47,12 @@ def test_directories_alone() -> None:
 
 
 @pytest.mark.parametrize('pattern', ['/etc/*', 'etc/*', 'etc/**', 'etc/*/', 'etc/?*', '/etc/**/x'])
-def test_what_is_in_a_directory_is_not_the_directory(pattern: str) -> None:
+def test_entries_of_a_directory_are_not_the_directory(pattern: str) -> None:
     assert not Globs([pattern]).match(b'etc', is_directory=True)
     assert not Globs([pattern], below=False).match(b'etc', is_directory=True)
 
 
-def test_what_matches_without_what_is_below() -> None:
+def test_matches_without_entries_below() -> None:
     globs = Globs(['cache', 'doc/', '/var/lib/**'], below=False)
     assert globs.match(b'var/cache') and globs.match(b'cache', True) and globs.match(b'usr/doc', True)
     assert globs.match(b'var/lib/a/b') and not globs.match(b'cache/x') and not globs.match(b'doc')

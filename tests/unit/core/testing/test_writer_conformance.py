@@ -45,7 +45,7 @@ class Kit(writer_conformance.WriterConformance):
     lambda kit, path: kit.test_what_was_written_verifies(path, True, VerifyLevel.FULL),
     Kit.test_writing_again_leaves_the_same_files,
     Kit.test_a_removed_or_cut_file_is_found_fast])
-def test_what_it_does_well_passes(tmp_path: Path, test: Callable[[Kit, Path], None]) -> None:
+def test_correct_writers_pass(tmp_path: Path, test: Callable[[Kit, Path], None]) -> None:
     test(Kit(), tmp_path)
 
 
@@ -53,7 +53,7 @@ def test_what_it_does_well_passes(tmp_path: Path, test: Callable[[Kit, Path], No
     Kit.test_a_failed_image_leaves_nothing,
     Kit.test_a_failed_image_leaves_the_one_before_it_as_it_was,
     Kit.test_a_flipped_bit_is_found_by_full_verification])
-def test_what_it_does_badly_fails(tmp_path: Path, test: Callable[[Kit, Path], None]) -> None:
+def test_faulty_writers_fail(tmp_path: Path, test: Callable[[Kit, Path], None]) -> None:
     with pytest.raises(AssertionError):
         test(Kit(), tmp_path)
 

@@ -91,7 +91,7 @@ GAPS: dict[str, tuple[Receipt, str]] = {
 
 
 @pytest.mark.parametrize('what', GAPS)
-def test_what_is_missing_in_a_receipt(what: str) -> None:
+def test_gaps_of_receipts(what: str) -> None:
     found, gap = GAPS[what]
     assert found.gap() == gap
     if found.form and gap:

@@ -57,7 +57,8 @@ def read(results: CheckResults, each: Expectation) -> None:
     (FULL, read, lambda results, each: results.found(each, size=each.size + 1, evidence=READ), Outcome.FAILED),
     (FULL, read, lambda results, each: results.found(each, digest=Digest.of(b''), evidence=READ), Outcome.FAILED),
     (FULL, lambda results, each: results.read(each, CONFIG + b' '), found(READ), Outcome.FAILED)])
-def test_what_is_proof(level: VerifyLevel, config: Report | None, layer: Report | None, expected: Outcome) -> None:
+def test_evidence_that_proves(level: VerifyLevel, config: Report | None, layer: Report | None,
+                              expected: Outcome) -> None:
     assert outcome(level, config=config, layer=layer) is expected
 
 
@@ -92,7 +93,7 @@ def test_layers_in_another_order_than_the_config_s_fail() -> None:
                    layer=found(READ)) is Outcome.FAILED
 
 
-def test_what_was_reported_of_something_else_is_an_error() -> None:
+def test_unexpected_observations_are_errors() -> None:
     results = CheckResults()
     for each in (*RECEIPT.expectations, Expectation('layer', 'other', Digest.of(b'x'), 1)):
         results.found(each, size=each.size, digest=each.digest, evidence=READ)
@@ -162,7 +163,7 @@ def messages(level: VerifyLevel, *reports: Report) -> list[str]:
     return [each.message for each in judge(RECEIPT, level, results).problems]
 
 
-def test_what_was_checked_of_something_is_said() -> None:
+def test_partial_checks_are_described() -> None:
     assert messages(FULL, found(REPORTED)) == ['only what a service reports was checked, not its bytes read and hashed']
     assert messages(FULL, found(READ, digest=False)) == ['only a part of it was checked, not its bytes read and hashed']
     assert messages(FULL, found(REPORTED), found(READ, digest=False))[0].startswith('only a part of it')
@@ -203,7 +204,7 @@ LAYER = LAYERS[0]
     ([lambda results, each: results.found(each, size=1, evidence=READ)], f'size in bytes is 1, expected {LAYER.size}'),
     ([lambda results, each: results.found(each, digest=Digest.of(b''), evidence=READ)],
      f'digest is {Digest.of(b"")}, expected {LAYER.digest}')])
-def test_what_is_said_of_an_expectation(reports: list[Report], message: str) -> None:
+def test_messages_about_an_expectation(reports: list[Report], message: str) -> None:
     assert look_of(LAYER, *reports) == [f'{LAYER}: {message}']
 
 
@@ -215,7 +216,7 @@ def test_the_same_finding_is_reported_once() -> None:
     assert len(look_of(LAYER, missing, differs)) == 2
 
 
-def test_what_a_tree_was_made_from_is_compared() -> None:
+def test_layers_of_a_tree_are_compared() -> None:
     tree = Expectation('files', 'rootfs.mtree', Digest.of(b'list'), 4, covers=(Digest.of(b'a'),))
     hashed: Report = lambda results, each: results.found(each, size=4, digest=each.digest, evidence=READ)  # noqa: E731
 

@@ -36,7 +36,7 @@ def mounts(document: Any) -> dict[str, Any]:
     return {each['destination']: each for each in document['mounts']}
 
 
-def test_what_the_image_says_of_its_process_is_taken_as_it_is() -> None:
+def test_process_settings_are_taken_from_the_image() -> None:
     made = process({'Entrypoint': ['/entry', '-x'], 'Cmd': ['a b', ''], 'Env': ['A=1', 'B=x=y', 'E='],
                     'WorkingDir': '/srv', 'User': 'app'})
     assert made['args'] == ['/entry', '-x', 'a b', ''] and made['cwd'] == '/srv'
@@ -163,7 +163,7 @@ def test_a_command_that_is_one_text_is_a_list_of_one() -> None:
     ({'Labels': []}, 'Labels is not an object'),
     ({'ExposedPorts': ['1']}, 'ExposedPorts is not an object'),
     ([], 'config is not an object')])
-def test_what_cannot_be_run_is_refused_by_name(settings: Any, said: str) -> None:
+def test_images_that_cannot_run_are_refused_by_name(settings: Any, said: str) -> None:
     with pytest.raises(InvalidImage) as raised:
         converted(settings)
     assert said in str(raised.value) and 'secret' not in str(raised.value)

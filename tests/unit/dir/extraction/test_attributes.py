@@ -77,7 +77,7 @@ def test_lists_are_sorted_and_nameless_entries_have_no_owner() -> None:
     assert canonical(b'user.x', b'anything') == b'anything'
 
 
-def test_what_the_kernel_keeps_of_a_list() -> None:
+def test_access_lists_as_the_kernel_stores_them() -> None:
     assert stored_value(ACCESS, acl(), 0o644) is None and stored_value(DEFAULT, acl(), 0o644) is None
     assert stored_value(ACCESS, acl(*PLAIN), 0o644) is None and stored_value(DEFAULT, acl(*PLAIN), 0o644) == acl(*PLAIN)
     more = acl(PLAIN[0], (USER, 6, 5), PLAIN[1], (MASK, 7, NOBODY), PLAIN[2])

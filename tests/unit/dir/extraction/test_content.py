@@ -136,8 +136,7 @@ def test_a_probe_replaces_nothing(kind: str, tmp_path: Path, secret: Path) -> No
     assert secret.read_bytes() == b'secret'
 
 
-def test_what_a_directory_had_is_cleared_when_it_stays_as_a_new_one(tmp_path: Path,
-                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replaced_directory_is_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cleared: list[str] = []
 
     def clear(descriptor: int, kept: object = ()) -> None:

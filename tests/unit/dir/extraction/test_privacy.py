@@ -63,7 +63,7 @@ def test_files_that_all_users_may_change_are_reported(mode: int, is_open: bool, 
 
 
 @pytest.mark.parametrize('name', ['', 'layers', 'mount.sh', 'mount.json'])
-def test_what_belongs_to_a_stranger_is_reported(name: str, receipt: Receipt) -> None:
+def test_files_of_other_users_are_reported(name: str, receipt: Receipt) -> None:
     require_root('another user')
     names = ('', 'layers', 'mount.sh', 'mount.json')
     os.chown(f'{receipt.path}/{name}', 1000, 1000)
@@ -72,7 +72,7 @@ def test_what_belongs_to_a_stranger_is_reported(name: str, receipt: Receipt) -> 
         'rest (chown)']
 
 
-def test_what_one_user_wrote_or_restored_is_right(receipt: Receipt, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_all_of_one_user_are_accepted(receipt: Receipt, monkeypatch: pytest.MonkeyPatch) -> None:
     require_root('another user')
     names = ('', 'layers', 'mount.sh', 'mount.json')
     for name in names:

@@ -47,7 +47,7 @@ def test_a_rerun_unpacks_nothing(tmp_path: Path) -> None:
     assert layers(mounts) == before and again.of_kind('files') == receipt.of_kind('files')
 
 
-def test_what_a_killed_run_unpacked_goes_though_nothing_is_unpacked_any_more(tmp_path: Path) -> None:
+def test_trees_of_a_killed_run_are_removed_by_runs_that_unpack_nothing(tmp_path: Path) -> None:
     mounts = tmp_path / 'mounts'
     write(sample_image(), f'mounts://{mounts}')
     (mounts / '.occystrap/unpacking/.layer.occystrap-0/etc').mkdir(parents=True)

@@ -24,7 +24,7 @@ MARKS = ('config.json', 'rootfs', '.occystrap')
     ([], True), (['.occystrap'], True), (['.occystrap', 'rootfs'], True), (['config.json', 'rootfs', '.occystrap'],
                                                                            True),
     (['rootfs'], False), (['config.json', 'rootfs'], False), (['.occystrap', 'mine'], False), (['mine'], False)])
-def test_what_may_be_replaced(names: list[str], is_ours: bool, tmp_path: Path) -> None:
+def test_replaceable_directories(names: list[str], is_ours: bool, tmp_path: Path) -> None:
     assert may_replace(names, MARKS) is is_ours
     for name in names:
         (tmp_path / name).mkdir()
@@ -58,7 +58,7 @@ def test_a_mount_point_cannot_be_replaced(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize('odd', ['.occystrap/pipe', '.occystrap/deep/pipe', '.occystrap/deep/link'])
-def test_what_is_not_made_by_this_program_is_not_replaced(odd: str, tmp_path: Path) -> None:
+def test_directories_of_other_programs_are_not_replaced(odd: str, tmp_path: Path) -> None:
     (tmp_path / '.occystrap/deep').mkdir(parents=True)
     (tmp_path / '.occystrap/deep/file').touch()
     check_place(str(tmp_path), MARKS, 'bundle')
@@ -94,7 +94,7 @@ def test_a_directory_may_get_another_name_at_the_end(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ['other']
 
 
-def test_what_was_given_up_leaves_nothing(tmp_path: Path) -> None:
+def test_an_abandoned_tree_leaves_nothing(tmp_path: Path) -> None:
     before = len(os.listdir('/proc/self/fd'))
     staging = Staging(Beneath(str(tmp_path)), 'tree', sync=False)
     staging.begin()
@@ -185,7 +185,7 @@ def test_nothing_is_written_after_cancellation(tmp_path: Path) -> None:
     unpacking.abort()
 
 
-def test_what_is_aborted_while_it_unpacks_is_removed(tmp_path: Path) -> None:
+def test_a_tree_aborted_while_unpacking_is_removed(tmp_path: Path) -> None:
     unpacking = unpacking_in(tmp_path)
     unpacking.begin()
     unpacking.add(stream_of(directory(b'd'), file(b'd/f')))

@@ -41,7 +41,7 @@ def test_a_new_directory_with_an_abandoned_name_stays(tmp_path: Path,
     assert path.is_dir()
 
 
-def test_what_was_replaced_may_be_removed_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replaced_trees_may_be_removed_by_other_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / 'tree' / 'old').mkdir(parents=True)
     rename = staged_directory._rename
 
@@ -57,7 +57,7 @@ def test_what_was_replaced_may_be_removed_by_others(tmp_path: Path, monkeypatch:
     assert os.listdir(tmp_path) == ['tree'] and os.listdir(tmp_path / 'tree') == ['new']
 
 
-def test_what_became_of_the_place_meanwhile_is_left_alone(tmp_path: Path) -> None:
+def test_a_destination_changed_meanwhile_is_left_alone(tmp_path: Path) -> None:
     staging = Staging(Beneath(str(tmp_path)), 'tree', False, lambda names: names == ['old'])
     staging.begin()
     (Path(staging.inside.path) / 'new').touch()

@@ -145,7 +145,7 @@ REFUSED: dict[str, tuple[Sequence[bytes], str]] = {
 
 
 @pytest.mark.parametrize('what', REFUSED)
-def test_what_cannot_be_unpacked_is_refused_by_its_path(what: str, tmp_path: Path) -> None:
+def test_entries_that_cannot_be_unpacked_are_refused_by_path(what: str, tmp_path: Path) -> None:
     entries, message = REFUSED[what]
     with pytest.raises(InvalidImage, match=message):
         unpack(tmp_path, entries)
@@ -154,7 +154,7 @@ def test_what_cannot_be_unpacked_is_refused_by_its_path(what: str, tmp_path: Pat
 
 @pytest.mark.parametrize('name', [b'.wh..wh.plnk', b'.wh..wh.orph', b'd/.wh..wh.aufs', b'.wh..wh.plnk/1',
                                   b'd/.wh..wh.x/y/z'])
-def test_what_aufs_keeps_for_itself_is_skipped(name: bytes, tmp_path: Path) -> None:
+def test_metadata_of_aufs_is_skipped(name: bytes, tmp_path: Path) -> None:
     root, lines = unpack(tmp_path, [directory(b'd'), file(name), file(b'after')])
     assert set(by_path(lines)) == {'', 'd', 'after'} and not differences(root, lines)
 

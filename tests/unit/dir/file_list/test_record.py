@@ -18,7 +18,7 @@ def record(tmp_path: Path) -> Iterator[TreeRecord]:
     made.close()
 
 
-def test_what_was_put_last_is_there(record: TreeRecord) -> None:
+def test_the_last_entry_of_a_path_is_recorded(record: TreeRecord) -> None:
     record.put(b'a', 1, FILE)
     record.put(b'a', 2, FILE + b'0')
     assert record.keywords(b'a') == FILE + b'0' and record.layer(b'a') == 2
@@ -43,7 +43,7 @@ def test_a_directory_keeps_what_is_below_it_when_it_comes_again(record: TreeReco
     assert record.is_whole(b'd', 2)
 
 
-def test_what_takes_the_place_of_a_directory_takes_what_is_below(record: TreeRecord) -> None:
+def test_replacing_a_directory_drops_its_entries(record: TreeRecord) -> None:
     record.put(b'd', 0, DIRECTORY)
     record.put(b'd/a', 0, FILE)
     record.put(b'd', 1, FILE)

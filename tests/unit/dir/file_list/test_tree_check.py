@@ -80,7 +80,7 @@ def test_one_difference_is_one_finding(what: str, tree: Unpacked) -> None:
     assert full == expected or what == 'digest' and full[0].startswith('tree/d/b: digest is sha256:') and len(full) == 1
 
 
-def test_what_a_line_does_not_say_is_not_compared(tree: Unpacked) -> None:
+def test_fields_missing_from_a_line_are_not_compared(tree: Unpacked) -> None:
     bare = {'mode': None, 'uid': None, 'gid': None, 'time': None, 'size': None, 'device': None}
     tree.lines = [line._replace(**bare) for line in tree.lines]  # type: ignore[arg-type]
     (tree.root / 'z').chmod(0o600)
@@ -108,7 +108,7 @@ def test_directories_without_lines_of_their_own_must_be_empty(tree: Unpacked) ->
                                   'tree/e/new: exists, but no layer has it']
 
 
-def test_what_is_more_is_reported_in_order(tree: Unpacked) -> None:
+def test_extra_files_are_reported_in_order(tree: Unpacked) -> None:
     for name in ('y', 'b', 'd/new'):
         same_time((tree.root / name).parent, (tree.root / name).touch)
     assert tree.differences() == ['tree/b: exists, but no layer has it', 'tree/y: exists, but no layer has it',

@@ -28,7 +28,7 @@ def require(bundle: Path, *lists: str, settings: Settings = Settings()) -> None:
     require_unchanged(str(bundle), 'rootfs', settings, *(lists or [LIST]))
 
 
-def test_what_is_as_it_was_may_be_replaced(bundle: Path) -> None:
+def test_unchanged_trees_may_be_replaced(bundle: Path) -> None:
     require(bundle)
     (bundle / 'rootfs/etc/hostname').unlink()  # no loss
     content = (bundle / 'rootfs/usr/bin/hello').read_bytes()
@@ -38,7 +38,7 @@ def test_what_is_as_it_was_may_be_replaced(bundle: Path) -> None:
     require(bundle)
 
 
-def test_what_was_changed_is_named(bundle: Path) -> None:
+def test_changed_files_are_named(bundle: Path) -> None:
     (bundle / 'rootfs/etc/mine').touch()
     with pytest.raises(OutputError,
                        match=r'out was changed since it was written \(rootfs/etc/mine: exists, but no layer has '

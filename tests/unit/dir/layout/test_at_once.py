@@ -67,7 +67,7 @@ def test_after_being_killed_at_any_moment_a_rerun_gives_the_whole_image(tmp_path
     assert number > 20, 'the kills were before changes'
 
 
-def test_what_a_killed_run_left_goes_even_if_the_next_one_is_killed_too(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_run_are_removed_even_if_the_next_is_killed(tmp_path: Path) -> None:
     write(tmp_path / 'x', sample_image(variant='kept'))
     put_blob(tmp_path / 'x', b'of another program')
     before = visible(tmp_path / 'x')

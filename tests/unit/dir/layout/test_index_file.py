@@ -5,7 +5,7 @@ from occystrap_core import InvalidImage
 from occystrap_core.oci import Descriptor, Digest, IndexFile, media_types, named_entry
 
 
-def test_what_is_put_into_one_is_in_no_other() -> None:
+def test_index_files_share_no_entries() -> None:
     raw = IndexFile.empty().to_json()
     one, other = IndexFile.parse(raw, 'x'), IndexFile.parse(raw, 'x')
     entry = named_entry(Descriptor(media_types.OCI_MANIFEST, Digest.of(b'x'), 1), 'v1')

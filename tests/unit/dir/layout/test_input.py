@@ -103,7 +103,7 @@ def test_two_tags_of_one_image_are_one_digest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(('name', 'reference'), [
     ('', 'layout'), ('v1', 'layout:v1'), ('r.example/app:v1', 'r.example/app:v1'), ('No Name!', 'layout')])
-def test_what_an_image_is_called(tmp_path: Path, name: str, reference: str) -> None:
+def test_names_of_images(tmp_path: Path, name: str, reference: str) -> None:
     directory = tmp_path / 'Layout'
     directory.mkdir()
     put_index(directory, entry(put_image(directory, sample_image()), name))
@@ -222,8 +222,8 @@ LAYER = blob_name(IMAGE.layers[0].descriptor.digest)
     (without(LAYER), 'is not in', 'layer-missing'),
     (saying(LAYER, b'short'), 'has 5 bytes, should have', 'layer-size'),
     (leading_out('index.json'), 'leads out of the directory', 'index-invalid')])
-def test_what_is_broken_is_named_with_its_rule(tmp_path: Path, change: Callable[[Path], object], words: str, rule: str,
-                                               ) -> None:
+def test_broken_documents_are_named_with_their_rule(tmp_path: Path, change: Callable[[Path], object], words: str,
+                                                    rule: str) -> None:
     directory = tmp_path / 'layout'
     put_index(directory, entry(put_image(directory, sample_image()), 'v1'))
     change(directory)

@@ -125,7 +125,7 @@ def test_an_entry_that_says_something_else(tmp_path: Path, receipt: Receipt, how
     assert found.startswith(f'error entry {NAME}: ') and said in found
 
 
-def test_what_is_no_difference(tmp_path: Path, receipt: Receipt) -> None:
+def test_irrelevant_differences(tmp_path: Path, receipt: Receipt) -> None:
     """Other images, other white space, another order of fields; a mended oci-layout."""
     write(tmp_path, sample_image('other:v1', variant='other'))
     write(f'{tmp_path}:stable')
@@ -189,7 +189,7 @@ def test_a_receipt_of_fewer_layers_than_the_image_has(receipt: Receipt) -> None:
     assert 'the list of diff_ids is' in found[1]
 
 
-def test_what_this_version_does_not_know_is_unverified(receipt: Receipt) -> None:
+def test_unknown_expectations_are_unverified(receipt: Receipt) -> None:
     unknown = Expectation('signature', 'x', Digest.of(b''), 0, Evidence.STREAMED)
     assert findings(replace(receipt, expectations=(*receipt.expectations, unknown))) == [
         'unverified signature x: this version does not know how to check it']

@@ -86,7 +86,7 @@ def test_a_name_moves_and_what_nothing_names_any_more_goes(tmp_path: Path) -> No
         Path(each.locator).name for each in kept.of_kind('manifest', 'config', 'layer')}
 
 
-def test_what_another_index_leads_to_stays(tmp_path: Path) -> None:
+def test_blobs_of_another_index_are_kept(tmp_path: Path) -> None:
     image = sample_image(variant='old')
     inner = image_index([image, sample_image()], ['linux/amd64', 'linux/arm64'])
     whole = write(f'{tmp_path}:all', image_index([inner]))
@@ -117,7 +117,7 @@ def test_blobs_of_others_are_never_removed(tmp_path: Path) -> None:
     assert stray in blobs(tmp_path) and len(blobs(tmp_path)) == 6
 
 
-def test_what_other_programs_wrote_stays_as_it_is(tmp_path: Path) -> None:
+def test_entries_of_other_programs_are_unchanged(tmp_path: Path) -> None:
     pointer = put_image(tmp_path, sample_image(variant='theirs'))
     theirs = {**pointer.to_json(), 'annotations': {REF_NAME: 'theirs', 'x': 'y'}, 'platform': {
         'os': 'linux', 'architecture': 'amd64', 'os.features': ['z']}}
@@ -165,7 +165,7 @@ def referring_to(image: Image) -> Artifact:
                     lambda descriptor: io.BytesIO(b'a signature'))
 
 
-def test_what_hangs_on_an_image_is_listed_without_a_name(tmp_path: Path) -> None:
+def test_referrers_are_listed_without_a_name(tmp_path: Path) -> None:
     image = sample_image('r.example/app:v1')
     subject = descriptor_of(image).digest
     signature, tagged = referring_to(image), artifact(b'another')
@@ -256,7 +256,7 @@ def test_a_failed_run_leaves_no_trace(tmp_path: Path, made: bool) -> None:
 @pytest.mark.parametrize('path, words', [
     ('x:', 'is not of the form layout://PATH'), (':v1', 'is not of the form'), ('x:-v1', 'cannot name an image'),
     ('x@sha256:' + 64 * 'a', 'by a tag, without a digest'), ('x@sha256:abc', 'is not a digest')])
-def test_what_is_no_destination(tmp_path: Path, path: str, words: str) -> None:
+def test_invalid_destinations(tmp_path: Path, path: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         output(f'{tmp_path}/{path}')
 

@@ -72,7 +72,7 @@ def test_upstream_that_is_down_is_said(tmp_path: Path) -> None:
         assert proxy.manifest('other').status_code == 503 and proxy.manifest('app', 'v2').status_code == 503
 
 
-def test_what_upstream_does_not_have(tmp_path: Path) -> None:
+def test_images_missing_upstream(tmp_path: Path) -> None:
     with proxied(tmp_path, [FILTER], upstream=True) as proxy:
         assert proxy.up
         answer = proxy.manifest('app')
@@ -90,7 +90,7 @@ def test_a_digest_is_fetched_where_nothing_filters(tmp_path: Path) -> None:
         assert proxy.down.storage.has_manifest('mirror/app', Digest(str(original)))
 
 
-def test_what_was_pushed_here_is_not_replaced_by_upstream(tmp_path: Path) -> None:
+def test_pushed_images_are_not_replaced_from_upstream(tmp_path: Path) -> None:
     with proxied(tmp_path, upstream=True, fresh=0.0) as proxy:
         assert proxy.up
         push(proxy.up.host, Settings())
@@ -149,7 +149,7 @@ def test_upstream_is_asked_for_signatures_once_in_a_while_and_not_where_images_a
             assert asked <= 2 * most and bool(asked) is bool(most)
 
 
-def test_what_is_known_survives_a_restart_unless_the_filters_change(tmp_path: Path) -> None:
+def test_known_digests_survive_a_restart_unless_the_filters_change(tmp_path: Path) -> None:
     with started(Registry(tmp_path / 'down')) as down, started(Registry(tmp_path / 'up')) as up:
         push(up.host, Settings())
         with proxied(tmp_path, [FILTER], up, down=down) as proxy:

@@ -118,7 +118,7 @@ def test_a_layer_that_is_downstream_need_not_be_pushed(tmp_path: Path) -> None:
         assert put(proxy, 'base', 'again', base.raw) == base.digest
 
 
-def test_what_is_missing_is_said(tmp_path: Path) -> None:
+def test_missing_blobs_are_named(tmp_path: Path) -> None:
     with proxied(tmp_path) as proxy:
         part = Descriptor(media_types.OCI_CONFIG, Digest.of(b'1'), 1)
         answer = proxy.request('PUT', 'app/manifests/v1', content=Manifest.build(part, []).raw,

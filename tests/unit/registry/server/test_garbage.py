@@ -30,7 +30,7 @@ def left(storage: Storage) -> set[str]:
     return {path.name for path in (storage.files.root / 'blobs').rglob('*') if path.is_file()}
 
 
-def test_what_a_manifest_names_stays(storage: Storage) -> None:
+def test_blobs_of_manifests_are_kept(storage: Storage) -> None:
     image(storage, 'v1')
     image(storage, config=CONFIG + b' ')
     before = left(storage)
@@ -38,7 +38,7 @@ def test_what_a_manifest_names_stays(storage: Storage) -> None:
     assert collect(storage) == Collected() and left(storage) == before and len(before) == 4
 
 
-def test_what_nothing_names_goes(storage: Storage) -> None:
+def test_unreferenced_blobs_are_removed(storage: Storage) -> None:
     tagged = image(storage, 'v1')
     add(storage, LAYER)
     add(storage, LAYER, 'app', 'sha512')
@@ -55,7 +55,7 @@ def test_blobs_whose_image_never_came_go(storage: Storage) -> None:
     assert collect(storage) == Collected(0, 1, len(LAYER)) and not left(storage)
 
 
-def test_what_is_young_stays(storage: Storage) -> None:
+def test_young_blobs_are_kept(storage: Storage) -> None:
     add(storage, LAYER)
     assert collect(storage) == Collected() and left(storage)
 
@@ -158,7 +158,7 @@ def test_files_that_are_no_blobs_are_left_alone(storage: Storage) -> None:
     assert stray.exists()
 
 
-def test_what_is_deleted_meanwhile_is_no_error(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blobs_deleted_meanwhile_are_no_error(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     image(storage, 'v1')
     digest = index(storage, image(storage, config=CONFIG + b' '), tags=('v2',))
     listed = storage.manifests('app')

@@ -79,13 +79,13 @@ def test_nothing_is_written(place: str, layout: Path) -> None:
     assert sorted((path, path.stat().st_mtime_ns) for path in layout.rglob('*')) == before
 
 
-def test_what_is_mirrored_meanwhile_is_served(place: str, layout: Path) -> None:
+def test_images_mirrored_meanwhile_are_served(place: str, layout: Path) -> None:
     assert HTTP.get(f'{place}/tool/manifests/new').status_code == 404
     add(layout, 'docker.example/tool:new', 'new')
     assert HTTP.get(f'{place}/tool/manifests/new').status_code == 200
 
 
-def test_what_is_missing_or_damaged_is_no_image(place: str, layout: Path) -> None:
+def test_missing_and_damaged_manifests_are_not_found(place: str, layout: Path) -> None:
     digest = Digest(listed(layout)['docker.example/tool:latest'])
     path = layout / 'blobs/sha256' / digest.hex
     whole = json.loads(path.read_bytes())
@@ -109,7 +109,7 @@ def test_an_image_without_a_repository_has_the_name_of_the_directory(tmp_path: P
     assert LayoutStorage(tmp_path / 'My_App').tags('my-app') == ['v1']
 
 
-def test_what_is_no_layout_is_refused(tmp_path: Path) -> None:
+def test_invalid_layouts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match='is no image layout that can be read'):
         LayoutStorage(tmp_path)
 

@@ -46,7 +46,7 @@ def samples(place: str) -> Samples:
             for family in prometheus(text) for sample in family.samples}
 
 
-def test_what_happened_is_counted(tmp_path: Path) -> None:
+def test_requests_are_counted(tmp_path: Path) -> None:
     with watched(tmp_path) as (place, metrics):
         host = place.removeprefix('http://')
         receipt = push(host, Settings())

@@ -194,7 +194,7 @@ def test_index_of_manifests_that_are_here(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize('raw', [b'', b'not json', b'{}', b'[]', b'null', b'{"schemaVersion": 1}',
                                  b'{"schemaVersion": 2, "layers": [], "config": {}, "manifests": []}'])
-def test_what_is_no_manifest_is_400(client: httpx.Client, raw: bytes) -> None:
+def test_invalid_manifests_are_refused(client: httpx.Client, raw: bytes) -> None:
     response = put(client, raw)
     assert response.status_code == 400 and code(response) == 'MANIFEST_INVALID'
 

@@ -40,7 +40,7 @@ def image_of(text: str, **more: str) -> RecentImage:
 
 
 @pytest.mark.parametrize('text', EVIL)
-def test_what_clients_say_is_text(text: str, tmp_path: Path) -> None:
+def test_names_from_clients_are_escaped(text: str, tmp_path: Path) -> None:
     plain, evil = noted(image_of('x')), noted(image_of(text))
     with watched(tmp_path, recent=plain) as (place, _):
         expected = Tags(HTTP.get(place).text).tags
@@ -75,7 +75,7 @@ def test_failures_come_first_and_stay(tmp_path: Path) -> None:
         assert '<dd>602<small>' in text and '<dd>2<small>' in text and 'why' in text
 
 
-def test_what_has_not_changed_is_not_sent_again(tmp_path: Path) -> None:
+def test_an_unchanged_page_is_not_sent_again(tmp_path: Path) -> None:
     recent = noted()
     with watched(tmp_path, recent=recent) as (place, _):
         def look(known: str) -> tuple[int, str]:

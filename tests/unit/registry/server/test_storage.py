@@ -138,7 +138,7 @@ def test_a_repository_may_be_called_as_what_it_lies_in(storage: Storage) -> None
     assert {name: storage.tagged(name, 'v1') for name in names} == digests
 
 
-def test_what_is_neither_sha256_nor_alone(storage: Storage) -> None:
+def test_blobs_by_sha512_and_shared_blobs(storage: Storage) -> None:
     one, two = add(storage, LAYER, algorithm='sha512'), add(storage, LAYER)
     assert storage.blob_size('app', one) == storage.blob_size('app', two) == len(LAYER)
     storage.delete_blob('app', one)
@@ -171,7 +171,7 @@ def flushed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     yield seen
 
 
-def test_what_is_durable_is_flushed_before_it_is_seen(tmp_path: Path, flushed: list[str]) -> None:
+def test_files_are_flushed_before_they_are_visible(tmp_path: Path, flushed: list[str]) -> None:
     storage = Storage(tmp_path / 's', durable=True)
     digest = add(storage, LAYER)
     short = [path.removeprefix(f'{tmp_path}/s') for path in flushed]

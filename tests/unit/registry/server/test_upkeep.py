@@ -48,7 +48,7 @@ def test_lists_are_current_at_the_end(storage: Storage, monkeypatch: pytest.Monk
     assert entries(storage) == {('v1', digest)}
 
 
-def test_what_is_uploaded_to_is_left_alone(storage: Storage) -> None:
+def test_uploads_in_progress_are_left_alone(storage: Storage) -> None:
     with RegistryServer(storage) as server:
         assert server.uploads
         HTTP.post(f'http://{server.host}/v2/app/blobs/uploads/')
