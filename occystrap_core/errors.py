@@ -176,4 +176,4 @@ def nearest(name: str, known: Mapping[str, object] | Sequence[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
     if close:
         return f'; did you mean {close[0]!r}?'
-    return f'; there is: {", ".join(sorted(known))}' if known else '; it has none'
+    return f'; available: {", ".join(sorted(known))}' if known else '; none are available'

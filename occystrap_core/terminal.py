@@ -152,7 +152,7 @@ def write_text(pieces: Iterable[str]) -> None:
     except BrokenPipeError:  # the reader is gone; shells make 128 and SIGPIPE of it
         raise SystemExit(128 + signal.SIGPIPE) from None
     except OSError as error:
-        raise OutputError(f'standard output: {error.strerror}: give it another place') from None
+        raise OutputError(f'standard output: {error.strerror}: redirect it elsewhere') from None
 
 
 def prompt(question: str, hidden: bool = False) -> str:

@@ -150,9 +150,9 @@ class ImageOutput(ABC):
         """
         platforms = platforms_of(there) if isinstance(there, Index) else ()
         if len(platforms) > 1 and not self.settings.replace_index:
-            raise OutputError(f'{name}: an index of {len(platforms)} platforms is there, {", ".join(platforms)}, and '
-                              'a single image would replace all of it: copy with --platform=all, name another tag, or '
-                              'give --replace-index')
+            raise OutputError(f'{name} is an index of {len(platforms)} platforms, {", ".join(platforms)}, which a '
+                              'single image would replace: copy with --platform=all, choose another tag, or use '
+                              '--replace-index')
 
     def child(self) -> 'ImageOutput':
         """Return a writer into the same place for a part of an index, which is found there by its digest alone.

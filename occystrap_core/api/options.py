@@ -37,7 +37,7 @@ class OptionType(_ParamType):
         """Return the type of an option that takes one of `names`."""
         def parse(text: str) -> str:
             if text not in names:
-                raise ValueError(f'one of {", ".join(names)} is expected')
+                raise ValueError(f'expected one of {", ".join(names)}')
             return text
         return cls('|'.join(names), parse)
 
@@ -48,7 +48,7 @@ class OptionType(_ParamType):
         def parse(text: str) -> float:
             value = _float(text)
             if not least <= value <= most:  # also if it is nan, which compares with nothing
-                raise ValueError(f'a {_of(name)} from {least:g} to {most:.0f} is expected')
+                raise ValueError(f'expected a {_of(name)} from {least:g} to {most:.0f}')
             return value
         return cls(name, parse)
 
@@ -58,7 +58,7 @@ class OptionType(_ParamType):
         def parse(text: str) -> int:
             value = _integer(text)
             if not least <= value <= most:
-                raise ValueError(f'a whole {_of(name)} from {least} to {most} is expected')
+                raise ValueError(f'expected a whole {_of(name)} from {least} to {most}')
             return value
         return cls(name, parse)
 
@@ -73,7 +73,7 @@ class OptionType(_ParamType):
 def _boolean(text: str) -> bool:
     words = {'true': True, 'yes': True, 'on': True, '1': True, 'false': False, 'no': False, 'off': False, '0': False}
     if text.lower() not in words:
-        raise ValueError('true or false is expected')
+        raise ValueError('expected true or false')
     return words[text.lower()]
 
 
@@ -81,13 +81,13 @@ def _integer(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError('a whole number is expected') from None
+        raise ValueError('expected a whole number') from None
 
 
 def _size(text: str) -> int:
     match = re.fullmatch(r'(\d{1,18})\s*([KMGT]?)(i?B)?', text, re.IGNORECASE | re.ASCII)
     if not match:
-        raise ValueError('a number of bytes is expected, such as 512M or 20G')
+        raise ValueError('expected a number of bytes, such as 512M or 20G')
     return int(match[1]) << 10 * ' KMGT'.index(match[2].upper() or ' ')
 
 
@@ -142,12 +142,12 @@ def read_options(declared: Sequence[Option], given: Mapping[str, str], owner: st
     for name, text in given.items():
         if name not in known:
             if _may_be_secret(known, given):
-                raise UnknownOption(f'{owner} has no such option, which is not shown since it may be part of a '
-                                    'password: write ? as %3F and & as %26 there')
+                raise UnknownOption(f'{owner}: unknown option, hidden as it may be part of a password: write ? as %3F '
+                                    'and & as %26 in passwords')
             raise UnknownOption(f'{owner} has no option {name!r}{nearest(name, known)}')
         try:
             values[name] = known[name].type.parse(text)
         except ValueError as error:
             shown = '…' if known[name].secret else repr(text)
-            raise UsageError(f'{owner}: option {name}={shown} cannot be read: {error}') from None
+            raise UsageError(f'{owner}: option {name}={shown} is invalid: {error}') from None
     return values

@@ -26,28 +26,28 @@ def _versions(text: str) -> 'VersionRange':
 
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 0 < int(text[:9])):
-        raise ValueError('a number of images, at least 1, is expected')
+        raise ValueError('expected a number of images, at least 1')
     return int(text)
 
 
 PRUNING = (
     Option('prune', OptionType.choice('false', 'true', 'empty'), 'false',
-           'with --prune: delete at the destination what earlier runs wrote there and the source no longer has; empty: '
-           'also if it has nothing any more'),
+           'with --prune: delete from the destination what earlier runs copied there and the source no longer has; '
+           'empty: even if the source has nothing left'),
     Option('keep', OptionType('patterns', _kept, repeatable=True), None,
-           'images that prune= does not delete: patterns as of exclude=, also with a host'),
+           'images that prune= never deletes: patterns as for exclude=, optionally with a host'),
 )
 """Options of sources that name others, too."""
 SELECTION = (
     Option('exclude', OptionType('patterns', _excluded, repeatable=True), None,
-           'images to skip: patterns for repositories, repository:tag or :tag, with commas between'),
-    Option('regex', OptionType.STRING, None, 'only tags that this regular expression matches as a whole'),
+           'images to skip: patterns of repositories, repository:tag or :tag, separated by commas'),
+    Option('regex', OptionType.STRING, None, 'only tags that match this regular expression entirely'),
     Option('semver', OptionType('versions', _versions), None,
            "only tags that are versions in this range, such as '>=1.2 <2', '^1.4' or '1.x || 3.x'"),
-    Option('newest', OptionType('number', _count), None, 'only so many of each repository, the newest'),
+    Option('newest', OptionType('number', _count), None, 'only this many of each repository, the newest'),
     Option('order', OptionType.choice('version', 'created'), 'version',
-           'what newest= goes by: the version in the tag, or the time at which the image was made, for which the '
-           'metadata of each is read'),
+           'how newest= orders images: by the version in the tag, or by creation time, for which the metadata of each '
+           'is read'),
     *PRUNING,
 )
 

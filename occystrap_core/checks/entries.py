@@ -67,7 +67,7 @@ class EntryChecks:
             self._add('path-empty', entry, 'the entry has no name')
         names = path.split(b'/')
         if b'..' in names:
-            self._add('path-escapes', entry, 'the path goes up')
+            self._add('path-escapes', entry, 'the path contains ..')
         if entry.name.startswith(b'/'):
             self._add('path-absolute', entry, 'the path begins with a slash')
         if len(path) > _PATH_CAP or max(map(len, names)) > _NAME_CAP:
@@ -134,7 +134,7 @@ class EntryChecks:
             if kind == kinds.SYMLINK:
                 self._add('path-through-link', entry, f'{shown} is a symlink')
             else:
-                self._add('path-through-file', entry, f'{shown} is no directory')
+                self._add('path-through-file', entry, f'{shown} is not a directory')
 
     def _check_whiteout(self, entry: TarEntry, path: bytes) -> None:
         mark = whiteout_of(path)
@@ -154,14 +154,14 @@ class EntryChecks:
         seconds = entry.mtime_ns // 10 ** 9
         if not _EARLIEST <= seconds <= _LATEST:
             self._add('entry-time', entry, f'the time of change is {str(seconds)[:30]} seconds after 1970, which '
-                      'programs set to the nearest that they can, or to 1970')
+                                           'programs set to the nearest possible time, or to 1970')
 
     def _check_records(self, entry: TarEntry) -> None:
         records = entry.records
         counts = Counter(key for key, _ in records)
         for key, count in sorted(counts.items()):
             if count > 1 and key not in _REPEATABLE:
-                self._add('pax-repeated', entry, f'{text(key)} is there {count} times')
+                self._add('pax-repeated', entry, f'{text(key)} appears {count} times')
         if entry.is_ambiguous:
             self._add('extended-headers', entry, 'it has several extended headers of one kind, or two long names')
         for key, value in records:

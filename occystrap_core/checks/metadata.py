@@ -56,7 +56,7 @@ def _check_manifest(manifest: Manifest, name: str, findings: Findings) -> None:
     if manifest.config.media_type not in media_types.CONFIGS:
         findings.add('config-media-type', f'{name}: the config is listed as {manifest.config.media_type!r}')
     if not manifest.layers and parse_object(manifest.raw, 'the manifest', names=MANIFEST_FIELDS).get('layers') is None:
-        findings.add('layers-missing', f'{name}: the manifest has no list of layers, an empty one is expected')
+        findings.add('layers-missing', f'{name}: the manifest has no list of layers, expected an empty one')
 
 
 def _check_platforms(content: Image | ImageIndex, findings: Findings) -> None:
@@ -89,9 +89,9 @@ def _check_config(image: Image, findings: Findings) -> None:
     rootfs = document.get('rootfs') or {}
     kind = rootfs.get('type')
     if kind != 'layers' and (kind or image.diff_ids):  # BuildKit wrote {} for an image without layers
-        findings.add('rootfs-type', f'rootfs.type is {kind!r}, layers is expected')
+        findings.add('rootfs-type', f'rootfs.type is {kind!r}, expected layers')
     if rootfs.get('diff_ids') is None:
-        findings.add('diff-ids-missing', 'the config has no list of diff_ids, an empty one is expected')
+        findings.add('diff-ids-missing', 'the config has no list of diff_ids, expected an empty one')
     _check_spelling(image.config.raw, CONFIG_FIELDS, 'the config', findings)
     missing = [name for name in ('architecture', 'os') if not document.get(name)]
     if missing:
@@ -100,7 +100,7 @@ def _check_config(image: Image, findings: Findings) -> None:
     if history is None:
         return
     if not isinstance(history, list) or not all(isinstance(step, dict) for step in history):
-        findings.add('history-invalid', 'history is no list of objects')
+        findings.add('history-invalid', 'history is not a list of objects')
         return
     steps = sum(not step.get('empty_layer') for step in history)
     if steps != len(image.diff_ids):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help='Check images against the rules of their format.')
 @click.argument('source', shell_complete=complete_uri)
-@click.option('--fast', is_flag=True, help='Read no layer: metadata, and the first bytes of each blob.')
+@click.option('--fast', is_flag=True, help='Check metadata and the first bytes of each blob only; read no layers.')
 @click.option('--platform', help='Platform of a multi-platform image, or all (default: that of this machine).')
 @click.option('-j', '--jobs', type=OptionType.whole(1, 64), help='Number of layers read in parallel.')
 @names_option

@@ -20,7 +20,7 @@ def load_plugins(context: click.Context, warn: bool = True) -> Plugins:
     if warn and not store.get('warned'):
         store['warned'] = True
         for plugin in plugins.failed:
-            print_message(f'warning: plugin {plugin} failed and is left out: {plugin.failure}')
+            print_message(f'warning: plugin {plugin} failed and is skipped: {plugin.failure}')
     return plugins
 
 
@@ -66,7 +66,7 @@ def _common_options() -> list[click.Option]:
         click.Option(['-O', '--output-format', 'format'], type=click.Choice(['text', 'json']), default='text',
                      expose_value=False, callback=_keep, help='The format of stdout.'),
         click.Option(['-q', '--quiet'], is_flag=True, expose_value=False, callback=_keep,
-                     help='No progress; errors and the summary only.'),
+                     help='Show no progress, only errors and the summary.'),
         click.Option(['--debug'], is_flag=True, expose_value=False, callback=_keep,
                      help='Tracebacks and a log of requests on stderr, secrets redacted.')]
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _OWN = {declaration.name: declaration for declaration in (
-    CommandDeclaration('process', 'occystrap_core.cli.process:process', 'Move an image through filters, and verify.'),
+    CommandDeclaration('process', 'occystrap_core.cli.process:process',
+                       'Copy images, optionally through filters, and verify.'),
     CommandDeclaration('verify', 'occystrap_core.cli.verify:verify', 'Verify what an earlier run wrote.'),
     CommandDeclaration('status', 'occystrap_core.cli.status:status', 'Compare a mirror with its source.'),
     CommandDeclaration('info', 'occystrap_core.cli.info:info',
@@ -31,16 +32,16 @@ _OWN = {declaration.name: declaration for declaration in (
 
 _ELSEWHERE = {
     **dict.fromkeys(('copy', 'cp', 'pull', 'push', 'save', 'load', 'sync', 'mirror', 'export', 'import', 'download'),
-                    'occystrap process SOURCE DEST does that'),
-    **dict.fromkeys(('unpack', 'extract', 'mount'), 'occystrap process SOURCE oci://DIRECTORY does that, or mounts://'),
-    **dict.fromkeys(('inspect', 'show', 'manifest', 'config', 'digest', 'history'), 'occystrap info SOURCE does that'),
-    **dict.fromkeys(('find', 'grep'), 'occystrap search SOURCE GLOB does that'),
-    **dict.fromkeys(('lint', 'validate'), 'occystrap check SOURCE does that'),
-    **dict.fromkeys(('ls', 'list', 'catalog'), 'occystrap tags registry://HOST does that, or occystrap images'),
+                    'use occystrap process SOURCE DEST'),
+    **dict.fromkeys(('unpack', 'extract', 'mount'), 'use occystrap process SOURCE oci://DIRECTORY, or mounts://'),
+    **dict.fromkeys(('inspect', 'show', 'manifest', 'config', 'digest', 'history'), 'use occystrap info SOURCE'),
+    **dict.fromkeys(('find', 'grep'), 'use occystrap search SOURCE GLOB'),
+    **dict.fromkeys(('lint', 'validate'), 'use occystrap check SOURCE'),
+    **dict.fromkeys(('ls', 'list', 'catalog'), 'use occystrap tags registry://HOST, or occystrap images'),
     **dict.fromkeys(('diff', 'compare'),
-                    'occystrap status SOURCE DEST does that, or occystrap verify DEST --against SOURCE'),
-    'prune': 'occystrap process SOURCE?prune=true DEST --prune does that',
-    'version': 'occystrap --version does that',
+                    'use occystrap status SOURCE DEST, or occystrap verify DEST --against SOURCE'),
+    'prune': 'use occystrap process SOURCE?prune=true DEST --prune',
+    'version': 'use occystrap --version',
 }
 """What the commands of other programs are called here."""
 
@@ -59,7 +60,7 @@ class LazyGroup(click.Group):
         declaration = _OWN.get(name) or load_plugins(context, warn=False).find(CommandDeclaration, name)
         command = load(declaration.target)
         if not isinstance(command, click.Command):
-            raise PluginError(f'{declaration.target} is a {type(command).__name__}, a click command is expected')
+            raise PluginError(f'{declaration.target} is a {type(command).__name__}, expected a click command')
         return add_common_options(command)
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:

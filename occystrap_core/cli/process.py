@@ -45,14 +45,14 @@ def verify_level(given: str | None) -> VerifyLevel:
     try:
         return VerifyLevel(text.lower())
     except ValueError:
-        raise UsageError(f'OCCYSTRAP_VERIFY={text} is not a level: none, fast or full is expected') from None
+        raise UsageError(f'OCCYSTRAP_VERIFY={text} is not a level: expected none, fast or full') from None
 
 
-@click.command(cls=VerifyCommand, short_help='Move images through filters, and verify.')
+@click.command(cls=VerifyCommand, short_help='Copy images, optionally through filters, and verify.')
 @click.argument('source', shell_complete=complete_uri)
 @click.argument('destinations', metavar='DEST…', nargs=-1, shell_complete=complete_uri)
 @click.option('-f', '--filter', 'filters', multiple=True, metavar='NAME:KEY=VALUE,…', shell_complete=complete_filter,
-              help='Change the image on its way; may be given several times.')
+              help='Filter for the image; may be given several times.')
 @click.option('--verify', 'level', type=_LEVELS, metavar='[=fast|full|none]',
               help='Read back what was written (default: fast; OCCYSTRAP_VERIFY). full hashes every byte.')
 @click.option('--no-verify', 'level', flag_value='none', help='Read nothing back.')
@@ -65,19 +65,19 @@ def verify_level(given: str | None) -> VerifyLevel:
               'with commas, or all (default: all where the destination holds indexes, else host).')
 @click.option('--replace-index', is_flag=True,
               help='Let a single image replace an index of several platforms at the destination.')
-@click.option('--dry-run', is_flag=True, help='Only show what would be copied, and what is there already.')
+@click.option('--dry-run', is_flag=True, help='Only show what would be copied, and what is already there.')
 @click.option('--receipt', 'receipt', type=click.Path(dir_okay=False), metavar='FILE',
               help='Append a receipt of each image to this file, for occystrap verify: what was written, and the '
               'verdict.')
 @click.option('--force', is_flag=True,
               help='Overwrite a file that is not an image archive (with --receipt: that holds no receipts), images of '
-              'other repositories, unpacked files that were changed since they were written, and in dir:// an image '
-              'from a registry by one without.')
+                   'other repositories, unpacked files that were changed after they were written, and in dir:// an '
+                   'image of a registry by one whose name has no registry.')
 @click.option('--resume', type=click.Path(dir_okay=False), metavar='FILE',
               help='Skip images that this receipt file of an earlier run lists, if they are still at the destination '
               'and unchanged at the source. Destinations that keep receipts or manifests need no file.')
 @click.option('--refresh/--no-refresh', default=True,
-              help='Ask the source what each name means now, or believe the receipts without asking.')
+              help='Ask the source for the current digest of each name, or trust the receipts without asking.')
 @click.option('--since', type=click.Path(dir_okay=False), multiple=True, metavar='FILE',
               help='Write a delta: leave out layers that, by the verified receipts in this file, are already at the '
               'place that DEST will be carried to. DEST is an OCI archive or a layout. May be given several times.')
@@ -188,12 +188,12 @@ def _require_clear(source: str, destinations: 'Sequence[str]') -> None:
     A shell's `*.tar` names several paths, and a word too many before the source makes that a destination.
     """
     if len(destinations) > 1 and source.isalnum():
-        raise UsageError(f'{source} would be the source, and {destinations[0]} a destination: write {source}:latest if '
-                         'that is meant, else leave it out')
+        raise UsageError(f'{source} would be the source and {destinations[0]} a destination: write {source}:latest if '
+                         'you mean that image, or leave it out')
     paths = [each for each in destinations if '://' not in each] if len(destinations) > 1 else []
     if paths:
-        raise UsageError(f'of several destinations each must be a URI, and {paths[0]} is none: write for example '
-                         f'tar://{paths[0]} or registry://{paths[0]}; only the first argument is a source')
+        raise UsageError(f'{paths[0]} is not a URI: of several destinations each must be one, such as tar://{paths[0]} '
+                         f'or registry://{paths[0]}; only the first argument is a source')
 
 
 def _earlier(options: dict[str, Any]) -> 'EarlierRun':

@@ -62,7 +62,7 @@ def verify(context: click.Context, /, target: str, level: str | None, at: str | 
     from occystrap_core.cli.output import show
     verify = verify_level(level)
     if verify is VerifyLevel.NONE:
-        raise UsageError('OCCYSTRAP_VERIFY=none leaves nothing to verify: give --verify=fast or --verify=full')
+        raise UsageError('OCCYSTRAP_VERIFY=none leaves nothing to verify: use --verify=fast or --verify=full')
     plugins = load_plugins(context)
     settings = Settings(jobs=jobs or default_jobs(), images=images, debug=common(context).debug,
                         **network_settings(network))
@@ -142,7 +142,7 @@ def _kept(plugins: Plugins, target: str, at: str | None, expect: str | None) -> 
     scheme = plugins.find(WriterScheme, location.scheme)
     kept: KeptReceipts = load(scheme.kept_receipts)(location) if scheme.kept_receipts else KeptReceipts((), ())
     if not kept.receipts and not kept.unproved:
-        raise UsageError(f'{redact(target)} keeps no receipt: name the file that process --receipt wrote, or '
+        raise UsageError(f'{redact(target)} keeps no receipt: give the file that process --receipt wrote, or '
                          'compare with --against SOURCE')
     return kept, ()
 

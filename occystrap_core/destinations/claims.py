@@ -58,7 +58,7 @@ class Claims:
             for lies, location, other in _named(self._read.get(place.root, {}), place.name):
                 if other != source and _replaces(location, destination, lies, place):
                     raise UsageError(f'{destination}: {source} would replace {other}, which is a source of the same '
-                                     'run: name another destination, or copy in two runs')
+                                     'run: choose another destination, or copy in two runs')
 
 
 def refuse_same_place(source: Location, destination: Location, lies: Place | None, goes: Place) -> None:
@@ -72,19 +72,19 @@ def _require_same(other: _Claimed, claimed: _Claimed) -> None:
     """Raise UsageError unless two claims of one place are for the same image, written in the same form."""
     _, source, destination, form = claimed
     if other.source != source:
-        raise UsageError(f'{destination}: {other.source} and {source} would go to one place, {claimed.place}, and one '
-                         'replace the other: give each a place of its own, such as by fields {repository} and {tag}')
+        raise UsageError(f'{destination}: {other.source} and {source} would both be written to {claimed.place}, one '
+                         'replacing the other: give each its own place, for example with fields {repository} and {tag}')
     if other.form != form:
-        raise UsageError(f'{other.destination} and {destination} are one place, {claimed.place}, and {source} can be '
-                         'there in one form only: name another place for one of them')
+        raise UsageError(f'{other.destination} and {destination} are the same place, {claimed.place}, and {source} can '
+                         'be there in one form only: choose another place for one of them')
 
 
 def _require_one_scheme(there: Mapping[str | None, Sequence[_Claimed]], claimed: _Claimed) -> None:
     """Raise UsageError if images of another scheme go to the same path."""
     other = next(chain.from_iterable(there.values()), claimed)
     if other.destination.scheme != claimed.destination.scheme:
-        raise UsageError(f'{other.destination} and {claimed.destination} are one place, {claimed.place.path}, which '
-                         'can have one format only: name another place for one of them')
+        raise UsageError(f'{other.destination} and {claimed.destination} are the same place, {claimed.place.path}, '
+                         'which can have one format only: choose another place for one of them')
 
 
 def _named(there: Mapping[str | None, Sequence[_Claim]], name: str | None) -> Iterator[_Claim]:

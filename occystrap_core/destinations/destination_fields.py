@@ -76,7 +76,7 @@ def _require_distinct(plugins: Plugins, written: Location, filled: Location) -> 
     except UsageError:
         present = {found[1] for found in _FIELD.finditer(written.path)}
         lacking = [f'{{{name}}}' for name in ('tag', 'repository', 'host', 'digest') if name not in present]
-        raise UsageError(f'several images would go to {filled}: {written} must have more fields, such as '
+        raise UsageError(f'several images would be written to {filled}: add fields to {written}, such as '
                          f'{" or ".join(lacking[:2])}') from None
 
 
@@ -107,8 +107,8 @@ class Untagged:
         """What to do about images that cannot go there, in words; empty if there are none."""
         if not self._left:
             return ''
-        return (f'{self._destination} has fields that images without a tag lack: {first_names(self._left)}; copy each '
-                'in a run of its own, with ?image= and a name for it')
+        return (f'{self._destination} has fields that untagged images cannot fill: {first_names(self._left)}; copy '
+                'each of them in its own run, with ?image= and a name')
 
     @property
     def count(self) -> int:

@@ -47,8 +47,8 @@ def directories_to_make(written: Location, place: Place) -> list[str]:
         return []
     fixed = os.path.dirname(os.path.realpath(os.path.dirname(written.path.partition('{')[0]) or '.'))
     if not os.path.isdir(fixed):
-        raise OutputError(f'{written}: there is no directory {fixed}; make it first: only those that fields name are '
-                          'made, and the one that they are in')
+        raise OutputError(f'{written}: there is no directory {fixed}; create it first: only directories named by '
+                          'fields, and their parent, are created')
     above, found = os.path.dirname(os.path.realpath(place.path)), list[str]()
     while above.startswith(f'{fixed.rstrip("/")}/') and not os.path.lexists(above):
         found.insert(0, above)

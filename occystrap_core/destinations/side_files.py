@@ -47,23 +47,25 @@ class SideFiles:
     def _add_stdout(self, option: str, path: str) -> None:
         other, _ = self._stdout = self._stdout or (option, path)
         if other != option:
-            raise UsageError(f'{option} and {other} both write to stdout: name a file for one of them')
+            raise UsageError(f'{option} and {other} both write to stdout: choose a file for one of them')
 
     def _add_file(self, option: str, path: str, within: bool) -> None:
         real = os.path.realpath(path)
         if _leads_to(path, _STDERR):
-            raise UsageError(f'{option} {path} is the file that stderr goes to, with all messages: name another file')
+            raise UsageError(f'{option} {path} is the file that stderr, with all messages, is redirected to: choose '
+                             'another file')
         if _PRIVATE in real.split(os.sep):
-            raise UsageError(f'{option} {path} is among what a destination keeps in {_PRIVATE}: name a file elsewhere')
+            raise UsageError(f'{option} {path} is in the directory {_PRIVATE} of a destination: choose a file '
+                             'elsewhere')
         other, _, _ = self._named.setdefault(real, (option, path, within))
         if other != option:
-            raise UsageError(f'{option} and {other} both write to {path}: name two files')
+            raise UsageError(f'{option} and {other} both write to {path}: choose two files')
 
     def refuse_stdout(self, taken: str) -> None:
         """Raise UsageError if a file is stdout, to which `taken` goes."""
         if self._stdout:
             option, path = self._stdout
-            raise UsageError(f'{option} {path} is stdout, where {taken} goes: name a file')
+            raise UsageError(f'{option} {path} is stdout, where {taken} goes: choose a file')
 
     def refuse_places(self, places: Iterable[KeptPath]) -> None:
         """Raise UsageError if a file is, or is below, one of the paths of images, or has a name that they keep."""
@@ -76,7 +78,7 @@ class SideFiles:
                 for kept in taken.get(root, ()):
                     if not (within and name) or any(fnmatchcase(name, each) for each in kept.names):
                         raise UsageError(f'{option} {path} is, or lies within, a source or destination of this run, '
-                                         f'{kept.path}: name a file elsewhere')
+                                         f'{kept.path}: choose a file elsewhere')
 
 
 def side_files(receipts: str | None, layer_cache: str | None) -> SideFiles:

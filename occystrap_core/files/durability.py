@@ -10,14 +10,14 @@ WRITEBACK = 8 << 20
 """Writers should call `start_writeback` each time they have written this many bytes."""
 
 _ADVICE = {
-    errno.ENOSPC: 'free some space or name another place',
-    errno.EDQUOT: 'free some of the quota or name another place',
+    errno.ENOSPC: 'free some space or choose another place',
+    errno.EDQUOT: 'free some of the quota or choose another place',
     errno.EFBIG: 'raise the limit on file sizes (ulimit -f)',
-    errno.EACCES: 'make it writable or name another place',
-    errno.EPERM: 'make it writable or name another place',
-    errno.ENOTDIR: 'remove it or name another place',
-    errno.EROFS: 'name a place that is not read-only',
-    errno.ENOLCK: 'name a place on a file system that has locks',
+    errno.EACCES: 'make it writable or choose another place',
+    errno.EPERM: 'make it writable or choose another place',
+    errno.ENOTDIR: 'remove it or choose another place',
+    errno.EROFS: 'choose a place that is not read-only',
+    errno.ENOLCK: 'choose a place on a file system that has locks',
 }
 
 
@@ -29,7 +29,7 @@ def output_errors(place: str) -> Iterator[None]:
     except OSError as error:
         name = error.filename2 or error.filename  # for a rename, the new name
         at = f' (at {name})' if name and str(name) != place else ''
-        advice = _ADVICE.get(error.errno or 0, 'look into it and try again')
+        advice = _ADVICE.get(error.errno or 0, 'correct the cause and try again')
         raise OutputError(f'cannot write to {place}: {error.strerror or error}{at}: {advice}') from error
 
 

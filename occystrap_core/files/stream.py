@@ -104,7 +104,7 @@ class ByteStream:
         self._update(data)
         self.size += len(data)
         if self._promised_size is not None and self.size > self._promised_size:
-            raise SizeMismatch(f'{self._what} is longer than the {self._promised_size} bytes that it should have',
+            raise SizeMismatch(f'{self._what} has more than the expected {self._promised_size} bytes',
                                self._rule and 'layer-size')
         for write in self._copies:
             write(data)
@@ -117,10 +117,10 @@ class ByteStream:
         """Set `ended` only if digest and size are right, so that a caller who drops the exception cannot take the
         stream for complete."""
         if self._promised_size not in (None, self.size):
-            raise SizeMismatch(f'{self._what} has {self.size} bytes, should have {self._promised_size}',
+            raise SizeMismatch(f'{self._what} has {self.size} bytes, expected {self._promised_size}',
                                self._rule and 'layer-size')
         if self._promised_digest is not None and (digest := self._hashed()) != self._promised_digest:
-            raise DigestMismatch(f'{self._what} has digest {digest}, should have {self._promised_digest}', self._rule)
+            raise DigestMismatch(f'{self._what} has digest {digest}, expected {self._promised_digest}', self._rule)
         self.ended = True
 
     def __enter__(self) -> Self:

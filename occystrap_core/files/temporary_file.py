@@ -50,5 +50,5 @@ class TemporaryFile:
         try:
             yield
         except OSError as error:
-            raise OutputError(f'cannot spool a layer in {self._directory}: {error.strerror}; name another directory '
+            raise OutputError(f'cannot spool a layer in {self._directory}: {error.strerror}; choose another directory '
                               'with --temp-dir') from None

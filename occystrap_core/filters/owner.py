@@ -39,7 +39,7 @@ class Owner(EntryFilter):
             if start <= number < start + count:
                 return target + number - start
         if self._ranges:
-            raise InvalidImage(f'filter owner: map= has nothing for {number}, which owns {entry.name[:200]!r}')
+            raise InvalidImage(f'filter owner: map= has no range for {number}, the owner of {entry.name[:200]!r}')
         return number
 
 

@@ -27,9 +27,10 @@ def checked_target(name: str, target: str, settings: Settings) -> str:
     Raises UsageError for stdout if that is for one JSON document or an archive, and for a file with other content.
     """
     if target == STDOUT and settings.stdout_taken:
-        raise UsageError(f'filter {name}: stdout is taken, by -O json or an archive: give {name}:file=FILE')
+        raise UsageError(f'filter {name}: stdout is already used by -O json or an archive: give {name}:file=FILE')
     if target != STDOUT and not os.path.isdir(os.path.dirname(target) or '.'):
-        raise UsageError(f'filter {name}: there is no directory {os.path.dirname(target)} for {target}: make it first')
+        raise UsageError(f'filter {name}: there is no directory {os.path.dirname(target)} for {target}: create it '
+                         'first')
     if target != STDOUT and os.path.lexists(target):
         try:
             _require_reports(target)
@@ -76,7 +77,7 @@ def _append(descriptor: int, target: str, data: bytes) -> None:
 def _require_reports(target: str) -> None:
     """Raise UsageError for a file with other content; devices and pipes accept everything."""
     if not os.path.exists(target):
-        raise UsageError(f'{target} is a link that leads nowhere: name the file itself')
+        raise UsageError(f'{target} is a link that leads nowhere: choose another file')
     if os.path.isfile(target):
         descriptor = os.open(target, os.O_RDONLY)
         try:
@@ -88,4 +89,4 @@ def _require_reports(target: str) -> None:
 def _require_lines(descriptor: int, target: str) -> None:
     *whole, torn = os.pread(descriptor, _LOOKED_AT, 0).split(b'\n')
     if not all(map(_LINES.fullmatch, whole)) or (torn and not whole and not torn.startswith(_BEGINNING)):
-        raise UsageError(f'{target} exists and holds no reports of inspect or search: name another file')
+        raise UsageError(f'{target} exists and holds no reports of inspect or search: choose another file')

@@ -93,8 +93,9 @@ class BlobStore(ABC):
             readable = all(media_types.may_be_layer(layer.media_type) for layer in manifest.layers)
             if readable and not manifest.is_image_with(raw):  # else its first unreadable layer is named
                 kind = manifest.config.media_type or 'blob without a media type'
-                raise InvalidImage(f'{reference} is no container image: its config is {kind} that lists other layers '
-                                   'or has no platform; to copy it as it is, give --platform=all', 'image-invalid')
+                raise InvalidImage(f'{reference} is not a container image: its config is {kind} that lists other '
+                                   'layers or has no platform; to copy it unchanged, use '
+                                   '--platform=all', 'image-invalid')
             config = ImageConfig.parse(raw, manifest.config.digest.algorithm)
         # Image checks that there are as many layers as diff_ids
         layers = [self._layer(reference, index, descriptor, diff_id)

@@ -19,7 +19,7 @@ def without_covers(reader: ManifestReader, index: Index) -> Index:
         if isinstance(found, Manifest):
             return index
         index = found
-    raise InvalidImage(f'{reader.reference} has indexes within indexes, more than {DEEPEST} deep')
+    raise InvalidImage(f'{reader.reference} has indexes nested more than {DEEPEST} deep')
 
 
 def with_platforms(reader: ManifestReader, index: Index, choice: PlatformChoice) -> Index:
@@ -52,7 +52,7 @@ class _Platforms:
         if entry.platform and str(entry.platform):
             return [entry.platform]
         if depth > DEEPEST:
-            raise InvalidImage(f'{self._reader.reference} has indexes within indexes, more than {DEEPEST} deep')
+            raise InvalidImage(f'{self._reader.reference} has indexes nested more than {DEEPEST} deep')
         if entry.digest not in self._platforms:
             self._platforms[entry.digest] = ()  # no digest can contain itself, except while it is being read
             self._platforms[entry.digest] = self._read(entry, depth)

@@ -28,7 +28,7 @@ class _Filter:
                 notes += changed.notes if isinstance(changed, ImageIndex) else ()
             else:
                 entry = index.index.manifests[child.place]
-                notes.append(f'{index.reference}: {entry.digest} is no image: it is left out of the filtered index')
+                notes.append(f'{index.reference}: {entry.digest} is not an image and is left out of the filtered index')
         return ImageIndex(index.reference, index.index, children, (), notes).named(index.origin)
 
     def _content(self, content: Content) -> Content | None:

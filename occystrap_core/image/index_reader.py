@@ -36,7 +36,7 @@ class IndexReader(ManifestReader):
 def _select(reader: ManifestReader, found: Manifest | Index, requested: PlatformChoice | None) -> Content:
     choice = requested or PlatformChoice((Platform.of_host(),))
     if isinstance(found, Index) and choice.platforms and not found.manifests:
-        raise ImageNotFound(f'{reader.reference} holds no image: it is an index that lists none', 'manifest-missing')
+        raise ImageNotFound(f'{reader.reference} holds no image: its index is empty', 'manifest-missing')
     if isinstance(found, Index) and not choice.one:
         return _several(reader, found, choice)
     image = _one(reader, found, choice)
@@ -77,7 +77,8 @@ def _several(reader: ManifestReader, index: Index, choice: PlatformChoice) -> Im
     except (ImageNotFound, InvalidImage) as error:
         if choice.platforms:
             raise
-        raise error.renamed(f'{error}; to take one image of the index, give --platform, such as host') from None
+        raise error.renamed(f'{error}; to take one image of the index, use --platform, such as '
+                            '--platform=host') from None
 
 
 def _one(reader: ManifestReader, found: Manifest | Index, choice: PlatformChoice) -> Image:
@@ -85,7 +86,7 @@ def _one(reader: ManifestReader, found: Manifest | Index, choice: PlatformChoice
     if not media_types.may_be_config(manifest.config.media_type):
         if not choice.platforms:  # all was requested: take whatever is there
             return reader.contents.artifact(reader.reference, manifest)
-        raise NoImage(f'{reader.reference} is no container image: its config is '
+        raise NoImage(f'{reader.reference} is not a container image: its config is '
                       f'{manifest.config.media_type}')
     if not choice.platforms:
         return reader.contents.open(reader.reference, manifest)
@@ -97,7 +98,7 @@ def _require_platforms(image: Image, requested: PlatformChoice) -> None:
     actual = image.config.platform
     for each in requested.platforms:
         if not actual.may_be(each):
-            raise ImageNotFound(f'no image for platform {each}; there is: {actual.text}')
+            raise ImageNotFound(f'no image for platform {each}; available: {actual.text}')
 
 
 def _selected(reader: ManifestReader, index: Index, choice: PlatformChoice) -> Manifest:
@@ -109,7 +110,7 @@ def _selected(reader: ManifestReader, index: Index, choice: PlatformChoice) -> M
         if isinstance(found, Manifest):
             return found
         index = found
-    raise InvalidImage(f'{reader.reference} has indexes within indexes, more than {DEEPEST} deep')
+    raise InvalidImage(f'{reader.reference} has indexes nested more than {DEEPEST} deep')
 
 
 def _opened(reader: ManifestReader, subject: Digest, listed: Sequence[Descriptor],

@@ -55,7 +55,7 @@ class ManifestReader:
         """Return the one manifest or index of an entry, its size checked; raises as `index` does."""
         found = self._read(entry)
         if len(found.raw) != entry.size:
-            raise SizeMismatch(f'manifest {entry.digest} has {len(found.raw)} bytes, should have {entry.size}',
+            raise SizeMismatch(f'manifest {entry.digest} has {len(found.raw)} bytes, expected {entry.size}',
                                'manifest-size')
         if len(self._seen) >= _MOST:
             raise InvalidImage(f'{self.reference} has more than {_MOST} manifests')
@@ -76,7 +76,7 @@ class ManifestReader:
         while level:
             depth += 1
             if depth > DEEPEST or len(self._documents) + len(level) > _MOST:
-                raise InvalidImage(f'{self.reference} has indexes within indexes, more than {DEEPEST} deep'
+                raise InvalidImage(f'{self.reference} has indexes nested more than {DEEPEST} deep'
                                    if depth > DEEPEST else f'{self.reference} has more than {_MOST} manifests')
             found = self.in_parallel(self._read, level.values())
             self._documents.update(zip(level, found, strict=True))
@@ -104,7 +104,7 @@ class ManifestReader:
     def _assembled(self, entry: Descriptor) -> Content:
         document = self._documents[entry.digest]
         if len(document.raw) != entry.size:
-            raise SizeMismatch(f'{self._named(entry.digest)} has {len(document.raw)} bytes, should have {entry.size}',
+            raise SizeMismatch(f'{self._named(entry.digest)} has {len(document.raw)} bytes, expected {entry.size}',
                                'manifest-size')
         if document.media_type != entry.media_type and not is_generic(entry.media_type):
             raise InvalidImage(f'{self._named(entry.digest)} is a {document.media_type}, listed as {entry.media_type}',

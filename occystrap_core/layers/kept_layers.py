@@ -52,4 +52,4 @@ def resumed_notes(layers: Iterable[PlacedLayer]) -> list[str]:
     """Return a line for each layer of which an earlier run had kept the beginning, or all."""
     resumed = dict.fromkeys(each.resumed for each in layers if each.resumed)
     return [f'layer {each.blob.digest} was kept by an earlier run' if each.reused == each.blob.size else
-            f'layer {each.blob.digest} went on at {size_text(each.reused)}' for each in resumed if each]
+            f'layer {each.blob.digest} was resumed at {size_text(each.reused)}' for each in resumed if each]

@@ -75,7 +75,7 @@ class FileCache:
         import sqlite3  # late: the import takes milliseconds, and few copies need it
         self._path, self._error = path, sqlite3.Error
         if os.path.lexists(path) and not os.path.isfile(path):
-            raise UsageError(f'the layer cache {path} is no regular file: name another file')
+            raise UsageError(f'the layer cache {path} is not a regular file: choose another file')
         self._lock = threading.Lock()
         try:
             self._connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
@@ -109,10 +109,11 @@ class FileCache:
     def _prepare(self) -> None:
         version, = self._connection.execute('PRAGMA user_version').fetchone()
         if version not in (0, _VERSION):
-            raise OutputError(f'the layer cache {self._path} is of another version of this program: name another file')
+            raise OutputError(f'the layer cache {self._path} is of another version of this program: choose another '
+                              'file')
         tables = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         if tables not in ([], [('layers',)]):
-            raise UsageError(f'{self._path} is a database of another program: name another file as layer cache')
+            raise UsageError(f'{self._path} is a database of another program: choose another file as layer cache')
         self._connection.execute(_TABLE)
         self._connection.execute(f'PRAGMA user_version = {_VERSION}')
 
@@ -125,7 +126,7 @@ class FileCache:
             raise self._unusable(error) from None
 
     def _unusable(self, error: object) -> OutputError:
-        return OutputError(f'the layer cache {self._path} cannot be used: {error}; remove it or name another file')
+        return OutputError(f'the layer cache {self._path} cannot be used: {error}; remove it or choose another file')
 
 
 def _seal(*row: object) -> str:

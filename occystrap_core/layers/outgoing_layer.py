@@ -79,7 +79,7 @@ class Outgoing:
         """
         name = self.diff_id or self.index
         if not isinstance(written, WrittenLayer):
-            raise PluginError(f'the writer returned {written!r} for layer {name}, a WrittenLayer is expected')
+            raise PluginError(f'the writer returned {written!r} for layer {name}, expected a WrittenLayer')
         if self._stream is not None and self._stream.ended:
             resumed = self._held.reused if self._held else 0
             return self._place(written.locator, self._stream.digest, self._stream.size, Evidence.STREAMED, resumed)

@@ -40,6 +40,6 @@ class AlsoBrought:
         try:
             note_bringers(self._plugins, self._settings, self._receipts)
         except OutputError as error:
-            return [f'{counted(len(self._receipts), "unchanged image")} not recorded as of this source, so that '
-                    f'another may prune them: {error}']
+            return [f'{counted(len(self._receipts), "unchanged image")} not recorded as copied from this source, so '
+                    f'another source may prune them: {error}']
         return ()

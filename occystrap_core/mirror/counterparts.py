@@ -25,7 +25,7 @@ from occystrap_core.tasks.task_list import TaskList
 from occystrap_core.verification.receipt import KeptReceipts, Receipt
 from occystrap_core.verification.results import CheckResult, Outcome, Severity
 
-_UNNAMED = 'the source does not name it'
+_UNNAMED = 'the source does not list it'
 
 
 class Counterparts(NamedTuple):
@@ -98,7 +98,7 @@ def counterparts_filled(plugins: Plugins, settings: Settings, written: Location,
     there = source_location(plugins, target)
     images = open_source(plugins, there, settings)
     if not isinstance(images, ImageInput):
-        raise UsageError(f'{target} is a list: name the place of the images, or their receipts')
+        raise UsageError(f'{target} is a list: give the place of the images, or their receipts')
     closing.callback(images.close)
     references, notes = select(images, there)
     print_notes(notes)
@@ -146,7 +146,7 @@ def _at_source(plugins: Plugins, settings: Settings, written: Location, named: R
     location = filled_in(written, named)
     images = open_source(plugins, location, settings)
     if not isinstance(images, ImageInput):
-        raise UsageError(f'{written} is a list: name the images in it, without fields')
+        raise UsageError(f'{written} is a list: give the images in it, without fields')
     closing.callback(images.close)
     reference, *others = images.references()
     if others:

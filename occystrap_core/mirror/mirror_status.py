@@ -116,7 +116,7 @@ def _with_referrers(plugins: Plugins, task: ImageTask, image: MirroredImage) -> 
         return image
     found = '; '.join(map(str, problems(verdict.findings)[:2]))
     if verdict.outcome is Outcome.FAILED:
-        return image._replace(state=State.STALE, reason=f'the source has referrers now that are not there: {found}')
+        return image._replace(state=State.STALE, reason=f'the source now has referrers that are missing there: {found}')
     return image._replace(state=State.UNREACHABLE, reason=found)
 
 
@@ -130,11 +130,11 @@ def _present(plugins: Plugins, task: ImageTask, image: MirroredImage, other: str
         return image._replace(reason=f'what is there was copied from {other}: give status the same source and options')
     if there is None:
         keeps = plugins.find(WriterScheme, task.output.location.scheme).kept_receipts
-        how = '' if keeps else ': give --receipt FILE, or compare with verify DEST --against SOURCE'
+        how = '' if keeps else ': use --receipt FILE, or compare with verify DEST --against SOURCE'
         return image._replace(reason=f'no receipt proves that it was copied{how}')
     if there != image.source_digest:
         return image._replace(state=State.STALE, copied_digest=there,
-                              reason=f'the source has {image.source_digest or "no digest"} now')
+                              reason=f'the digest at the source is now {image.source_digest or "unknown"}')
     try:
         receipt = task.output.made().present_receipt(task.reference, task.recorded)
     except (ImageNotFound, InvalidImage) as error:
@@ -163,7 +163,7 @@ def _extra(receipts: Iterable[Receipt], tasks: Sequence[ImageTask], earlier: Ear
         is_ours = (receipt.scheme, _root(receipt.path)) in places and is_proved(receipt)
         if is_ours and id(receipt) not in named and receipt.place not in taken:
             yield MirroredImage(receipt.reference, receipt.source, receipt.destination, State.EXTRA,
-                                copied_digest=receipt.source_digest, reason='the source does not name it any more')
+                                copied_digest=receipt.source_digest, reason='the source no longer lists it')
 
 
 def _root(path: str) -> str:

@@ -64,10 +64,10 @@ def prune_sources(plugins: Plugins, settings: Settings, todo: TaskList, in_files
     in_files = _on_servers(plugins, in_files, [*outputs, *filter(has_fields, written)])
     mirror = Mirror(in_files, kept_receipts(plugins, outputs))
     if not in_files and any(source.is_list for source in todo.pruned):
-        todo.notes.append('nothing is pruned of a list without its own receipts: give --receipt FILE in each run')
+        todo.notes.append('nothing is pruned of a list without its own receipts: use --receipt FILE in each run')
     elif not in_files and (keeping_none := {each.scheme for each in outputs
                                             if not plugins.find(WriterScheme, each.scheme).kept_receipts}):
-        todo.notes.append(f'nothing is pruned at {min(keeping_none)}://, which keeps no receipts: give --receipt FILE '
+        todo.notes.append(f'nothing is pruned at {min(keeping_none)}://, which keeps no receipts: use --receipt FILE '
                           'in each run')
     found = Prunable(plugins, todo, mirror)
     todo.notes += found.notes()
@@ -128,9 +128,9 @@ class Prunable:
         others = {other.in_list or other.source for each in shared for other in self._others(each)}
         return [*self._notes,
                 *([f'{_stay(self._kept)} by keep='] if self._kept else []),
-                *([f'{_stay(shared)} that others brought, too: {first_names(sorted(others))}'] if shared else []),
-                *([f'{_stay(self._unknown)} whose receipts are of an earlier version, which do not say what source '
-                   'brought them'] if self._unknown else [])]
+                *([f'{_stay(shared)} that other sources copied too: {first_names(sorted(others))}'] if shared else []),
+                *([f'{_stay(self._unknown)} whose receipts, of an earlier version, do not name the source that they '
+                   'were copied from'] if self._unknown else [])]
 
     def _unwanted(self) -> list[Receipt]:
         return [each for image, each in self._found.items() if image not in self._kept]
@@ -178,7 +178,7 @@ def prune(plugins: Plugins, settings: Settings, going: Sequence[Receipt], mirror
 
 
 def _stay(images: Collection[object]) -> str:
-    return f'{counted(len(images), "image")} {"stay" if len(images) > 1 else "stays"}'
+    return f'{counted(len(images), "image")} {"are kept" if len(images) > 1 else "is kept"}'
 
 
 def own_name(plugins: Plugins, receipt: Receipt) -> str:

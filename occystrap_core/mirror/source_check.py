@@ -101,11 +101,11 @@ class _Comparison:
         """Return the verdict; raises UsageError if only a receipt could tell, and there is none."""
         known = self._pair.receipt
         if known and self._pair.filters:
-            said = f'{self._pair.reference}: {" ".join(self._pair.filters)} changed it: compared is what its receipt ' \
-                   'says that it was made from'
+            said = (f'{self._pair.reference}: {" ".join(self._pair.filters)} changed it, so what its receipt says it '
+                    'was made from is compared')
             return self._by_receipt(known, self._now.digest, known.source_digest or known.image_id, said)
         if self._pair.has_filters or not (self._moved or known):
-            raise UsageError('only the receipt of the run that copied it can tell: name the file that process '
+            raise UsageError('only the receipt of the run that copied it can show this: give the file that process '
                              '--receipt wrote')
         if known and not self._moved:
             return self._by_receipt(known, self._now.receipt.image_id, known.image_id)
@@ -135,14 +135,15 @@ class _Comparison:
         if there is None or there.is_index or there.image_id != self._now.receipt.image_id or (
                 there.manifest_digest == self._now.receipt.manifest_digest):
             return None
-        note = (f'{self._pair.reference}: here it has manifest {there.manifest_digest}, at the source '
-                f'{self._now.receipt.manifest_digest or "none"}: the config, and so each layer, is the same')
+        note = (f'{self._pair.reference}: the manifest is {there.manifest_digest} here and '
+                f'{self._now.receipt.manifest_digest or "missing"} at the source; the config, and so every layer, is '
+                'the same')
         moved = load(self._moved)(there, self._pair.location)
         return self._by_receipt(moved, self._now.receipt.image_id, there.image_id, note)
 
     def _unlike(self) -> Compared:
         there = self._there()
-        found = f'here is {there.image_id}' if there else 'here is none that can be read'
+        found = f'the destination has {there.image_id}' if there else 'the destination has none that can be read'
         return _verdict(Outcome.FAILED, Severity.ERROR, self._pair,
                         f'the source has image {self._now.receipt.image_id}, {found}')
 
@@ -179,7 +180,7 @@ class _Comparison:
         if verdict.outcome is not Outcome.FAILED or not self._now.receipt.is_index or self._pair.receipt:
             return ()
         return [f'{self._pair.reference}: all of {len(choices.at_source)} platforms were expected, as process copies '
-                'them there: give --platform if some were copied']
+                'them there: use --platform if some were copied']
 
 
 def _now(plugins: Plugins, pair: Counterpart) -> _Now:

@@ -24,6 +24,6 @@ def left_out_by(entries: Iterable[Descriptor]) -> dict[Digest, str]:
         for text in entry.annotations.get(LEFT_OUT, '').split():
             digest, equals, name = text.partition('=')
             if not equals:
-                raise InvalidImage(f'the annotation {LEFT_OUT} has {text[:100]!r}, DIGEST=NAME is expected')
+                raise InvalidImage(f'the annotation {LEFT_OUT} has {text[:100]!r}, expected DIGEST=NAME')
             found.setdefault(Digest(digest), name)
     return found

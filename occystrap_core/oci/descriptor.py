@@ -32,7 +32,7 @@ class Descriptor:
             raise InvalidImage(f'{what}: a descriptor is not a JSON object')
         size = required_field(document, 'size', int, what)
         if not 0 <= size <= LARGEST:
-            raise InvalidImage(f'{what}: a descriptor has the size {str(size)[:30]}, which is impossible')
+            raise InvalidImage(f'{what}: a descriptor has the invalid size {str(size)[:30]}')
         platform = document.get('platform')
         urls, annotations = document.get('urls') or (), document.get('annotations') or {}
         kind = document.get('artifactType') or ''
@@ -53,7 +53,7 @@ class Descriptor:
         if digest == self.digest and len(raw) == self.size:
             return raw
         kind = DigestMismatch if digest != self.digest else SizeMismatch
-        raise kind(f'{what} has digest {digest} and {len(raw)} bytes, should have {self.digest} and {self.size}')
+        raise kind(f'{what} has digest {digest} and {len(raw)} bytes, expected {self.digest} and {self.size}')
 
     def to_json(self) -> dict[str, Any]:
         """Return the descriptor as a JSON object, fields in the order of the spec."""

@@ -44,16 +44,16 @@ def parse_json(raw: bytes, what: str, cap: int = MANIFEST_CAP, names: FieldNames
         if raw.count(b'[') + raw.count(b'{') > DEEPEST and _is_too_deep(value):
             raise ValueError(f'values are nested more than {DEEPEST} deep')
     except (ValueError, RecursionError) as error:
-        raise InvalidImage(f'{what} is not JSON that can be read: {error}') from None
+        raise InvalidImage(f'{what} is not valid JSON: {error}') from None
     if reader.ambiguous:
-        raise InvalidImage(f'{what} is ambiguous: {reader.ambiguous}, and programs differ in which they use; write '
-                           'it again with only one of them', AMBIGUOUS)
+        raise InvalidImage(f'{what} is ambiguous: {reader.ambiguous}, and programs differ in which one they use; keep '
+                           'only one', AMBIGUOUS)
     return value
 
 
 def refuse_constant(constant: str) -> NoReturn:
     """Raise ValueError for NaN and Infinity, which only Python reads."""
-    raise ValueError(f'{constant} is no JSON number')
+    raise ValueError(f'{constant} is not a JSON number')
 
 
 def finite(text: str) -> float:

@@ -154,7 +154,7 @@ def _repeated(names: Iterable[str]) -> str:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            return f'{_quoted(name)} is there twice'
+            return f'{_quoted(name)} appears twice'
         seen.add(name)
     return ''
 

@@ -32,7 +32,7 @@ def require_version(raw: bytes, place: str) -> None:
     """Raise InvalidImage unless `raw`, the file `oci-layout`, says that `place` is a layout of a supported version."""
     version = parse_object(raw, f'{place}: {LAYOUT_FILE}', names=LAYOUT_FIELDS).get('imageLayoutVersion')
     if version != '1.0.0':
-        raise InvalidImage(f'{place} has image layout version {version!r}, 1.0.0 is expected')
+        raise InvalidImage(f'{place} has image layout version {version!r}, expected 1.0.0')
 
 
 def layout_offers(entries: Sequence[Descriptor], unnamed: Reference = UNTAGGED,

@@ -179,7 +179,7 @@ class Index(NamedTuple):
             return min(fitting, key=lambda entry: (entry.platform != platform, _usual(entry) != platform.normal))
         there = ', '.join(sorted({str(entry.platform) for entry in images
                                   if entry.platform and entry.platform.os != 'unknown'})) or 'none'
-        raise ImageNotFound(f'no image for platform {platform}; there is: {there}')
+        raise ImageNotFound(f'no image for platform {platform}; available: {there}')
 
 
 def _usual(entry: Descriptor) -> Platform | None:

@@ -90,8 +90,8 @@ def layer_compression(media_type: str) -> Compression | None:
     """
     if may_be_layer(media_type):
         return _LAYERS.get(media_type)
-    raise InvalidImage(f'its media type {media_type[:100]!r} is {_unreadable(media_type)}; to copy the image as it is, '
-                       'give --platform=all and a destination of manifests and blobs, such as registry:// or '
+    raise InvalidImage(f'its media type {media_type[:100]!r} is {_unreadable(media_type)}; to copy the image '
+                       'unchanged, use --platform=all and a destination of manifests and blobs, such as registry:// or '
                        'layout://', 'layer-media-type')
 
 

@@ -53,7 +53,7 @@ def select_offer(offers: Sequence[Offer[T]], name: str | None, place: str,
         return offers[0].image, offers[0].reference
     found = find_offers(offers, name)
     if not found:
-        raise UsageError(f'{place} has no image {name}; there is: {", ".join(map(str, offers))}')
+        raise UsageError(f'{place} has no image {name}; available: {", ".join(map(str, offers))}')
     if len({offer.hex or number for number, (offer, _) in enumerate(found)}) > 1:
         raise UsageError(f'{place} has several images {name}, choose one by its digest: '
                          f'{", ".join(Digest.of_hex(offer.hex) for offer, _ in found)}')
@@ -72,7 +72,7 @@ def select_offers(offers: Sequence[Offer[T]], name: str | None, place: str, how:
         found = [(offer.image, _distinct(offer, reference)) for offer in offers
                  for written, reference in offer.names.items() if matches_name(name, written, reference)]
         if not found:
-            raise ImageNotFound(f'{place} has no image that matches {name}; there is: {", ".join(map(str, offers))}')
+            raise ImageNotFound(f'{place} has no image that matches {name}; available: {", ".join(map(str, offers))}')
         return found
     if name is not None or not offers or (len(offers) == 1 and {*offers[0].names.values()} <= {UNTAGGED}):
         return [select_offer(offers, name, place, how)]

@@ -102,7 +102,7 @@ def _one(found: re.Match[str], pattern: str) -> str:
     if found['one']:
         return '[^/]'
     if found['text'] in '[]':
-        raise UsageError(f'the pattern {pattern!r} has a [ or ] that is alone')
+        raise UsageError(f'the pattern {pattern!r} has an unmatched [ or ]')
     return re.escape(found['text'])
 
 
@@ -192,7 +192,7 @@ def nearest_names(wanted: str, names: Sequence[str], what: str = 'tags', more: b
         return near.ratio()
     distinct = sorted(set(names), key=natural_key)
     ordered = sorted(distinct, key=likeness, reverse=True) if len(distinct) <= _COMPARED else distinct
-    return f'there is: {_first(ordered, more)}'
+    return f'available: {_first(ordered, more)}'
 
 
 def first_names(names: Sequence[str]) -> str:

@@ -93,8 +93,8 @@ def _split_host(rest: str, text: str, with_host: bool) -> tuple[str, str]:
     if not (with_host or looks_like_host):
         return '', rest
     if not slash or not remainder:
-        raise UsageError(f'{text!r} has no repository: host/repository[:tag] is expected')
+        raise UsageError(f'{text!r} has no repository: expected host/repository[:tag]')
     if not _HOST.fullmatch(first):
-        raise UsageError(f'{text!r} has a malformed host {first!r}: a name or address is expected, and '
+        raise UsageError(f'{text!r} has a malformed host {first!r}: expected a name or address, and '
                          'a port up to 65535')
     return first, remainder

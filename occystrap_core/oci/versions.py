@@ -15,7 +15,7 @@ _BOUND = (r'(?a)(?P<sign>>=|=>|<=|=<|==|!=|[><=^~])?\s*[vV]?'
           r'(?:-(?P<before>[0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?')
 _HYPHEN = r'(\S+)\s+-\s+(\S+)'
 _SIGNS = {'=>': '>=', '=<': '<=', '==': '=', None: '='}
-_EXPECTED = "a range of versions is expected, such as '>=1.2 <2', '^1.4' or '1.x || 3.x'"
+_EXPECTED = "expected a range of versions, such as '>=1.2 <2', '^1.4' or '1.x || 3.x'"
 
 
 class Version(NamedTuple):

@@ -24,7 +24,7 @@ def base_of(path: str) -> dict[Digest, str]:
     """
     proved = [each for each in read_receipts(path, cut=True) if is_proved(each) and each.keeps_manifests]
     if not proved:
-        raise UsageError(f'--since={path}: it has no verified receipt of a place that keeps blobs as they are')
+        raise UsageError(f'--since={path} has no verified receipt of a destination that keeps blobs unchanged')
     return {layer.digest: each.reference for each in proved for layer in each.of_kind('layer')}
 
 

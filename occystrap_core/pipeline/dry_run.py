@@ -52,7 +52,7 @@ class PlannedCopy:
         if self.failure:
             return f'would fail: {self.source}: {self.failure}'
         if self.unchanged:
-            return f'would leave {self.destination}: {self.source} is unchanged, verified'
+            return f'would skip {self.destination}: {self.source} is unchanged, verified'
         size = 'size unknown' if self.size is None else size_text(self.size)
         notes = ''.join(f'; {note}' for note in self.notes)
         there = f', {self.layers_there} ({size_text(self.size_there)}) there already' if self.layers_there else ''

@@ -124,8 +124,8 @@ class ImageCopy:
                       else self._reads.arrivals(self._image)):
             key, placed = self._copy(layer)
             if key.tar not in self._image.diff_ids:
-                raise InvalidImage(f'{self._image.reference}: the source gave layer {layer.source.diff_id}, which its '
-                                   'config does not list')
+                raise InvalidImage(f'{self._image.reference}: the source provided layer {layer.source.diff_id}, which '
+                                   'its config does not list')
             self._placed[key] = placed
 
     def _copy_in_order(self) -> None:
@@ -218,7 +218,7 @@ class ImageCopy:
         else:
             keys = [self._key(layer) for layer in self._image.layers]
         if missing := [str(key.tar) for key in keys if key not in self._placed]:
-            raise InvalidImage(f'{self._image.reference}: the source did not give layer {", ".join(missing)}')
+            raise InvalidImage(f'{self._image.reference}: the source did not provide layer {", ".join(missing)}')
         return [replace(self._placed[key], index=index) for index, key in enumerate(keys)]
 
     def _written(self) -> WrittenImage:

@@ -253,7 +253,7 @@ def require_room(opened: Image | ImageIndex, output: ImageOutput) -> None:
         raise UsageError(f'{place} holds one image, and {opened.reference} is an index of {len(opened.children)}: '
                          'choose one with --platform, such as linux/amd64')
     if isinstance(opened, Artifact):
-        raise ArtifactRefused(f'{place} holds images, and {opened.reference} is none: its config is '
+        raise ArtifactRefused(f'{place} holds images only, and {opened.reference} is not one: its config is '
                               f'{opened.manifest.config.media_type}')
     if opened.referrers:
         raise UsageError(f'{place} holds a single image, without referrers: leave out referrers=true')
@@ -261,7 +261,7 @@ def require_room(opened: Image | ImageIndex, output: ImageOutput) -> None:
 
 def _changed(image: Image, filters: Sequence[ImageFilter]) -> Image:
     if isinstance(image, Artifact):
-        raise ArtifactNotFiltered(f'{image.reference} is no image that a filter could change: its config is '
+        raise ArtifactNotFiltered(f'{image.reference} is not an image, so filters cannot change it: its config is '
                                   f'{image.manifest.config.media_type}')
     for each in filters:
         image = each.apply(image)

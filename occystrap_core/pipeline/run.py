@@ -102,7 +102,7 @@ class Run:
                 from occystrap_core.layers.layer_cache import FileCache
                 shared.get(LayerCache, partial(FileCache, self.layer_cache))
             if self.of_one_image and len(todo.tasks) > 1:
-                raise UsageError(f'{redact(source)} names {counted(len(todo.tasks), "image")}: name one of them')
+                raise UsageError(f'{redact(source)} names {counted(len(todo.tasks), "image")}: choose one')
             report.notes = todo.notes
             report.destinations = 1 + max((task.lane for task in todo.tasks), default=0)
             report.images = [*(task.report for task in todo.tasks), *todo.failed]

@@ -108,7 +108,7 @@ class Plugins:
             if name in (each.name, *getattr(each, 'aliases', ()))]
         if len(claims) > 1:
             raise PluginError(f'{name!r} is claimed by {" and ".join(str(plugin) for plugin, _ in claims)}: uninstall '
-                              'one, or name it in OCCYSTRAP_DISABLE_PLUGINS')
+                              'one of them, or add it to OCCYSTRAP_DISABLE_PLUGINS')
         if not claims:
             raise self._unknown(kind, name)
         return claims[0][1]
@@ -131,15 +131,15 @@ class Plugins:
                 if each.instead and name in (each.name, *each.aliases):
                     return UnknownScheme(f'{name}:// is a source only: {each.instead}')
         if kind is InputScheme and any(name in (each.name, *each.aliases) for _, each in self.declared(WriterScheme)):
-            return UnknownScheme(f'{name}:// is a destination only: name the source that it was made from, or for an '
-                                 'image layout layout://PATH')
+            return UnknownScheme(f'{name}:// is a destination only: give the source that it was made from, or '
+                                 'layout://PATH for an image layout')
         known = sorted({declaration.name for _, declaration in self.declared(kind)})
         shown = f'{name}://' if what in ('source', 'destination') else name
         if official:
-            return UnknownScheme(f'no installed plugin has {shown} as {what}: pip install {official}')
+            return UnknownScheme(f'no installed plugin provides {shown} as {what}: pip install {official}')
         from occystrap_core.errors import nearest
-        return UnknownScheme(f'no installed plugin has {shown} as {what}{nearest(name, known)}'
-                             if known else f'no installed plugin has any {what}: pip install occystrap-core[all]')
+        return UnknownScheme(f'no installed plugin provides {shown} as {what}{nearest(name, known)}'
+                             if known else f'no installed plugin provides any {what}: pip install occystrap-core[all]')
 
 
 def build_plugin_manager(entry_points: Iterable[EntryPointLike] | None = None, disabled: Iterable[str] | None = None,
@@ -185,10 +185,10 @@ def _declarations(manager: pluggy.PluginManager, module: object, hook: str) -> I
         if implementation.plugin is module:
             declared = implementation.function()
             if not isinstance(declared, Iterable):
-                raise PluginError(f'{hook} returned {declared!r}, an iterable of {_KINDS[hook].__name__} is expected')
+                raise PluginError(f'{hook} returned {declared!r}, expected an iterable of {_KINDS[hook].__name__}')
             for declaration in declared:
                 if not isinstance(declaration, _KINDS[hook]):
-                    raise PluginError(f'{hook} returned {declaration!r}, a {_KINDS[hook].__name__} is expected')
+                    raise PluginError(f'{hook} returned {declaration!r}, expected a {_KINDS[hook].__name__}')
                 yield declaration
 
 

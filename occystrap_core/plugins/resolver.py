@@ -57,9 +57,9 @@ def _other_side(plugins: Plugins, uri: str, scheme: InputScheme | WriterScheme,
 def _scheme(uri: str) -> str:
     written = parse_uri(uri)
     if written.scheme in ('http', 'https'):
-        raise UsageError(f'{written.scheme}:// names no image: write registry://{redact(written.path)}')
+        raise UsageError(f'{written.scheme}:// is not an image location: write registry://{redact(written.path)}')
     if written.scheme == 'file':
-        raise UsageError(f'file:// does not say in which format: write tar://{redact(written.path)} for an archive, or '
+        raise UsageError(f'file:// does not say which format: write tar://{redact(written.path)} for an archive, or '
                          f'dir:// or layout:// for a directory')
     return written.scheme
 
@@ -68,12 +68,13 @@ def _source_uri(plugins: Plugins, text: str) -> str:
     path = text.partition('?')[0]
     if not is_path(text):
         if os.path.exists(path):
-            raise UsageError(f'{path} is here, and is the name of an image: write ./{text} or {registry_uri(text)}')
+            raise UsageError(f'{path} is a file here, and also the name of an image: write ./{text} or '
+                             f'{registry_uri(text)}')
         return registry_uri(text)
     if scheme := _recognized(plugins, path):
         return path_uri(scheme, text)
     if os.path.lexists(path):
-        raise UsageError(f'{path} is no image that is recognized: name its format, as in tar://{path}')
+        raise UsageError(f'{path} is not in a recognized image format: give its scheme, such as tar://{path}')
     raise UsageError(f'there is no file {path}')
 
 
@@ -85,12 +86,12 @@ def _destination_uri(plugins: Plugins, text: str) -> str:
     if is_path(text):
         if scheme := _recognized(plugins, path) or next(iter(named), ''):
             return path_uri(scheme, text)
-        raise UsageError(f'{path}: say in which format to write there, such as dir://{path} or layout://{path}')
+        raise UsageError(f'{path}: the format to write is missing: give it, such as dir://{path} or layout://{path}')
     if has_host(text):
         return registry_uri(text)
     if named or os.path.lexists(path):
         raise UsageError(f'{text} may be a file or the name of an image: write ./{text} or registry://HOST/{text}')
-    raise UsageError(f'{text} does not say where to: give registry://HOST/{text}, docker://{text}, or a path in a '
+    raise UsageError(f'{text} is not a destination: give registry://HOST/{text}, docker://{text}, or a path in a '
                      'format, such as layout://PATH')
 
 
@@ -174,7 +175,7 @@ def _made(expected: Any, factory: str, *arguments: object) -> Any:
         raise PluginError(f'{factory} cannot be used: {error}') from error
     if not isinstance(made, expected):
         names = ' or '.join(each.__name__ for each in get_args(expected) or (expected,))
-        raise PluginError(f'{factory} made a {type(made).__name__}, a {names} is expected')
+        raise PluginError(f'{factory} returned a {type(made).__name__}, expected a {names}')
     return made
 
 

@@ -107,7 +107,7 @@ class ReceiptFile:
             self._created = True
             return descriptor
         if not os.path.exists(self.path):
-            raise UsageError(f'{self.path} is a link that leads nowhere: name the receipt file itself')
+            raise UsageError(f'{self.path} is a link that leads nowhere: choose another file')
         return os.open(self.path, flags if os.path.isfile(self.path) else os.O_WRONLY | os.O_NOCTTY)
 
     def _require_receipts(self) -> None:
@@ -121,7 +121,7 @@ class ReceiptFile:
                 parse_line(line, self.path)
         except InvalidReceipt as error:
             if not self._force:
-                raise UsageError(f'{error}: name another file, or give --force to replace it') from None
+                raise UsageError(f'{error}: choose another file, or use --force to replace it') from None
             self._replaces = True
 
     def _append(self, line: bytes) -> None:
@@ -214,7 +214,7 @@ class ReceiptFile:
 
     def _unwritable(self, error: OSError) -> OutputError:
         directory = os.path.dirname(self.path) or '.'
-        make = '' if os.path.isdir(directory) else f'; make the directory {directory} first'
+        make = '' if os.path.isdir(directory) else f'; create the directory {directory} first'
         return OutputError(f'cannot write the receipt file {self.path}: {error.strerror}{make}')
 
 

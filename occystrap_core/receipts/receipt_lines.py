@@ -84,7 +84,7 @@ def _receipts_in(file: BufferedReader, path: str, cut: bool) -> Iterator[bytes]:
     lines = lines_of(file, path)
     first = next(lines, b'')
     if first and not re.match(rb'\s*\{\s*("|$)', first):
-        raise UsageError(f'{path} is not a receipt, nor lines of them: name what process --receipt wrote')
+        raise UsageError(f'{path} is not a file of receipts: give the file that process --receipt wrote')
     if first.strip() == b'{':
         yield first + file.read(LONGEST)
         return
@@ -102,7 +102,7 @@ def require_digest(path: str, expected: str) -> None:
         digest = Digest(expected if ':' in expected else f'sha256:{expected}')
         found = hash_file(path, algorithm=digest.algorithm)[0]
     except InvalidImage:
-        raise UsageError(f'--expect={expected[:80]!r} is not a sha256 digest: 64 hexadecimal digits are expected'
+        raise UsageError(f'--expect={expected[:80]!r} is not a sha256 digest: expected 64 hexadecimal digits'
                          ) from None
     except OSError as error:
         raise UsageError(f'cannot read the receipt {redact(path)}: {error.strerror}') from None

@@ -62,8 +62,8 @@ def _besides(plugins: Plugins, covered: '_Covered', destination: str, place: Loc
                 digest = source.present_digest(reference)
                 if not covered.has(reference, digest):
                     shown = str(reference) if reference != UNTAGGED else str(digest or reference)
-                    yield UncoveredImage(destination, shown, 'is there, and no receipt covers it: whoever copies all '
-                                                             'images copies it, too; remove it, or give its receipt')
+                    yield UncoveredImage(destination, shown, 'is there without a receipt, and would be copied with '
+                                         'the others: remove it, or give its receipt')
     except OccystrapError as error:
         yield UncoveredImage(destination, '', f'its images cannot be listed: {error}')
 

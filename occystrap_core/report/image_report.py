@@ -159,7 +159,7 @@ class PrunedImage(NamedTuple):
 def left_out_text(count: int) -> str:
     """Return the note on artifacts that are left out."""
     what = f'{count} artifacts that are' if count > 1 else '1 artifact that is'
-    return f'left out {what} no image, such as a chart; registry://, layout:// and tar://…?format=oci can take it'
+    return f'left out {what} not an image, such as a chart; registry://, layout:// and tar://…?format=oci can take it'
 
 
 def settled_text(seconds: float) -> str:

@@ -108,8 +108,8 @@ class RunReport:
         """Return how to copy what is left, if a part of the images was; else an empty string."""
         if not self.copies or self.succeeded or not any(image.succeeded for image in self.images):
             return ''
-        proved = f' and --resume {self.receipts[0]}' if self.receipts else ''
-        return f'Resume: the same command{proved}; what is there and current is left as it is'
+        proved = f' with --resume {self.receipts[0]}' if self.receipts else ''
+        return f'Resume: run the same command{proved}; what is already there and current is skipped'
 
     def counts(self) -> dict[str, Any]:
         """Return the numbers of the run: `changed` images were copied, `bytes_moved` of layers written, `bytes_reused`

@@ -29,7 +29,7 @@ class Regex:
         try:
             re.compile(pattern)
         except (re.error, RecursionError, OverflowError) as error:
-            raise UsageError(f'{pattern!r} is no regular expression: {error}') from None
+            raise UsageError(f'{pattern!r} is not a regular expression: {error}') from None
         self._pattern, self._cancellation = pattern, settings.cancellation
         self._idle: list[_Program] = []
         self._all: list[_Program] = []

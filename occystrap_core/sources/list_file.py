@@ -17,8 +17,8 @@ class ListFile(ImageList):
         name, text = file_name(self.location.path), read_text(self.location.path)
         problems, found = Problems(name), []
         if text[-1:] not in ('', '\n') and self.location.options.get('prune') in ('true', 'empty'):
-            raise UsageError(f'{name}: the last line does not end, so that lines may be missing whose images would be '
-                             'pruned: end it with a newline, or leave out prune=')
+            raise UsageError(f'{name}: the last line has no newline, so the list may be cut off, and images missing '
+                             'from it would be pruned: add the newline, or leave out prune=')
         for number, line in enumerate(text.split('\n'), 1):
             written = _COMMENT.sub('', line).strip()
             if written:
@@ -28,5 +28,5 @@ class ListFile(ImageList):
                     problems.add(f'line {number}: {error}')
         problems.report()
         if not found:
-            raise UsageError(f'{name} names no image: a reference or URI a line is expected')
+            raise UsageError(f'{name} lists no images: write one reference or URI per line')
         return found

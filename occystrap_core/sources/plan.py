@@ -75,7 +75,7 @@ class _PlanFile:
         if isinstance(images, list) and images:
             found = [self._image(number, each, shared) for number, each in enumerate(images)]
         elif images is not None or not include:
-            self._add(('images',), 'there are no images: a list of tables called images is expected, [[images]] in '
+            self._add(('images',), 'there are no images: expected a list of tables called images, [[images]] in '
                       'TOML')
         found += self._included(include, shared)
         self._problems.report()
@@ -95,7 +95,7 @@ class _PlanFile:
     def _table(self, written: object, keys: Mapping[str, Key], path: Path, where: str) -> Table:
         """Return what a table says; mistakes are reported."""
         if not isinstance(written, dict):
-            self._add(path, f'{where}: a table is expected')
+            self._add(path, f'{where}: expected a table')
             return Table()
         self._refuse_unknown(written, list(keys), path, where)
         values: dict[str, Any] = {}
@@ -115,7 +115,7 @@ class _PlanFile:
         table = self._table(written, {'source': SOURCE, **SHARED}, path, where)
         if not isinstance(written, dict) or 'source' not in table.values:
             if isinstance(written, dict) and 'source' not in written:
-                self._add(path, f'{where}: source: a URI or a reference is expected')
+                self._add(path, f'{where}: source: expected a URI or a reference')
             return None
         source = self._source(table, defaults, path, where)
         if source is None:
@@ -145,7 +145,7 @@ class _PlanFile:
         if written is None:
             return []
         if not isinstance(written, list) or not written or not all(isinstance(each, str) and each for each in written):
-            self._add(('include',), "include: a list of files is expected, such as ['more.toml']")
+            self._add(('include',), "include: expected a list of files, such as ['more.toml']")
             return []
         above = '' if self._path == '-' else os.path.dirname(self._path)
         found: list[ListedImage] = []
@@ -177,7 +177,7 @@ class _PlanFile:
         if name is None:
             return '${'
         if not _NAME.fullmatch(name) or not found[0].endswith('}'):
-            self._add(path, f'{found[0][:50]!r} is no variable: ${{NAME}} is expected, or $${{ for ${{ itself')
+            self._add(path, f'{found[0][:50]!r} is not a variable: write ${{NAME}}, or $${{ for a literal ${{')
         elif name not in os.environ:
             self._add(path, f'the environment variable {name} is not set')
         return os.environ.get(name, 'unset')
@@ -190,7 +190,7 @@ def _read_document(path: str) -> tuple[dict[str, Any], Mapping[Path, int]]:
     except RecursionError:
         raise UsageError(f'{file_name(path)}: values are nested too deep') from None
     if not isinstance(document, dict):
-        raise UsageError(f'{file_name(path)}: a plan is expected, with images')
+        raise UsageError(f'{file_name(path)}: expected a plan with images')
     return document, lines
 
 
@@ -201,7 +201,7 @@ def _parse_toml(path: str) -> tuple[Any, Mapping[Path, int]]:
     try:
         return tomllib.loads(text), toml_lines(text)
     except ValueError as error:  # TOMLDecodeError, and errors of int() and dates
-        raise UsageError(f'{file_name(path)} is no TOML: {error}') from None
+        raise UsageError(f'{file_name(path)} is not valid TOML: {error}') from None
 
 
 def _parse_yaml(path: str) -> tuple[Any, Mapping[Path, int]]:

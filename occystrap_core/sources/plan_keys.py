@@ -25,15 +25,15 @@ class Key(NamedTuple):
 def text_of(value: object, expected: str) -> str:
     """Return a text without white space around it; raises UsageError for anything else, and for an empty one."""
     if not isinstance(value, str) or not value.strip():
-        raise UsageError(f'{expected} is expected')
+        raise UsageError(f'expected {expected}')
     return value.strip()
 
 
 def texts_of(value: object, expected: str) -> Sequence[str]:
     """Return a list of texts; raises UsageError."""
     if not isinstance(value, list):
-        raise UsageError(f'a list is expected, such as {expected}')
-    return [text_of(each, f'text in a list, such as {expected},') for each in value]
+        raise UsageError(f'expected a list, such as {expected}')
+    return [text_of(each, f'text in a list, such as {expected}') for each in value]
 
 
 def _destination(value: object) -> str:
@@ -44,7 +44,7 @@ def _destination(value: object) -> str:
 
 def _destinations(value: object) -> Sequence[str]:
     if not isinstance(value, list) or not value:
-        raise UsageError("a list of URIs is expected, such as ['registry://a.example/app:v1', 'layout://mirror']")
+        raise UsageError("expected a list of URIs, such as ['registry://a.example/app:v1', 'layout://mirror']")
     return tuple(_destination(each) for each in value)
 
 
@@ -63,7 +63,7 @@ def _filters(value: object) -> Sequence[str]:
 
 def _options(value: object) -> Mapping[str, str]:
     if not isinstance(value, dict):
-        raise UsageError('a table of options of the sources is expected')
+        raise UsageError('expected a table of options of the sources')
     return {text_of(name, 'text as name'): _option(each) for name, each in value.items()}
 
 
@@ -71,13 +71,13 @@ def _option(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):
-        raise UsageError('text, a number, true or false is expected as value')
+        raise UsageError('expected text, a number, true or false as value')
     return str(value)
 
 
 def _switch(value: object) -> str:
     if not isinstance(value, bool):
-        raise UsageError('true or false is expected')
+        raise UsageError('expected true or false')
     return str(value).lower()
 
 

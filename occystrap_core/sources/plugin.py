@@ -12,12 +12,13 @@ def register_inputs() -> Iterable[InputScheme]:
     """Return the sources that name others."""
     return [
         InputScheme('list', 'occystrap_core.sources.list_file:ListFile', PRUNING,
-                    help='the images that a file names, a reference or URI a line, # for comments; list://- is stdin',
-                    instead='give the destination of the images that it names', completion=FILES),
+                    help='the images listed in a file, one reference or URI per line, # for comments; list://- is '
+                         'stdin',
+                    instead='give the destination of the images that it lists', completion=FILES),
         InputScheme('plan', 'occystrap_core.sources.plan:Plan', PRUNING,
                     help='a plan in TOML, or in YAML where the name ends in .yaml or .yml: images with destinations, '
                          'platforms and filters',
-                    instead='its images have destinations in it; leave out DEST where it is the source',
+                    instead='a plan has the destinations of its images: use it as SOURCE, without DEST',
                     completion=FILES),
     ]
 

@@ -67,8 +67,10 @@ def _without_referrers(listed: Sequence[Reference], location: Location) -> tuple
         return listed, ()
     what = f'{count} signature and referrers tag{"" if count == 1 else "s"}'
     if location.options.get('referrers'):
-        return found, [f'{_shown(location)}: {what} not copied as images, but with those that they belong to']
-    how = 'take them along with referrers=true' if 'referrers' in location.options else 'name them to copy them'
+        return found, [f'{_shown(location)}: {what} not copied as images of their own, but with the images that they '
+                       'belong to']
+    how = ('add referrers=true to copy them with their images' if 'referrers' in location.options else
+           'give their names to copy them')
     return found, [f'{_shown(location)}: left out {what}; {how}']
 
 
@@ -81,8 +83,8 @@ def _needless(listed: Sequence[Reference], location: Location) -> Sequence[str]:
     """Return a line for each pattern of `exclude=` that fits no repository, but would fit tags if it had a colon."""
     excluded = location.options.get('exclude')
     texts = excluded.texts if excluded else ()
-    return [f'{_shown(location)}: exclude={text} leaves out nothing, as it is for repositories: tags are excluded by '
-            f':{text}' for text in texts if not {':', '/'} & {*text}
+    return [f'{_shown(location)}: exclude={text} leaves out nothing, since it matches repositories: to exclude tags '
+            f'write :{text}' for text in texts if not {':', '/'} & {*text}
             and not any(each in Excluded.parse(text) for each in listed)
             and any(each in Excluded.parse(f':{text}') for each in listed)]
 
@@ -96,7 +98,7 @@ def _matching(found: Sequence[Reference], images: ImageInput, location: Location
     try:
         regex = Regex(rf'{text[:start]}\A(?:{text[start:]})\Z', images.settings)
     except UsageError:
-        raise UsageError(f'regex={text!r} is no regular expression: escape what it should mean literally') from None
+        raise UsageError(f'regex={text!r} is not a regular expression: escape what should match literally') from None
     fits = regex.which([each.tag.encode() for each in found])
     return [each for each, fit in zip(found, fits, strict=True) if fit]
 
@@ -127,7 +129,7 @@ def _newest(found: Sequence[Reference], images: ImageInput, location: Location) 
     if location.options.get('order') == 'created':
         times = dict(zip(found, images.settings.in_parallel(images.created, found), strict=True))
         if unknown := [each for each in found if times[each] is None]:
-            raise ImageNotFound(f'{unknown[0]} does not say when it was made: exclude it, or use order=version')
+            raise ImageNotFound(f'{unknown[0]} has no creation time: exclude it, or use order=version')
         return _last(found, lambda each: (times[each], natural_key(each.tag)), count)
     versions = {each: _version(each, location) for each in found}
     dated = [each for each in found if versions[each]]
@@ -155,7 +157,7 @@ def _nothing(listed: Sequence[Reference], location: Location) -> ImageNotFound:
     there = [each for each in listed if not is_referrer_tag(each.tag)]
     if not there:
         return ImageNotFound.of_pattern(f'{_shown(location)}: all {len(listed)} tags are signatures or lists of '
-                                        'referrers, which go along with their images (referrers=true)')
+                                        'referrers, which are copied with their images (referrers=true)')
     if not any(_version(each, location) for each in there) and {'semver', 'newest'} & given.keys():
         wanted += ', and none is a version'
     elif 'regex' in given:
@@ -177,7 +179,7 @@ def _nearest(there: Sequence[Reference], location: Location) -> str:
     versions = {each: _version(each, location) for each in there}
     dated = sorted((each for each in there if versions[each]), key=lambda each: versions[each] or Version(()))
     if not dated or not location.options.get('semver'):
-        return f'there is: {first_names([_tag(each, there) for each in there])}'
+        return f'available: {first_names([_tag(each, there) for each in there])}'
     shown = ', '.join(_tag(each, there) for each in dated[-_SHOWN:][::-1])
     more = len(there) - min(len(dated), _SHOWN)
     return f'the newest are: {shown}' + (f' and {more} more' if more else '')

@@ -61,5 +61,5 @@ def read_text(path: str, cap: int = CAP) -> str:
     if len(raw) > cap:
         raise UsageError(f'{file_name(path)} has more than the {cap >> 20} MiB allowed')
     if '\0' in text:
-        raise UsageError(f'{file_name(path)} is no text: a list names images, a plan is TOML or YAML')
+        raise UsageError(f'{file_name(path)} is not text: expected a list of images, or a plan in TOML or YAML')
     return text

@@ -21,7 +21,7 @@ class _PlainLoader(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if key.value in seen if isinstance(key, yaml.ScalarNode) else True:
-                raise yaml.constructor.ConstructorError(None, None, 'a key is there twice, or is no text',
+                raise yaml.constructor.ConstructorError(None, None, 'a key appears twice, or is not text',
                                                         key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)

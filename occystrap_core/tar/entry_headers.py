@@ -88,7 +88,7 @@ class EntryHeaders:
         for what, name in (('name', self.name), ('target of a link', self.linkname)):
             if len(name) > NAME_CAP:
                 raise InvalidImage(f'a tar entry has a {what} of {len(name)} bytes, more than the {NAME_CAP} that '
-                                   f'Linux takes: {os.fsdecode(name[:60])}…', 'path-too-long')
+                                   f'Linux allows: {os.fsdecode(name[:60])}…', 'path-too-long')
 
     @property
     def is_bare(self) -> bool:

@@ -48,7 +48,7 @@ def plain_path(name: bytes) -> bytes:
 def _expression(pattern: str, below: bool) -> str:
     directories, text = pattern.endswith('/'), pattern.rstrip('/')
     if not text.strip('/'):
-        raise UsageError(f'{pattern!r} is no pattern: it matches no name')
+        raise UsageError(f'{pattern!r} is not a pattern: it matches no name')
     names = _names(text.lstrip('/'), pattern)
     if '/' not in text:
         names = [[_DEEP], *names]
@@ -131,5 +131,5 @@ def _class(rest: str, pattern: str) -> tuple[str, int]:
 
 def _range(low: str, high: str, pattern: str) -> str:
     if not low <= high < '\x80':
-        raise UsageError(f'pattern {pattern!r}: {low}-{high} is no range of ASCII characters')
+        raise UsageError(f'pattern {pattern!r}: {low}-{high} is not a range of ASCII characters')
     return f'{re.escape(low)}-{re.escape(high)}'

@@ -108,7 +108,7 @@ def check(header: bytes) -> None:
     except InvalidImage:
         is_right = False
     if not is_right:
-        raise InvalidImage('a tar header has a wrong checksum: it is no tar, or damaged')
+        raise InvalidImage('a tar header has a wrong checksum')
 
 
 def seal(header: bytearray) -> None:

@@ -106,7 +106,7 @@ class LeftOut:
             self._end += self._file.write(piece)
         except OSError as error:
             raise OutputError(f'cannot write to {self._directory or tempfile.gettempdir()}: {error.strerror}: free '
-                              'space or name another place with --temp-dir') from None
+                              'space or choose another place with --temp-dir') from None
 
     def _read(self, offset: int, size: int) -> Iterator[memoryview]:
         assert self._file

@@ -53,7 +53,7 @@ def lacks(receipt: Receipt, base: Collection[Digest]) -> str:
 def differs(receipt: Receipt, present: Digest | None) -> str:
     """Return in words what the source has now if that is not what a receipt was written for; referrers aside."""
     is_same = present in (receipt.source_digest or receipt.image_id, receipt.image_id)
-    return '' if is_same else f'the source has {present or "no digest"} now'
+    return '' if is_same else f'the digest at the source is now {present or "unknown"}'
 
 
 @dataclass

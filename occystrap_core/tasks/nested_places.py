@@ -17,7 +17,7 @@ def refuse_nested(tasks: Sequence[ImageTask], plugins: Plugins) -> None:
         for root, name in upwards(path):
             if name and (outer := roots.get(root)):
                 raise UsageError(f'{task.destination} lies within {outer.destination}, a destination of the same run: '
-                                 'name a place beside it')
+                                 'choose a place beside it')
 
 
 def _refuse_two_streams(tasks: Sequence[ImageTask], plugins: Plugins) -> None:
@@ -27,5 +27,5 @@ def _refuse_two_streams(tasks: Sequence[ImageTask], plugins: Plugins) -> None:
             streams.setdefault(task.form, task)
     if len(streams) > 1:
         one, other, *_ = streams.values()
-        raise UsageError(f'{one.destination} and {other.destination} both go to stdout, which takes one archive: name '
+        raise UsageError(f'{one.destination} and {other.destination} both go to stdout, which takes one archive: give '
                          'a file for one of them')

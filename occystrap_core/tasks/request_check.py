@@ -33,7 +33,7 @@ def require_platform_at_end(image: Image, settings: Settings) -> None:
 def _require_platform(actual: Platform | None, reference: Reference, settings: Settings) -> None:
     requested = settings.platform
     if requested and actual and not actual.may_be(requested):
-        raise ImageNotFound(f'no image for platform {requested} at {reference}; there is: {actual}')
+        raise ImageNotFound(f'no image for platform {requested} at {reference}; available: {actual}')
 
 
 def platforms_taken(opened: Image | ImageIndex) -> Sequence[str]:

@@ -191,7 +191,7 @@ def _again(entry: ListedImage, before: dict[tuple[object, ...], str]) -> str:
     """Return a note if an entry of a list is there before, to be dropped; else an empty text."""
     key = entry.source, tuple(entry.destinations), entry.platform, str(entry.filters)
     if key in before:
-        return f'{entry.where}: {entry.source} is listed before, {before[key]}, and is dropped'
+        return f'{entry.where}: {entry.source} is already listed in {before[key]}, and is skipped'
     before[key] = entry.where
     return ''
 

@@ -107,7 +107,7 @@ class TaskList:
             require_room(self._plugins, [(task.source, task.written, task.destination) for task in self.tasks])
         except UsageError as error:
             names = [str(task.reference) for task in self.tasks if 'image' in task.images.location.options]
-            raise UsageError(f'{error}; or choose one of the source with ?image=: {first_names(names)}'
+            raise UsageError(f'{error}; or choose one image of the source with ?image=: {first_names(names)}'
                              if names else str(error)) from None
 
     def _placed(self, task: ImageTask) -> ImageTask:

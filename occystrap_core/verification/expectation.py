@@ -78,7 +78,7 @@ def expectation_from_json(document: Mapping[str, Any]) -> Expectation:
     """Return the expectation in a receipt; raises InvalidReceipt, ValueError, KeyError if it is malformed."""
     size = document['size']
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise InvalidReceipt(f'the receipt has a size that is no number of bytes: {str(size)[:40]}')
+        raise InvalidReceipt(f'the receipt has an invalid size: {str(size)[:40]}')
     return Expectation(text_of(document['kind']), text_of(document['locator']), Digest(document['digest']), size,
                        Evidence(document['evidence']), digests_of(document.get('covers', ())))
 

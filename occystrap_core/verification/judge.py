@@ -112,7 +112,7 @@ class Look:
             self._note(Severity.ERROR, f'size in bytes is {seen.size}, expected {expected.size}')
         elif seen.has_another_digest:
             digest = seen.digest_seen
-            self._note(Severity.ERROR, f'the source has {expected.digest}, here is {digest}'
+            self._note(Severity.ERROR, f'the source has {expected.digest}, the destination has {digest}'
                        if expected.evidence is Evidence.SOURCE else f'digest is {digest}, expected {expected.digest}')
         elif seen.covers is not None and list(seen.covers) != list(expected.covers):
             self._note(Severity.ERROR, f'was made from {_shown(seen.covers)}, expected {_shown(expected.covers)}')

@@ -270,7 +270,7 @@ class Receipt:
             raise InvalidReceipt(f'the receipt has version {version!r}, this program reads {VERSION} and 1')
         sealed = version == VERSION
         if sealed and document.pop('seal') != seal(document):
-            raise InvalidReceipt('the receipt was changed or damaged after it was written: its seal does not fit')
+            raise InvalidReceipt('the receipt was changed or damaged after it was written: its seal does not match')
         return cls(
             text_of(document['scheme']), text_of(document['path']),
             {text_of(name): text_of(given) for name, given in document['options'].items()},
@@ -288,5 +288,5 @@ class Receipt:
 def _form(given: object) -> str:
     """Return the form of the layers, which determines what a receipt must expect."""
     if given not in FORMS:
-        raise ValueError(f'{str(given)[:60]!r} is no form of layers')
+        raise ValueError(f'{str(given)[:60]!r} is not a form of layers')
     return str(given)

@@ -70,7 +70,7 @@ def _kept(location: Location, scheme: str, listing: Callable[[str], list[_Listed
     except (InvalidImage, WrongKind, OSError) as error:
         unproved.append((root, f'its list of images cannot be read: {error}'))
         listed = []
-    unproved += [(each.name, 'the destination has no receipt of this image: copy it again, or name a receipt file')
+    unproved += [(each.name, 'the destination has no receipt of this image: copy it again, or give a receipt file')
                  for each in listed if each.digest not in proved and name in ('', each.name, *each.other_names)
                  and (name or not each.is_referrer())]
     moved_here = os.path.abspath(root)

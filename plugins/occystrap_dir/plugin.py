@@ -14,7 +14,7 @@ BOOLEAN, INTEGER, SIZE, STRING = OptionType.BOOLEAN, OptionType.INTEGER, OptionT
 
 def _mode(text: str) -> int:
     if len(text) not in (3, 4) or not set(text) <= set('01234567') or not int(text, 8) & 0o700 == 0o700:
-        raise ValueError('an octal mode such as 0700, 0711 or 0755 is expected')
+        raise ValueError('expected an octal mode such as 0700, 0711 or 0755')
     return int(text, 8)
 
 
@@ -50,12 +50,13 @@ def register_inputs() -> Iterable[InputScheme]:
     """Return the sources."""
     return [InputScheme(
         'dir', 'occystrap_dir.directory.input:DirInput',
-        [Option('image', STRING, None, 'which images, by name, pattern or digest, as team/*:v1* (default: all)'),
+        [Option('image', STRING, None, 'which images, by name, pattern or digest, such as team/*:v1* (default: all)'),
          Option('tag', STRING, None, 'which tag, of a directory that holds several')],
         'a directory in the layout of docker save', recognizes=_is_directory, many=True, completion='files'),
         InputScheme(
             'layout', 'occystrap_dir.layout.input:LayoutInput',
-            [Option('image', STRING, None, 'which images, by name, pattern or digest, as team/*:v1* (default: all)'),
+            [Option('image', STRING, None, 'which images, by name, pattern or digest, such as team/*:v1* (default: '
+                                           'all)'),
              Option('platform', STRING, None, 'what to take of an index: linux/arm64, a list with commas, or all '
                                               '(default: --platform)'),
              Option('referrers', BOOLEAN, False, 'include referrers of the image: signatures, SBOMs, attestations')],
@@ -87,10 +88,10 @@ def register_writers() -> Iterable[WriterScheme]:
             expects=('runtime-config', 'files'), keeps='*', completion='files'),
         WriterScheme(
             'layout', 'occystrap_dir.layout.writer:LayoutOutput',
-            [Option('tag', STRING, None, 'the name in index.json, as behind a colon: layout://PATH:TAG (default: the '
+            [Option('tag', STRING, None, 'the name in index.json, the same as TAG in layout://PATH:TAG (default: the '
                                          'source\'s)', decides=False),
              Option('compression', OptionType.choice('gzip', 'gzip-fast', 'zstd'), 'gzip',
-                    'for layers that have no blob yet'),
+                    'for layers that must be compressed: uncompressed at the source, or changed by a filter'),
              _REBUILD],
             'an OCI image layout in a directory, which may hold many images, blobs as stored',
             many=Many(True, reason='it names one tag', unless=_names_a_tag),

@@ -8,7 +8,7 @@ CONNECTION = (
     Option('context', help='a context of the docker command (default: DOCKER_CONTEXT, then the current one)',
            decides=False),
     Option('engine', OptionType.choice('docker', 'podman'), 'docker',
-           'whose default addresses to use; for podman CONTAINER_HOST, then the sockets of user and system',
+           'whose default addresses are used; for podman: CONTAINER_HOST, then the sockets of user and system',
            decides=False),
     Option('cert_path', help='directory with ca.pem, cert.pem, key.pem for TLS (default: DOCKER_CERT_PATH)',
            decides=False),

@@ -65,10 +65,10 @@ def register_writers() -> Iterable[WriterScheme]:
     """Return registry:// as a destination."""
     return [WriterScheme('registry', 'occystrap_registry.writer:RegistryOutput', [
         Option('compression', OptionType.choice('gzip', 'gzip-fast', 'zstd'), 'gzip',
-               'for layers that have no blob yet'),
+               'for layers that must be compressed: uncompressed at the source, or changed by a filter'),
         Option('format', OptionType.choice('docker', 'oci'), None,
-               'form of manifests: docker or oci (default: as it is; if the registry refuses that, and no digest is '
-               'given, the other)'),
+               'form of manifests: docker or oci (default: unchanged, or the other one if the registry refuses that '
+               'and no digest is given)'),
         Option('untagged', OptionType.BOOLEAN, False,
                'push under the digest alone, which filters may change; the path has neither tag nor digest'),
         Option('resend', _DIGESTS, None,

@@ -60,7 +60,7 @@ def _receipt(layout: BucketLayout, record: Record) -> _Found:
 
 
 def _why(layout: BucketLayout) -> str:
-    return f'{layout} has no receipt of this image: copy it again, or name a receipt file'
+    return f'{layout} has no receipt of this image: copy it again, or give a receipt file'
 
 
 def _name(entry: Entry) -> str:

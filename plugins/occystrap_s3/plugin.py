@@ -18,7 +18,7 @@ def _names_an_image(location: 'Location') -> bool:
 def register_inputs() -> Iterable[InputScheme]:
     """Return s3:// as a source."""
     return [InputScheme('s3', 'occystrap_s3.input:BucketInput', [
-        Option('image', help='which images, by name, pattern or digest, as team/*:v1* (default: all)'),
+        Option('image', help='which images, by name, pattern or digest, such as team/*:v1* (default: all)'),
         Option('platform', help='what to take of an index: linux/arm64, a list with commas, or all '
                                 '(default: --platform)'),
         Option('referrers', OptionType.BOOLEAN, False,
@@ -32,10 +32,11 @@ def register_inputs() -> Iterable[InputScheme]:
 def register_writers() -> Iterable[WriterScheme]:
     """Return s3:// as a destination."""
     return [WriterScheme('s3', 'occystrap_s3.writer:BucketOutput', [
-        Option('tag', help='the name of the image, as behind the last slash of the path (default: the source\'s)',
+        Option('tag', help='the name of the image, the same as after the last slash of the path (default: the '
+                           'source\'s)',
                decides=False),
         Option('compression', OptionType.choice('gzip', 'gzip-fast', 'zstd'), 'gzip',
-               'for layers that have no blob yet'),
+               'for layers that must be compressed: uncompressed at the source, or changed by a filter'),
         Option('multipart', OptionType.SIZE, 5 << 30, 'blobs of more bytes are sent in parts', decides=False),
         *CONNECTION,
     ], 'an OCI image layout in S3-compatible storage, which may hold many images, blobs as stored',

@@ -154,7 +154,7 @@ class TarInput(ImageInput):
         """Raise ImageNotFound unless the only image has all requested platforms."""
         for each in self._requested.platforms if self._requested else ():
             if not present.may_be(each):
-                raise ImageNotFound(f'no image for platform {each} at {reference}; there is: {present.text}')
+                raise ImageNotFound(f'no image for platform {each} at {reference}; available: {present.text}')
 
     @property
     def _opened(self) -> OpenArchive:

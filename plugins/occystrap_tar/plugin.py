@@ -40,7 +40,8 @@ def register_writers() -> Iterable[WriterScheme]:
                'docker archive, or OCI archive of blobs as stored'),
         Option('tag', help='the name:tag in the archive (default: the source\'s)'),
         Option('compression', OptionType.choice('gzip', 'gzip-fast', 'zstd'), 'gzip',
-               'with format=oci, for layers that have no blob yet'),
+               'with format=oci, for layers that must be compressed: uncompressed at the source, or changed by a '
+               'filter'),
     ], 'a docker archive of one image, or an OCI archive of many; tar://- is stdout', suffix='.tar',
         whole_indexes=_is_oci, to_stdout=lambda location: location.path == '-', deltas=_is_oci,
         moved='occystrap_tar.archive.moved_receipt:moved', completion='files', is_whole=True,

@@ -39,7 +39,7 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
     """Report what the archive has of what the receipt expects, and what else it has."""
     results = CheckResults()
     if receipt.path == '-':
-        results.unverified('stdout', 'it cannot be read back: compare its digest where it went, or give --no-verify')
+        results.unverified('stdout', 'it cannot be read back: compare its digest where it went, or use --no-verify')
         return results
     contents = _opened(receipt.path, level, settings, results)
     if contents is None:
@@ -50,7 +50,7 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
             results.extend(ImageCheck(contents.archive, receipt, level, settings).run())
             return results
         if isinstance(contents.listed, str):
-            results.error(receipt.path, f'is no OCI archive: {contents.listed}')
+            results.error(receipt.path, f'is not an OCI archive: {contents.listed}')
     else:
         results.extend(contents.findings)
         _check_names(contents, receipt, results)

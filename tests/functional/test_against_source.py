@@ -81,7 +81,8 @@ def test_both_digests_are_told(host: str, tmp_path: Path) -> None:
     single = f'registry://{host}/{NAMES[0]}'
     result = run_here('verify', f'registry://{host}/copy/{NAMES[0]}', '--against', single)
     result.assert_code(1)
-    assert f'the source has {after}, here is {before}' in result.err and '0/1 verified, 1 FAILED' in result.err
+    assert f'the source has {after}, the destination has {before}' in result.err
+    assert '0/1 verified, 1 FAILED' in result.err
     assert after in findings(against(places[1], single, code=1))
 
 
@@ -119,7 +120,7 @@ def test_images_unknown_to_the_source_are_failed(kind: str, host: str, tmp_path:
     name_all(tmp_path, host, NAMES[1:])
     for target in (place, tmp_path / 'done'):
         result = against(target, f'list://{tmp_path}/list', code=1)
-        assert outcomes(result)[NAMES[0]] == 'failed' and 'the source does not name it' in findings(result)
+        assert outcomes(result)[NAMES[0]] == 'failed' and 'the source does not list it' in findings(result)
     against(place, f'registry://{host}/{NAMES[1]}')  # a single image, of which the other is no part
 
 
@@ -151,7 +152,7 @@ def test_an_index_and_a_single_image_of_it(kind: str, host: str, tmp_path: Path)
     result = against(place, source, code=0 if kind == 'layout' else 1)
     assert outcomes(result) == {NAMES[2]: 'verified' if kind == 'layout' else 'failed'}
     notes = ' '.join(result.json()['images'][0]['notes'])
-    assert ('1 of 2 platforms' if kind == 'layout' else 'give --platform') in notes
+    assert ('1 of 2 platforms' if kind == 'layout' else 'use --platform') in notes
     assert set(outcomes(against(place, source, '--platform=linux/amd64')).values()) == {'verified'}
     assert set(outcomes(against(tmp_path / 'done', source)).values()) == {'verified'}
     assert set(outcomes(against(place, source, '--platform=linux/arm64/v8', code=1)).values()) == {'failed'}
@@ -169,7 +170,7 @@ def test_filters_are_told_in_words(kind: str, host: str, tmp_path: Path) -> None
         assert set(outcomes(against(place, source, code=1)).values()) == {'failed'}
     before, after = move(host, NAMES[0])
     for target in targets:
-        assert f'the source has {after}, here is {before}' in findings(against(target, source, code=1))
+        assert f'the source has {after}, the destination has {before}' in findings(against(target, source, code=1))
 
 
 @pytest.mark.parametrize('level', ['fast', 'full'])
@@ -259,7 +260,8 @@ def test_a_forged_receipt_at_the_destination_is_not_believed(host: str, tmp_path
     by_itself = run_here('verify', '--full', place.partition('?')[0]).assert_code(1)
     assert 'which the receipt does not expect' in by_itself.err
     result = against(place, f'list://{tmp_path}/list', code=1)
-    assert outcomes(result) == {NAMES[0]: 'failed', NAMES[1]: 'verified'} and 'here is sha256:' in findings(result)
+    assert outcomes(result) == {NAMES[0]: 'failed', NAMES[1]: 'verified'}
+    assert 'the destination has sha256:' in findings(result)
 
 
 def test_referrers_count_if_they_are_asked_for(host: str, tmp_path: Path) -> None:

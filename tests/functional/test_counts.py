@@ -78,7 +78,7 @@ def test_an_interrupted_run_counts_what_it_did(host: str, tmp_path: Path) -> Non
     assert all(each['manifest_digest'] and each['source_digest'] for each in said['images'][:2])
     *_, before, last = err.splitlines()
     assert 'interrupted; nothing half-written' in err and last == said['summary']
-    assert before.startswith(f'Resume: the same command and --resume {tmp_path}/done; ')
+    assert before.startswith(f'Resume: run the same command with --resume {tmp_path}/done; ')
 
 
 def test_the_layers_of_an_index_are_counted_by_verify_too(host: str, tmp_path: Path) -> None:

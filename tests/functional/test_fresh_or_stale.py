@@ -96,11 +96,11 @@ def test_a_layout_and_a_directory_are_asked_as_well(host: str, tmp_path: Path) -
     assert manifest_at(host, 'v1', 'other/tool').status_code == 200
 
 
-@pytest.mark.parametrize('asked', ['--refresh', '--no-refresh'])
+@pytest.mark.parametrize('refresh', ['--refresh', '--no-refresh'])
 @pytest.mark.parametrize(('name', 'platform', 'filters', 'stands'), [
     ('many:v1', 'linux/amd64', '', False), ('many:v1', 'linux/amd64', 'exclude:pattern=/etc/*', False),
     ('many:v1', 'all', '', True), (NAMES[0], 'linux/amd64', '', True)])
-def test_an_old_receipt_stands_for_what_it_proves(name: str, platform: str, filters: str, stands: bool, asked: str,
+def test_an_old_receipt_stands_for_what_it_proves(name: str, platform: str, filters: str, stands: bool, refresh: str,
                                                   host: str, tmp_path: Path) -> None:
     """Earlier versions took one platform where nothing was said, and their receipts say nothing either."""
     put_many(host, Settings())
@@ -111,7 +111,7 @@ def test_an_old_receipt_stands_for_what_it_proves(name: str, platform: str, filt
     old = replace(receipt, source=receipt.source.replace(f' --platform={platform}', ''))
     (tmp_path / 'done').write_text(old.to_json() + '\n')
     again = run_here('process', f'list://{tmp_path}/list', f'layout://{tmp_path}/mirror', '--resume',
-                     tmp_path / 'done', '-O', 'json', '--replace-index', asked, *more)
+                     tmp_path / 'done', '-O', 'json', '--replace-index', refresh, *more)
     again.assert_code(0)
     assert bool(unchanged(again)) is stands
 

@@ -113,7 +113,7 @@ def test_one_file_for_receipts_and_for_resuming(host: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(('arguments', 'words'), [
     (['--expect', 'abc'], 'is not a sha256 digest'), (['--expect', 'sha1:abc'], 'is not a sha256 digest'),
     (['--at', 'mounts:///x'], 'mounts:// keeps neither blobs nor tars of layers: give --at=layout://'),
-    (['--at', 'nowhere'], 'does not say where to'),
+    (['--at', 'nowhere'], 'is not a destination'),
     (['--at', 'layout:///x/{colour}'], 'there is no field {colour}')])
 def test_mistakes(arguments: list[str], words: str, host: str, tmp_path: Path) -> None:
     receipts = copied(host, f'layout://{tmp_path}/site/out', tmp_path)
@@ -221,7 +221,7 @@ def test_an_image_that_was_added_is_not_proved(of: str, kind: str, level: str, h
         (tmp_path / 'more').write_text((tmp_path / 'list').read_text() + f'registry://{host}/{name}\n')
         run('process', f'list://{tmp_path}/more', at, '--force')
         result = run(*verify, code=1)
-        assert f'{name}: is there, and no receipt covers it' in result.err
+        assert f'{name}: is there without a receipt' in result.err
         assert '2/3 verified, 1 UNVERIFIED' in result.err
         found = run(*verify, '-O', 'json', code=1).json()['images']
         assert [each['outcome'] for each in found] == ['verified', 'verified', 'unverified']
@@ -236,9 +236,9 @@ def test_other_images_at_the_first_destination_need_no_receipt(host: str, tmp_pa
                  'json').json()['receipts']['digest']
     run('process', f'registry://{host}/{NAMES[0]}', f'layout://{tmp_path}/site/out:mine')
     assert '2/2 verified' in run('verify', receipts).err
-    assert 'mine: is there, and no receipt covers it' in run('verify', receipts, '--expect', digest, code=1).err
+    assert 'mine: is there without a receipt' in run('verify', receipts, '--expect', digest, code=1).err
     (tmp_path / 'site').rename(tmp_path / 'usb')
-    assert 'mine: is there, and no receipt covers it' in run('verify', tmp_path / 'usb/receipts', code=1).err
+    assert 'mine: is there without a receipt' in run('verify', tmp_path / 'usb/receipts', code=1).err
     one = tmp_path / 'one'
     one.write_text(next(line for line in (tmp_path / 'usb/receipts').read_text().splitlines() if NAMES[0] in line))
     run('verify', one, '--at', f'layout://{tmp_path}/usb/out:mine')  # that one alone

@@ -65,9 +65,9 @@ def test_an_image_of_two_sources_is_deleted_with_the_last(place: str, host: str)
     again = (write('l1', host, 'team/a:v2'), place, '--receipt', 'r1', '--prune')
     before = kept()
     dry = run(*again, '--dry-run')
-    assert 'note: 1 image stays that others brought, too: list://' in dry.err and kept() == before
+    assert 'note: 1 image is kept that other sources copied too: list://' in dry.err and kept() == before
     result = run(*again)
-    assert f'note: 1 image stays that others brought, too: list://{os.getcwd()}/l2' in result.err
+    assert f'note: 1 image is kept that other sources copied too: list://{os.getcwd()}/l2' in result.err
     assert [each.in_list for each in kept()['team/a:v1'].brought_by] == [f'list://{os.getcwd()}/l2']
     assert len(Path('r1').read_text().splitlines()) == 1 and 'stays' not in run(*again).err
     run_here('verify', 'r2', '--full').assert_code(0)
@@ -80,7 +80,8 @@ def test_a_registry_s_receipts_say_it_too_in_one_file(host: str) -> None:
     place = f'registry://{host}/copy/{{repository}}:{{tag}}'
     run(write('l1', host, 'team/a:v1', 'team/a:v2'), place, '--receipt', 'r', '--prune')
     run(write('l2', host, 'team/a:v1', 'team/b:v1'), place, '--receipt', 'r', '--prune')
-    assert 'stays that others brought' in run(write('l1', host, 'team/a:v2'), place, '--receipt', 'r', '--prune').err
+    done = run(write('l1', host, 'team/a:v2'), place, '--receipt', 'r', '--prune')
+    assert 'is kept that other sources copied' in done.err
     run_here('verify', 'r', '--full').assert_code(0)
     assert ', 1 pruned' in run(write('l2', host, 'team/b:v1'), place, '--receipt', 'r', '--prune').err
     assert len(Path('r').read_text().splitlines()) == 2
@@ -99,7 +100,7 @@ def test_receipts_that_do_not_say_who_brought_an_image(place: str, host: str) ->
         del document['seal']
         path.write_text(json.dumps({**document, 'seal': seal(document)}))
     again = (f'registry://{host}/team/a:*?newest=1&prune=true', place, '--prune')
-    assert 'note: 1 image stays whose receipts are of an earlier version' in run(*again).err and len(kept()) == 2
+    assert 'note: 1 image is kept whose receipts, of an earlier version' in run(*again).err and len(kept()) == 2
     run(f'registry://{host}/team/a:*', place)
     assert ', 1 pruned' in run(*again).err and kept().keys() == {'team/a:v2'}
 
@@ -122,7 +123,7 @@ def test_names_to_keep_are_written_as_they_are_printed(keep: str, stays: bool, h
     run(f'registry://{host}/team/a:*', 'layout://m')
     keep = keep.format(host=host)
     result = run(f'registry://{host}/team/a:*?newest=1&prune=true&keep={keep}', 'layout://m', '--prune')
-    assert (len(kept()) == 2) == stays and ('1 image stays by keep=' in result.err) == stays
+    assert (len(kept()) == 2) == stays and ('1 image is kept by keep=' in result.err) == stays
     note = f'note: keep={keep} matches no image here or at the source: write' if keep else 'note: keep= is empty, and'
     assert (note in result.err) == (not stays)
     run(f'registry://{host}/team/a:*?prune=true&keep=:v2', 'layout://m', '--prune')
@@ -156,7 +157,7 @@ def test_a_digest_that_two_lists_name_differently(host: str) -> None:
     for number, name in enumerate(['team/a', 'other'], 1):
         listed = write(f'l{number}', host, f'{name}@{digest}', 'team/b:v1')
         run(listed, 'layout://m', '--receipt', f'r{number}', '--prune')
-    for number, words in ((1, '1 image stays that others brought, too: list://'), (2, ', 1 pruned')):
+    for number, words in ((1, '1 image is kept that other sources copied too: list://'), (2, ', 1 pruned')):
         again = write(f'l{number}', host, 'team/b:v1'), 'layout://m', '--receipt', f'r{number}', '--prune'
         assert words in run(*again).err and len(Path(f'r{number}').read_text().splitlines()) == 1
         run_here('verify', 'r1').assert_code(0)
@@ -167,7 +168,8 @@ def test_an_old_source_is_pruned_by_its_old_name(host: str) -> None:
     run(f'registry://{host}/team/*:*', 'layout://m')
     run(f'registry://{host}/team/a:*', 'layout://m')
     result = run(f'registry://{host}/team/*:*?exclude=**&prune=empty', 'layout://m', '--prune')
-    assert ', 1 pruned' in result.err and '2 images stay that others brought, too: registry://localhost' in result.err
+    assert ', 1 pruned' in result.err
+    assert '2 images are kept that other sources copied too: registry://localhost' in result.err
     assert kept().keys() == {'team/a:v1', 'team/a:v2'}
     assert ', 1 pruned' in run(f'registry://{host}/team/a:*?newest=1&prune=true', 'layout://m', '--prune').err
 
@@ -224,7 +226,7 @@ def test_images_gone_from_the_catalog_and_the_registry_are_deleted(host: str, mo
 def test_without_receipts_of_a_registry_nothing_is_pruned_which_is_told(host: str) -> None:
     source, place = f'registry://{host}/team/*:*?prune=true', f'registry://{host}/copy/{{repository}}:{{tag}}'
     run(source, place)
-    note = 'note: nothing is pruned at registry://, which keeps no receipts: give --receipt FILE in each run'
+    note = 'note: nothing is pruned at registry://, which keeps no receipts: use --receipt FILE in each run'
     for how in ('--prune', '--dry-run'):
         assert note in run(f'{source}&newest=1&exclude=copy/**', place, how).err
     assert 'nothing is pruned' not in run(f'{source}&exclude=copy/**', place, '--prune', '--receipt', 'file').err

@@ -31,7 +31,7 @@ def test_nothing_but_receipts_is_written_over(occystrap: CommandLine, archive: P
         occystrap('process', f'tar://{archive}', destination).assert_success()
     before = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
     result = occystrap('process', f'tar://{archive}', destination, '--receipt', receipt).assert_code(2)
-    assert len(result.errors) == 1 and 'name ' in result.err
+    assert len(result.errors) == 1 and 'choose ' in result.err
     assert {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()} == before
 
 
@@ -56,14 +56,14 @@ def test_an_image_whose_receipt_was_removed_is_unverified(occystrap: CommandLine
     assert 'has no receipt of this image' in result.err and '1/2 verified, 1 UNVERIFIED' in result.err
     kept[0].write_text(content.replace('"size": ', '"size": 1', 1))
     result = occystrap('verify', f'{scheme}://out').assert_code(1)
-    assert 'its seal does not fit' in result.err
+    assert 'its seal does not match' in result.err
     shutil.rmtree(tmp_path / 'out/.occystrap/receipts')
     assert '0/2 verified, 2 UNVERIFIED' in occystrap('verify', f'{scheme}://out').assert_code(1).err
 
 
 def test_a_destination_without_receipts_says_what_to_name(occystrap: CommandLine, archive: Path) -> None:
-    assert 'name the file that process --receipt wrote' in occystrap('verify', f'tar://{archive}').assert_code(2).err
-    assert 'name the file that process --receipt wrote' in occystrap('verify', 'dir://nowhere').assert_code(2).err
+    assert 'give the file that process --receipt wrote' in occystrap('verify', f'tar://{archive}').assert_code(2).err
+    assert 'give the file that process --receipt wrote' in occystrap('verify', 'dir://nowhere').assert_code(2).err
 
 
 def test_verify_reports_every_observation_in_json(occystrap: CommandLine, archive: Path) -> None:
@@ -113,4 +113,4 @@ def test_one_image_of_a_destination(occystrap: CommandLine, archive: Path, tmp_p
     for name in ('team/other:v1', 'team/*'):
         assert 'has no receipt of this image' in occystrap('verify', f'{scheme}://out?image={name}').assert_code(1).err
     unknown = occystrap('verify', f'{scheme}://out?image=nobody:v1').assert_code(2).err
-    assert 'has no image nobody:v1; there is: sample:v1, team/other:v1' in unknown
+    assert 'has no image nobody:v1; available: sample:v1, team/other:v1' in unknown

@@ -145,7 +145,7 @@ def test_a_name_may_be_given(mirrors: Mirrors) -> None:
 
 
 def test_an_archive_of_another_program(mirrors: Mirrors) -> None:
-    """Another order, and files of its own, are no fault; a member that is there twice is, since programs differ."""
+    """Another order, and files of its own, are no fault; a member that appears twice is, since programs differ."""
     path = mirrors.directory / 'bundle.tar'
     content = members(path)
     rebuild(path, {'a-note': b'by another program', **dict(reversed(content.items()))})

@@ -18,7 +18,7 @@ Draw = Callable[..., AbstractContextManager[Screen]]
 
 AT_120 = """\
 127.0.0.1:55555/team/nothing:v1 FAILED: 127.0.0.1:55555/team/nothing:v1 does not exist: 127.0.0.1:55555 has no such repo
-sitory for who is not logged in (occystrap login)
+sitory, or it needs a login (occystrap login)
 1/4 images                                                   ━━━━━━━━━━━━━━╺━━━━━━━━━ 350.0/600.0 KiB        RATE  LEFT
 127.0.0.1:55555/team/platform…ervice-with-a-long-name-0:v1.0 ━━━━━━╺━━━━━━━━━━━━━━━━━  25.0/100.0 KiB        RATE  LEFT
 127.0.0.1:55555/team/platform…ervice-with-a-long-name-1:v1.1 ━━━━━━━━━━━━╺━━━━━━━━━━━ 100.0/200.0 KiB        RATE  LEFT
@@ -26,8 +26,8 @@ sitory for who is not logged in (occystrap login)
 """
 AT_80 = """\
 127.0.0.1:55555/team/nothing:v1 FAILED: 127.0.0.1:55555/team/nothing:v1 does not
- exist: 127.0.0.1:55555 has no such repository for who is not logged in (occystr
-ap login)
+ exist: 127.0.0.1:55555 has no such repository, or it needs a login (occystrap l
+ogin)
 1/4 images                       ━━━━━━━╺━━━━ 350.0/600.0 KiB        RATE  LEFT
 127.0.0.1:55555…long-name-0:v1.0 ━━━╺━━━━━━━━  25.0/100.0 KiB        RATE  LEFT
 127.0.0.1:55555…long-name-1:v1.1 ━━━━━━╺━━━━━ 100.0/200.0 KiB        RATE  LEFT
@@ -36,21 +36,21 @@ AT_40 = """\
 127.0.0.1:55555/team/nothing:v1 FAILED:
 127.0.0.1:55555/team/nothing:v1 does not
  exist: 127.0.0.1:55555 has no such repo
-sitory for who is not logged in (occystr
-ap login)
+sitory, or it needs a login (occystrap l
+ogin)
 1/4 images              58%        RATE
 127.0.0.1:…name-0:v1.0  25%        RATE
 127.0.0.1:…name-1:v1.1  50%        RATE
 127.0.0.1:…name-2:v1.2  75%        RATE"""
 IN_LINES = """\
 [1/4] 127.0.0.1:55555/team/nothing:v1 FAILED: 127.0.0.1:55555/team/nothing:v1 does not exist: 127.0.0.1:55555 has no \
-such repository for who is not logged in (occystrap login)
+such repository, or it needs a login (occystrap login)
 [2/4] 127.0.0.1:55555/team/platform/service-with-a-long-name-0:v1.0 1 layer 100.0 KiB SECONDS verified
 [3/4] 127.0.0.1:55555/team/platform/service-with-a-long-name-1:v1.1 1 layer 200.0 KiB SECONDS verified
 [4/4] 127.0.0.1:55555/team/platform/service-with-a-long-name-2:v1.2 1 layer 300.0 KiB SECONDS verified
 FAILED 127.0.0.1:55555/team/nothing:v1: 127.0.0.1:55555/team/nothing:v1 does not exist: 127.0.0.1:55555 has no \
-such repository for who is not logged in (occystrap login)
-Resume: the same command; what is there and current is left as it is
+such repository, or it needs a login (occystrap login)
+Resume: run the same command; what is already there and current is skipped
 Summary: 3/4 images, 3 layers, 600.0 KiB moved, SECONDS, 3/4 verified, 1 FAILED"""
 
 

@@ -86,7 +86,7 @@ def test_a_damaged_layer_is_no_place_to_search(tmp_path: Path, registry_factory:
 
 
 def test_mistakes(source: str, occystrap: CommandLine) -> None:
-    assert 'no regular expression' in occystrap('search', '--regex', source, '(').assert_code(2).err
+    assert 'not a regular expression' in occystrap('search', '--regex', source, '(').assert_code(2).err
     assert 'no command' not in occystrap('search', source).assert_code(2).err
     assert 'no pattern: add one' in occystrap('process', source, 'dir://out', '-f', 'search').assert_code(2).err
     assert 'no file: add one' in occystrap('process', source, 'dir://out', '-f', 'inspect').assert_code(2).err

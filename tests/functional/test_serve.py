@@ -41,8 +41,8 @@ def test_pushed_images_survive_a_restart(occystrap: CommandLine, archive: str, t
     program('skopeo')
     storage = tmp_path / 'new/storage'
     with served(occystrap, '--storage', storage) as registry:
-        assert registry.said == [f'Serving {storage} at http://{registry.host}: push with docker push '
-                                 f'{registry.host}/NAME:TAG, stop with Ctrl-C']
+        assert registry.lines == [f'Serving {storage} at http://{registry.host}: push with docker push '
+                                  f'{registry.host}/NAME:TAG, stop with Ctrl-C']
         place = f'registry://{registry.host}/team/app:v1'
         run_here('process', archive, place, '--verify=full').assert_success()
         assert registry.stop() == 0 and registry.hear().startswith('Stopping: ')
@@ -55,7 +55,7 @@ def test_pushed_images_survive_a_restart(occystrap: CommandLine, archive: str, t
 
 def test_the_default_storage_is_that_of_the_user(occystrap: CommandLine, tmp_path: Path) -> None:
     with served(occystrap) as registry:
-        assert f'{tmp_path}/home/.local/share/occystrap/registry' in registry.said[0]
+        assert f'{tmp_path}/home/.local/share/occystrap/registry' in registry.lines[0]
 
 
 def test_it_listens_on_this_machine_alone_unless_told(occystrap: CommandLine, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_mirror_is_served_as_it_lies(occystrap: CommandLine, archive: str, tmp
     run_here('process', archive, f'layout://{tmp_path}/mirror').assert_success()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / 'mirror').rglob('*')}
     with served(occystrap, '--storage', f'layout://{tmp_path}/mirror') as registry:
-        assert 'read-only, at' in registry.said[0] and 'docker pull' in registry.said[0]
+        assert 'read-only, at' in registry.lines[0] and 'docker pull' in registry.lines[0]
         place = f'registry://{registry.host}/app:v1'
         run_here('process', place, f'dir://{tmp_path}/out', '--verify=full').assert_success()
         refused = run_here('process', archive, place.replace('v1', 'v2'))
@@ -118,7 +118,7 @@ def test_logins_and_https(occystrap: CommandLine, archive: str, tmp_path: Path, 
     (tmp_path / 'htpasswd').write_text(f'ann:{bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()}\n')
     with served(occystrap, '--storage', tmp_path / 's', '--htpasswd', tmp_path / 'htpasswd', '--anonymous-pull',
                 '--tls-cert', pair.certificate, '--tls-key', pair.key) as registry:
-        assert f'at https://{registry.host}' in registry.said[0]
+        assert f'at https://{registry.host}' in registry.lines[0]
         place = f'registry://{registry.host}/app:v1?insecure=true'
         refused = run_here('process', archive, place)
         assert refused.code == 1 and 'log in' in refused.err

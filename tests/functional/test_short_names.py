@@ -46,17 +46,18 @@ def test_destinations(written: str, uri: str, here: Path, plugins: Plugins) -> N
 
 
 @pytest.mark.parametrize(('source', 'destination', 'words'), [
-    ('./no.tar', 'dir://x', 'there is no file ./no.tar'), ('.', 'dir://x', '. is no image that is recognized'),
-    ('a.tar', 'dir://x', 'a.tar is here, and is the name of an image: write ./a.tar or registry://docker.io/a.tar'),
-    ('./a.tar', './new', './new: say in which format to write there, such as dir://./new'),
+    ('./no.tar', 'dir://x', 'there is no file ./no.tar'), ('.', 'dir://x', '. is not in a recognized image format'),
+    ('a.tar', 'dir://x', 'a.tar is a file here, and also the name of an image: write ./a.tar or '
+                         'registry://docker.io/a.tar'),
+    ('./a.tar', './new', './new: the format to write is missing: give it, such as dir://./new'),
     ('./a.tar', 'new.tar', 'new.tar may be a file or the name of an image: write ./new.tar or registry://HOST/'),
     ('oci:layout', 'dir://x', 'oci:layout has no //: write layout://layout'),
     ('docker-archive:a.tar', 'dir://x', 'write tar://a.tar'),
     ('dir:./directory', 'layout://x', 'write dir://./directory'),
     ('./a.tar', 'oci:x:v1', 'write layout://x:v1'), ('./a.tar', 'tar:./x', 'write tar://./x'),
     ('./a.tar', 'docker-daemon:app:v1', 'write docker://app:v1'),
-    ('./a.tar', 'app:v2', 'app:v2 does not say where to: give registry://HOST/app:v2, docker://app:v2'),
-    ('https://r.example/app:v1', 'dir://x', 'https:// names no image: write registry://r.example/app:v1'),
+    ('./a.tar', 'app:v2', 'app:v2 is not a destination: give registry://HOST/app:v2, docker://app:v2'),
+    ('https://r.example/app:v1', 'dir://x', 'https:// is not an image location: write registry://r.example/app:v1'),
     ('two words', 'dir://x', 'is more than one reference'), ('Upper/Case', 'dir://x', 'malformed repository')])
 def test_mistakes(source: str, destination: str, words: str, here: Path) -> None:
     result = run_here('process', source, destination)
@@ -78,10 +79,10 @@ def test_a_percent_sign_in_a_path_is_one(here: Path) -> None:
 
 
 @pytest.mark.parametrize(('command', 'words'), [
-    ('copy', 'occystrap process SOURCE DEST does that'), ('pull', 'occystrap process SOURCE DEST does that'),
-    ('inspect', 'occystrap info SOURCE does that'), ('version', 'occystrap --version does that'),
+    ('copy', 'use occystrap process SOURCE DEST'), ('pull', 'use occystrap process SOURCE DEST'),
+    ('inspect', 'use occystrap info SOURCE'), ('version', 'use occystrap --version'),
     ('grep', 'occystrap search'), ('lint', 'occystrap check'), ('ls', 'occystrap tags'), ('extract', 'oci://'),
-    ('procss', "did you mean 'process'?"), ('xyzzy', 'there is: check, completion, demo')])
+    ('procss', "did you mean 'process'?"), ('xyzzy', 'available: check, completion, demo')])
 def test_commands_of_other_programs(command: str, words: str) -> None:
     result = run_here(command, 'x')
     result.assert_code(2)

@@ -111,7 +111,7 @@ def test_info_check_and_search_take_all_or_one(kind: str, carry: Carry) -> None:
 def test_a_destination_for_one_lists_the_choices(kind: str, carry: Carry, tmp_path: Path) -> None:
     source = carry(kind)
     line, = run('process', source, f'oci://{tmp_path}/out', code=2).errors
-    assert 'choose one of the source with ?image=:' in line and 'team/app:v1' in line
+    assert 'choose one image of the source with ?image=:' in line and 'team/app:v1' in line
     assert not (tmp_path / 'out').exists()
 
 
@@ -151,7 +151,7 @@ def test_one_that_cannot_be_read_hides_no_other(carry: Carry, tmp_path: Path) ->
 def test_fields_that_would_tell_images_apart(there: str, carry: Carry) -> None:
     source = carry('layout')
     result = run('process', source, f'registry://{there}/{{repository}}', code=2)
-    assert 'more fields, such as {tag} or {host}' in result.err
+    assert f'add fields to registry://{there}/{{repository}}, such as {{tag}} or {{host}}' in result.err
 
 
 def test_images_without_a_tag_go_by_digest_or_are_named(there: str, carry: Carry, tmp_path: Path) -> None:

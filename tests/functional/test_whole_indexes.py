@@ -84,7 +84,7 @@ def test_an_artifact_is_copied_as_it_is(host: str, tmp_path: Path) -> None:
     assert written(host, tmp_path / 'L', 'layout') == chart
     result = run_here('process', f'registry://{host}/chart:v1', f'dir://{tmp_path}/out')
     result.assert_code(1)
-    assert 'is no container image' in result.err
+    assert 'is not a container image' in result.err
 
 
 def test_a_plan_decides_for_each_destination(host: str, tmp_path: Path) -> None:
@@ -103,4 +103,4 @@ def test_an_index_that_lacks_a_part_says_how_to_take_another(host: str, tmp_path
     result = run_here('process', f'registry://{host}/many:v1', f'layout://{tmp_path}/L:v1')
     result.assert_code(1)
     line, = result.errors
-    assert part in line and line.endswith('to take one image of the index, give --platform, such as host')
+    assert part in line and line.endswith('to take one image of the index, use --platform, such as --platform=host')

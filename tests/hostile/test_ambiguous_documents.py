@@ -54,7 +54,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted
 def test_ambiguous_documents_are_refused_under_their_own_rule(number: int, tmp_path: Path, server: Scripted) -> None:
     scheme, name, edit = AMBIGUOUS[number]
     source = Written({name: edit}).put(scheme, tmp_path / 'source', server)
-    is_refused(run_here('-q', 'process', source, f'dir://{tmp_path}/out'), 'is ambiguous', 'one of them')
+    is_refused(run_here('-q', 'process', source, f'dir://{tmp_path}/out'), 'is ambiguous', 'keep only one')
     assert not (tmp_path / 'out').exists()
     checked = run_here('check', source, '-O', 'json')
     findings = json.loads(checked.out)['images'][0]['findings']
@@ -135,7 +135,7 @@ def test_names_that_go_treats_as_different(text: str) -> None:
     (b'[' * 129 + b']' * 129, 'deep'), (b'{"a":' * 700 + b'1' + b'}' * 700, 'deep'), (b'[' * 10**6, 'depth'),
     ('{}'.encode('utf-16'), 'Expecting')])
 def test_invalid_json(raw: bytes, why: str) -> None:
-    with pytest.raises(InvalidImage, match='is not JSON that can be read') as caught:
+    with pytest.raises(InvalidImage, match='is not valid JSON') as caught:
         parse_json(raw, 'it')
     assert why in str(caught.value)
 
@@ -161,4 +161,4 @@ def test_receipts_and_catalogs(tmp_path: Path, server: Scripted) -> None:
     run_here('-q', 'process', source, f'dir://{kept}?unique_names=true').assert_code(0)
     catalog = (kept / 'catalog.json').read_text()
     (kept / 'catalog.json').write_text(catalog.replace('": "manifest', '": "manifest.json", "latest": "manifest'))
-    is_refused(run_here('-q', 'info', f'dir://{kept}'), "'latest' is there twice", 'catalog.json')
+    is_refused(run_here('-q', 'info', f'dir://{kept}'), "'latest' appears twice", 'catalog.json')

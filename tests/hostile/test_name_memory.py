@@ -144,7 +144,7 @@ def test_an_entry_below_a_file_or_link_is_reported_from_the_root_down() -> None:
     for each in TarReader(iter([memoryview(tar_of(entries))])).entries():
         checks.entry(each)
     assert [(rule, message, path) for rule, message, path in found if rule.startswith('path-through')] == [
-        ('path-through-file', 'a is no directory', 'a/b'), ('path-through-file', 'a is no directory', 'a/b/c/e'),
+        ('path-through-file', 'a is not a directory', 'a/b'), ('path-through-file', 'a is not a directory', 'a/b/c/e'),
         ('path-through-link', 'a/b is a symlink', 'a/b/c/e'), ('path-through-link', 'a/b is a symlink', 'a/b/f')]
 
 

@@ -91,7 +91,7 @@ def test_a_single_image_does_not_replace_an_index(kind: str, source: str, here: 
     whole = here.listed(kind)
     single = f'registry://{here.host}/{source}'
     one = '--platform=host'
-    is_refused(run_here('process', single, here.destination(kind), one), 'an index of 2 platforms is there', REPLACE)
+    is_refused(run_here('process', single, here.destination(kind), one), 'is an index of 2 platforms', REPLACE)
     assert here.listed(kind) == whole and len(whole['manifests']) == 4
     run_here('process', single, here.destination(kind), one, REPLACE).assert_code(0)
     assert 'layers' in here.listed(kind)
@@ -158,7 +158,7 @@ def shelves() -> None:
 def test_a_platform_that_is_known_only_at_the_end_of_a_stream() -> None:
     def arriving(name: str) -> Image:
         return Stream(Reference.parse(name), ImageConfig.parse(sample_config()), sample_layers())
-    with pytest.raises(Exception, match='no image for platform linux/arm64 at app; there is: linux/amd64'):
+    with pytest.raises(Exception, match='no image for platform linux/arm64 at app; available: linux/amd64'):
         process(offer('app', image=arriving), 'memory://shelf', settings=Settings().choosing('linux/arm64'))
     assert not SHELVES['shelf'].images
 

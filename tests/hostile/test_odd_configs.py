@@ -39,7 +39,7 @@ def test_it_is_copied_byte_for_byte(odd: str, tmp_path: Path) -> None:
 def test_configs_that_would_lose_data_are_not_rewritten(odd: str, tmp_path: Path) -> None:
     archive = write_docker_archive(tmp_path / 'odd.tar', with_field(ODD[odd]), sample_layers(), 'odd:v1')
     result = run_here('process', f'tar://{archive}', f'layout://{tmp_path}/L', '-f', 'exclude:pattern=/etc')
-    is_refused(result, 'the config is not JSON that can be read')
+    is_refused(result, 'the config is not valid JSON')
 
 
 @pytest.mark.parametrize('field', [

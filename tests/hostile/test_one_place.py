@@ -14,7 +14,7 @@ from tests.hostile.refusals import is_refused
 from tests.unit.core.pipeline.memory import IMAGES, SHELVES, offer
 from tests.unit.core.pipeline.test_many import process
 
-WHY = 'would go to one place'
+WHY = 'would both be written to'
 REPLACES = 'which is a source of the same run'
 
 
@@ -83,7 +83,7 @@ def test_one_image_in_two_forms(one: str, other: str, here: Path) -> None:
     source = plan(here, ('tar://a.tar', one, ''), ('tar://a.tar', other, ''))
     for words in (['tar://a.tar', one, other], [source], ['tar://a.tar', other, one, '--dry-run']):
         is_refused(run_here('process', *words), f'{one} and ' if words[-1] != '--dry-run' else other, other,
-                   'are one place', 'can be there in one form only: name another place', code=2)
+                   'are the same place', 'can be there in one form only: choose another place', code=2)
         nothing_was_written(here)
 
 
@@ -95,7 +95,7 @@ def test_one_image_in_two_forms(one: str, other: str, here: Path) -> None:
 def test_a_place_within_another(outer: str, inner: str, here: Path) -> None:
     source = plan(here, ('tar://a.tar', outer, ''), ('tar://b.tar', inner, ''))
     for words in ([source], [source, '--dry-run'], ['tar://a.tar', outer, inner], ['tar://a.tar', inner, outer]):
-        is_refused(run_here('process', *words), ' lies within ', outer, 'name a place beside it', code=2)
+        is_refused(run_here('process', *words), ' lies within ', outer, 'choose a place beside it', code=2)
         nothing_was_written(here)
 
 
@@ -111,8 +111,8 @@ def test_repositories_within_each_other(scheme: str, here: Path) -> None:
 
 
 @pytest.mark.parametrize(('other', 'why'), [
-    ('tar://-?format=oci', 'both go to stdout, which takes one archive: name a file'),
-    ('tar://-?tag=x:v2', 'can be there in one form only: name another place')])
+    ('tar://-?format=oci', 'both go to stdout, which takes one archive: give a file'),
+    ('tar://-?tag=x:v2', 'can be there in one form only: choose another place')])
 def test_two_archives_on_stdout(other: str, why: str, here: Path) -> None:
     for words in (['tar://-', other], [other, 'tar://-', '--dry-run']):
         result = run_here('process', 'tar://a.tar', *words, '--no-verify')
@@ -122,7 +122,7 @@ def test_two_archives_on_stdout(other: str, why: str, here: Path) -> None:
 
 def test_two_formats_in_one_directory(here: Path) -> None:
     source = plan(here, ('tar://a.tar', 'layout://x:one', ''), ('tar://b.tar', 'mounts://link/x', ''))
-    is_refused(run_here('process', source), 'layout://x:one and mounts://link/x are one place', code=2)
+    is_refused(run_here('process', source), 'layout://x:one and mounts://link/x are the same place', code=2)
     nothing_was_written(here)
 
 
@@ -155,8 +155,8 @@ def test_an_image_without_a_host_does_not_replace_that_of_a_registry(here: Path)
     goes = 'dir://D?unique_names=true'
     for _ in range(2):  # as every night
         run_here('process', 'tar://theirs.tar', goes, '--receipt', 'receipts').assert_code(0)
-    is_refused(run_here('process', 'tar://a.tar', goes), 'sample:v1 would replace registry.example/sample:v1',
-               'give --force')
+    is_refused(run_here('process', 'tar://a.tar', goes),
+               'sample:v1, whose name has no registry, would replace registry.example/sample:v1', 'use --force')
     planned = run_here('process', 'tar://a.tar', goes, '--dry-run')
     planned.assert_code(1)
     assert 'would fail: tar://a.tar' in planned.out and 'registry.example/sample:v1' in planned.out
@@ -188,7 +188,7 @@ def test_an_image_that_is_listed_twice_is_copied_once(here: Path) -> None:
     (here / 'list').write_text('tar://a.tar\ntar://a.tar\n')
     result = run_here('process', 'list://list', 'layout://L')
     result.assert_code(0)
-    assert 'note: list, line 2: tar://a.tar is listed before, list, line 1, and is dropped' in result.err
+    assert 'note: list, line 2: tar://a.tar is already listed in list, line 1, and is skipped' in result.err
     assert '1/1 verified' in result.err
 
 

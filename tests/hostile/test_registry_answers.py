@@ -88,7 +88,7 @@ def test_30_malformed_digests_never_reach_a_path(digest: object, place: str, ser
     bad = {**MANIFEST.config.to_json(), 'digest': digest}
     serve_manifest(server, manifest_of(**{place: bad if place == 'config' else [bad] * 3}))
     is_refused(pull(), 'digest algorithm md5 is not supported' if digest == 'md5:abc' else 'is not a digest')
-    assert {asked.path for asked in server.asked} <= {'/v2/', '/v2/app/manifests/v1'}
+    assert {request.path for request in server.requests} <= {'/v2/', '/v2/app/manifests/v1'}
 
 
 @pytest.mark.parametrize('told', [Digest.of(b'other'), Digest.of(b'other').upper()])
@@ -156,25 +156,25 @@ def test_38_40_what_does_not_pass_is_an_error_in_the_end(fault: Answer, place: s
                                                          pull: Pull) -> None:
     server.routes[place] = fault
     is_refused(pull('--retries', '2'))
-    assert len([each for each in server.asked if f'{each.method} {each.path}' == place]) == 3
+    assert len([each for each in server.requests if f'{each.method} {each.path}' == place]) == 3
 
 
 def test_38_a_body_cut_off_is_resumed_where_it_broke(server: Scripted, pull: Pull) -> None:
     whole = served(server, BLOB).body
 
-    def resuming(asked: Request) -> Answer:
-        start = int(asked.headers.get('range', 'bytes=0-')[6:-1])
+    def resuming(request: Request) -> Answer:
+        start = int(request.headers.get('range', 'bytes=0-')[6:-1])
         if not start:
             return Answer(200, whole, cut=20)
         return Answer(206, whole[start:], [('Content-Range', f'bytes {start}-{len(whole) - 1}/{len(whole)}')])
     server.routes[BLOB] = resuming
     assert '1 retry' in pull('--verify=full').assert_success().err
-    assert [asked.headers.get('range') for asked in server.received('GET', BLOB[4:])] == [None, 'bytes=20-']
+    assert [request.headers.get('range') for request in server.received('GET', BLOB[4:])] == [None, 'bytes=20-']
 
 
 @pytest.mark.parametrize('place', [TAG, CONFIG, BLOB])
 def test_39_a_server_that_hangs(place: str, server: Scripted, pull: Pull) -> None:
-    def hanging(asked: Request) -> Answer:
+    def hanging(request: Request) -> Answer:
         time.sleep(4)
         return Answer(200)
     server.routes[place] = hanging

@@ -39,7 +39,7 @@ def always(kind: str, names: Callable[[], object], link: Callable[[], str] | Non
     """Answer with new names, and a link to more, longer than anybody should ask; then end, so that the test ends."""
     answers = count()
 
-    def answer(asked: Request) -> Answer:
+    def answer(request: Request) -> Answer:
         if next(answers) > _LONG:
             return Answer(200, json.dumps({kind: []}).encode())
         headers = [('Link', f'<{PATHS[kind]}?{link()}>; rel="next"')] if link else []
@@ -50,7 +50,7 @@ def always(kind: str, names: Callable[[], object], link: Callable[[], str] | Non
 @pytest.mark.parametrize('kind', PATHS)
 def test_a_page_that_links_to_itself(kind: str, server: Scripted, client: RegistryClient) -> None:
     server.routes[f'GET {PATHS[kind]}'] = always(kind, lambda: ['a', 'b'], lambda: 'n=10&last=b')
-    with pytest.raises(ServiceError, match=f'{server.host} sends an endless list.*name the images'):
+    with pytest.raises(ServiceError, match=f'{server.host} sends an endless list.*list the images'):
         listed(kind, client)
     assert len(server.received('GET', PATHS[kind])) == 2
 
@@ -131,4 +131,4 @@ def test_a_link_leads_to_no_other_host(server: Scripted, client: RegistryClient)
         pages = [Answer(200, b'{"tags": ["a"]}', [('Link', f'<http://{other.host}/v2/x?last=a>; rel="next"')]),
                  Answer(200, b'{"tags": ["b"]}')]
         server.routes[f'GET {PATHS["tags"]}'] = pages
-        assert listed('tags', client) == ['a', 'b'] and not other.asked
+        assert listed('tags', client) == ['a', 'b'] and not other.requests

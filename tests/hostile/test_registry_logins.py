@@ -47,10 +47,10 @@ def pull(server: Scripted, occystrap: CommandLine) -> Callable[..., CommandResul
 def guard(server: Scripted, accepted: Callable[[str | None], bool], *challenges: str) -> None:
     """Let all that the registry has be had with the right Authorization alone."""
     def guarded(route: Any) -> Callable[[Request], Answer]:
-        def answer(asked: Request) -> Answer:
-            if not accepted(asked.authorization):
+        def answer(request: Request) -> Answer:
+            if not accepted(request.authorization):
                 return Answer(401, headers=[('WWW-Authenticate', each) for each in challenges])
-            return route if isinstance(route, Answer) else route(asked)  # type: ignore[no-any-return]
+            return route if isinstance(route, Answer) else route(request)  # type: ignore[no-any-return]
         return answer
     server.routes.update({key: guarded(route) for key, route in server.routes.items() if '/v2/' in key})
 
@@ -95,7 +95,7 @@ def test_41_challenges_in_any_form(challenges: list[str], name: str, server: Scr
     guard(server, lambda sent: sent == 'Bearer tok', *(each.replace('{realm}', realm) for each in challenges))
     server.routes['GET /token'] = token(name=name)
     pull('--verify=full').assert_success()
-    assert {asked.authorization for asked in server.received('GET', '/token')} == {BASIC}
+    assert {request.authorization for request in server.received('GET', '/token')} == {BASIC}
 
 
 @pytest.mark.parametrize('place', ['config', 'manifest'])
@@ -110,9 +110,9 @@ def test_42_scopes_are_encoded_and_insufficient_ones_asked_for_once_more(
     guard(server, bool, challenge)
     server.routes['GET /token'] = token()
     assert server.host in is_refused(pull())
-    asked = server.received('GET', '/token')
-    assert 'scope=repository%3Aapp%3Apull' in asked[0].target and len(asked) == 2
-    assert asked[1].query['scope'] == [PULL, 'repository:app:pull,push', 'repository:base:pull']
+    requests = server.received('GET', '/token')
+    assert 'scope=repository%3Aapp%3Apull' in requests[0].target and len(requests) == 2
+    assert requests[1].query['scope'] == [PULL, 'repository:app:pull,push', 'repository:base:pull']
 
 
 def test_43_a_token_that_runs_out_in_a_download(server: Scripted, pull: Callable[..., CommandResult]) -> None:
@@ -123,8 +123,8 @@ def test_43_a_token_that_runs_out_in_a_download(server: Scripted, pull: Callable
     whole = server.routes[path]
     assert isinstance(whole, Answer)
 
-    def breaks_off(asked: Request) -> Answer:
-        if 'range' in asked.headers:
+    def breaks_off(request: Request) -> Answer:
+        if 'range' in request.headers:
             return Answer(206, whole.body[20:], [('Content-Range', f'bytes 20-{layer.size - 1}/{layer.size}')])
         good[0] = 'Bearer two'
         return Answer(200, whole.body, cut=20)
@@ -147,8 +147,8 @@ def test_43_tokens_that_are_never_good_enough_end(server: Scripted, pull: Callab
 def test_44_realms_that_get_no_request(realm: str, server: Scripted, pull: Callable[..., CommandResult]) -> None:
     guard(server, lambda sent: False, f'Bearer realm="{realm}"')
     begun = time.monotonic()
-    assert 'as the source of tokens, which is refused' in is_refused(pull())
-    assert time.monotonic() - begun < 10 and not any(asked.authorization for asked in server.asked)
+    assert 'as its token server, which is refused' in is_refused(pull())
+    assert time.monotonic() - begun < 10 and not any(request.authorization for request in server.requests)
 
 
 def test_44_another_host_gets_no_login_over_http(server: Scripted, pull: Callable[..., CommandResult]) -> None:
@@ -160,7 +160,7 @@ def test_44_another_host_gets_no_login_over_http(server: Scripted, pull: Callabl
         guard(server, lambda sent: sent == 'Bearer tok', f'Bearer realm="http://{elsewhere.host}/token"')
         elsewhere.routes['GET /token'] = token()
         pull().assert_success()
-        assert elsewhere.asked and not any(asked.authorization for asked in elsewhere.asked)
+        assert elsewhere.requests and not any(request.authorization for request in elsewhere.requests)
 
 
 def test_44_an_identity_token_goes_to_no_other_host_either(server: Scripted, pull: Callable[..., CommandResult],
@@ -173,7 +173,7 @@ def test_44_an_identity_token_goes_to_no_other_host_either(server: Scripted, pul
     with Scripted(address=address) as elsewhere:
         guard(server, lambda sent: False, f'Bearer realm="http://{elsewhere.host}/token"')
         pull(env={}).assert_code(1)
-        assert elsewhere.asked and not any(PASSWORD.encode() in asked.body for asked in elsewhere.asked)
+        assert elsewhere.requests and not any(PASSWORD.encode() in request.body for request in elsewhere.requests)
 
 
 def test_45_a_redirect_takes_no_authorization_along(server: Scripted, pull: Callable[..., CommandResult]) -> None:
@@ -185,7 +185,7 @@ def test_45_a_redirect_takes_no_authorization_along(server: Scripted, pull: Call
         server.routes[f'GET {path}'] = Answer(307, headers=[('Location', f'http://{storage.host}/signed?sig=1')])
         guard(server, lambda sent: sent == BASIC, 'Basic realm="r"')
         pull('--verify=full').assert_success()
-        assert storage.received('GET', '/signed') and not any(asked.authorization for asked in storage.asked)
+        assert storage.received('GET', '/signed') and not any(request.authorization for request in storage.requests)
 
 
 @pytest.mark.parametrize('mode', [0o644, 0o666, 0o400, None])
@@ -279,7 +279,7 @@ def test_71_not_found_means_anonymous(script: str, server: Scripted, pull: Calla
     env = write_helper(occystrap, script)
     write_config(occystrap, {'credsStore': 'box'})
     pull(env=env).assert_success()
-    assert {asked.authorization for asked in server.received('GET', '/token')} == {None}
+    assert {request.authorization for request in server.received('GET', '/token')} == {None}
 
 
 def test_72_only_the_very_host_and_port(server: Scripted, pull: Callable[..., CommandResult], occystrap: CommandLine,
@@ -293,4 +293,5 @@ def test_72_only_the_very_host_and_port(server: Scripted, pull: Callable[..., Co
     env = write_helper(occystrap, f'touch {occystrap.directory}/pwned')
     write_config(occystrap, {'auths': dict.fromkeys(others, auth), 'credHelpers': dict.fromkeys(others, 'box')})
     assert 'requires credentials' in is_refused(pull(env=env))
-    assert not any(asked.authorization for asked in server.asked) and not (occystrap.directory / 'pwned').exists()
+    assert not any(request.authorization for request in server.requests)
+    assert not (occystrap.directory / 'pwned').exists()

@@ -29,11 +29,11 @@ class Guarded(Scripted):
         self.routes |= {f'POST {UPLOADS}': self._begin, 'PUT /up': self._put,
                         'PUT /v2/copy/manifests/v1': self._manifest}
         self.routes.update({name: self._guarded(route) for name, route in self.routes.items()})
-        self.routes['GET /token'] = lambda asked: Answer(200,
-                                                         json.dumps({'token': self.good, 'expires_in': 600}).encode())
+        self.routes['GET /token'] = lambda request: Answer(200,
+                                                           json.dumps({'token': self.good, 'expires_in': 600}).encode())
 
     def scopes(self) -> list[list[str]]:
-        return [asked.query['scope'] for asked in self.received('GET', '/token')]
+        return [request.query['scope'] for request in self.received('GET', '/token')]
 
     def store(self, name: str, body: bytes, *headers: tuple[str, str]) -> Answer:
         for method in ('GET', 'HEAD'):
@@ -41,27 +41,27 @@ class Guarded(Scripted):
         return Answer(201)
 
     def _guarded(self, route: Any) -> Answering:
-        def answer(asked: Request) -> Answer:
-            if asked.authorization != f'Bearer {self.good}':
+        def answer(request: Request) -> Answer:
+            if request.authorization != f'Bearer {self.good}':
                 return Answer(401, headers=[('WWW-Authenticate', f'Bearer realm="http://{self.host}/token"')])
-            return route if isinstance(route, Answer) else route(asked)
+            return route if isinstance(route, Answer) else route(request)
         return answer
 
-    def _begin(self, asked: Request) -> Answer:
-        if self.mounts and 'mount' in asked.query:
-            digest = Digest(asked.query['mount'][0])
+    def _begin(self, request: Request) -> Answer:
+        if self.mounts and 'mount' in request.query:
+            digest = Digest(request.query['mount'][0])
             source = self.routes[f'GET /v2/app/blobs/{digest}']
-            return self.store(f'blobs/{digest}', source(asked).body)  # type: ignore[operator]
+            return self.store(f'blobs/{digest}', source(request).body)  # type: ignore[operator]
         return Answer(202, headers=[('Location', '/up')])
 
-    def _put(self, asked: Request) -> Answer:
-        digest = asked.query['digest'][0]
-        return self.store(f'blobs/{digest}', asked.body) if Digest.of(asked.body) == digest else Answer(400)
+    def _put(self, request: Request) -> Answer:
+        digest = request.query['digest'][0]
+        return self.store(f'blobs/{digest}', request.body) if Digest.of(request.body) == digest else Answer(400)
 
-    def _manifest(self, asked: Request) -> Answer:
-        kind = 'Content-Type', asked.headers['content-type']
-        self.store(f'manifests/{MANIFEST.digest}', asked.body, kind)
-        return self.store('manifests/v1', asked.body, kind)
+    def _manifest(self, request: Request) -> Answer:
+        kind = 'Content-Type', request.headers['content-type']
+        self.store(f'manifests/{MANIFEST.digest}', request.body, kind)
+        return self.store('manifests/v1', request.body, kind)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_42_a_push_asks_for_both_and_a_mount_for_its_source_too(server: Guarded,
     server.mounts = True
     occystrap('process', f'registry://{server.host}/app:v1', f'registry://{server.host}/copy:v1', '--verify=full',
               env=LOGIN).assert_success()
-    mounted = [asked.query for asked in server.received('POST', UPLOADS) if 'mount' in asked.query]
+    mounted = [request.query for request in server.received('POST', UPLOADS) if 'mount' in request.query]
     assert [query['from'] for query in mounted] == [['app']] * len(IMAGE.layers)
     assert ['repository:app:pull'] in server.scopes()
     assert any(sorted(scope) == ['repository:app:pull', 'repository:copy:pull,push'] for scope in server.scopes())
@@ -84,16 +84,16 @@ def test_42_a_push_asks_for_both_and_a_mount_for_its_source_too(server: Guarded,
 def test_43_a_token_that_runs_out_in_an_upload(server: Guarded, occystrap: CommandLine) -> None:
     upload: Callable[[Request], Answer] = server.routes['PUT /up']  # type: ignore[assignment]
 
-    def runs_out(asked: Request) -> Answer:
+    def runs_out(request: Request) -> Answer:
         """The token is good for the first upload's beginning, not for its end."""
         if server.good == 'one':
             server.good = 'two'
-        return upload(asked)
+        return upload(request)
     server.routes['PUT /up'] = runs_out
     with Scripted() as source:
         serve(source, IMAGE)
         occystrap('process', f'registry://{source.host}/app:v1', f'registry://{server.host}/copy:v1', '--verify=full',
                   '--jobs=1', env=LOGIN).assert_success()
-    bodies = [asked.body for asked in server.received('PUT', '/up')]
+    bodies = [request.body for request in server.received('PUT', '/up')]
     assert bodies[0] == bodies[1] and bodies[0], 'the body was not sent again from its start'
     assert server.scopes().count(['repository:copy:pull,push']) == 2

@@ -30,9 +30,9 @@ def store(server: Scripted, name: str, body: bytes, *headers: tuple[str, str]) -
 
 def taking_blobs(server: Scripted, receiver: Scripted | None = None) -> Answering:
     """Return the end of an upload to the receiver: the body, or the last chunk; the server has the blob then."""
-    def put(asked: Request) -> Answer:
-        chunks = [each.body for each in (receiver or server).asked if each.method == 'PATCH']
-        digest, body = asked.query['digest'][0], asked.body or chunks[-1]
+    def put(request: Request) -> Answer:
+        chunks = [each.body for each in (receiver or server).requests if each.method == 'PATCH']
+        digest, body = request.query['digest'][0], request.body or chunks[-1]
         return store(server, f'blobs/{digest}', body) if Digest.of(body) == digest else Answer(400)
     return put
 
@@ -41,10 +41,10 @@ def taking_blobs(server: Scripted, receiver: Scripted | None = None) -> Answerin
 def target() -> Iterator[Scripted]:
     """An empty registry that takes images at app:v1."""
     with Scripted() as started:
-        def manifest(asked: Request) -> Answer:
-            kind = 'Content-Type', asked.headers['content-type']
-            store(started, f'manifests/{MANIFEST.digest}', asked.body, kind)
-            return store(started, 'manifests/v1', asked.body, kind)
+        def manifest(request: Request) -> Answer:
+            kind = 'Content-Type', request.headers['content-type']
+            store(started, f'manifests/{MANIFEST.digest}', request.body, kind)
+            return store(started, 'manifests/v1', request.body, kind)
         started.routes |= {UPLOADS: Answer(202, headers=[('Location', '/up')]), 'PUT /up': taking_blobs(started),
                            TAG: manifest}
         yield started
@@ -88,10 +88,10 @@ def has_all_but_one_blob(server: Scripted) -> None:
 def behind_a_login(server: Scripted) -> None:
     """Let all that the server has, up to now, be had with a login alone."""
     def guarded(route: Any) -> Answering:
-        def answer(asked: Request) -> Answer:
-            if not asked.authorization:
+        def answer(request: Request) -> Answer:
+            if not request.authorization:
                 return CHALLENGE
-            return route if isinstance(route, Answer) else route(asked)
+            return route if isinstance(route, Answer) else route(request)
         return answer
     server.routes.update({name: guarded(route) for name, route in server.routes.items()})
 
@@ -112,10 +112,10 @@ def test_31_a_manifest_stored_as_another(target: Scripted, push: Push) -> None:
 def test_38_40_what_passes_is_tried_again(fault: Answer, place: str, target: Scripted, push: Push) -> None:
     good, faults = target.routes[place], [fault]
 
-    def route(asked: Request) -> Answer:
+    def route(request: Request) -> Answer:
         if faults:
             return faults.pop()
-        return good(asked) if callable(good) else good  # type: ignore[return-value]
+        return good(request) if callable(good) else good  # type: ignore[return-value]
     target.routes[place] = route
     summary = push().assert_success().err.splitlines()[-1]
     assert ('1 rate limit,' if fault.status == 429 else '1 retry,') in summary
@@ -143,7 +143,7 @@ def test_40_other_refusals_are_final(status: int, place: str, target: Scripted, 
 
 @pytest.mark.parametrize('place', [UPLOADS, 'PUT /up', TAG])
 def test_39_a_server_that_hangs(place: str, target: Scripted, push: Push) -> None:
-    def hang(asked: Request) -> Answer:
+    def hang(request: Request) -> Answer:
         time.sleep(4)
         return Answer(500)
     target.routes[place] = hang
@@ -159,12 +159,12 @@ def test_39_a_server_that_hangs(place: str, target: Scripted, push: Push) -> Non
 def test_47_locations(location: str, query: dict[str, list[str]], chunked: bool, target: Scripted, push: Push) -> None:
     headers = [('Location', location.replace('HOST', target.host))]
     target.routes[UPLOADS] = Answer(202, headers=headers + ([('OCI-Chunk-Min-Length', '10')] if chunked else []))
-    target.routes['PATCH /up'] = lambda asked: Answer(202, headers=headers)
+    target.routes['PATCH /up'] = lambda request: Answer(202, headers=headers)
     push('--jobs', '1').assert_success()
-    sent = [asked for asked in target.asked if asked.path == '/up']
-    assert {asked.method for asked in sent} == ({'PATCH', 'PUT'} if chunked else {'PUT'})
-    assert all(query.items() <= asked.query.items() for asked in sent)
-    assert all('&empty=&x=~' in asked.target for asked in sent if query)
+    sent = [request for request in target.requests if request.path == '/up']
+    assert {request.method for request in sent} == ({'PATCH', 'PUT'} if chunked else {'PUT'})
+    assert all(query.items() <= request.query.items() for request in sent)
+    assert all('&empty=&x=~' in request.target for request in sent if query)
 
 
 @pytest.mark.parametrize('location', ['http://169.254.169.254/up', 'http://metadata.google.internal/up', 'file:///up',
@@ -188,10 +188,10 @@ def test_47_no_credentials_for_an_upload_elsewhere(other: str, chunked: bool, ta
         behind_a_login(target)
         elsewhere.routes |= {'PATCH /up': Answer(202, headers=headers), 'PUT /up': taking_blobs(target, elsewhere)}
         result = push('--jobs', '1', '--debug', env=LOGIN).assert_success()
-        sent = [asked for asked in elsewhere.asked if asked.method in ('PATCH', 'PUT')]
-        assert len(sent) == (8 if chunked else 4) and all(asked.query['sig'] for asked in sent)
-        assert not any(asked.authorization for asked in elsewhere.asked)
-        assert any(asked.authorization for asked in target.asked) and 'canary' not in result.err + result.out
+        sent = [request for request in elsewhere.requests if request.method in ('PATCH', 'PUT')]
+        assert len(sent) == (8 if chunked else 4) and all(request.query['sig'] for request in sent)
+        assert not any(request.authorization for request in elsewhere.requests)
+        assert any(request.authorization for request in target.requests) and 'canary' not in result.err + result.out
 
 
 @pytest.mark.parametrize('chunked', [False, True])
@@ -202,4 +202,4 @@ def test_47_a_challenge_from_elsewhere_is_not_answered(chunked: bool, target: Sc
         behind_a_login(target)
         elsewhere.routes |= {'PATCH /up': CHALLENGE, 'PUT /up': CHALLENGE}
         is_refused(push(env=LOGIN), '401')
-        assert elsewhere.asked and not any(asked.authorization for asked in elsewhere.asked)
+        assert elsewhere.requests and not any(request.authorization for request in elsewhere.requests)

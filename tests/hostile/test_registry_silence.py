@@ -109,9 +109,9 @@ def test_55_a_signal_ends_the_wait_for_a_silent_server(place: str, number: signa
     assert left_in(occystrap) == []
 
 
-@pytest.mark.parametrize('asked', ['429', '503'])
-def test_55_a_signal_ends_the_wait_for_another_attempt(asked: str, server: Scripted, occystrap: CommandLine) -> None:
-    server.routes[BLOB] = Answer(int(asked), headers=[('Retry-After', '50')])
+@pytest.mark.parametrize('status', ['429', '503'])
+def test_55_a_signal_ends_the_wait_for_another_attempt(status: str, server: Scripted, occystrap: CommandLine) -> None:
+    server.routes[BLOB] = Answer(int(status), headers=[('Retry-After', '50')])
     process = occystrap.start('process', f'registry://{server.host}/app:v1', 'dir://out')
     begun = time.monotonic()
     while not server.received('GET', BLOB[4:]):
@@ -124,6 +124,6 @@ def test_55_a_signal_ends_the_wait_for_another_attempt(asked: str, server: Scrip
     assert left_in(occystrap) == []
 
 
-def hanging(asked: Request) -> Answer:
+def hanging(request: Request) -> Answer:
     time.sleep(25)
     return Answer(500)

@@ -186,7 +186,7 @@ def test_a_rate_of_nothing_waits_for_every_byte(server: RawServer, tmp_path: Pat
 def test_hints_before_an_answer_are_passed_over(server: RawServer, tmp_path: Path) -> None:
     server.answers = {name: HINT * 3 + said for name, said in server.answers.items() if isinstance(said, bytes)}
     run_here('process', f'registry://{server.host}/app:v1', f'dir://{tmp_path}/out', *SLOW).assert_success()
-    assert server.connections < len(server.asked)
+    assert server.connections < len(server.requests)
 
 
 NO = plain(b'', status='404 Not Found')
@@ -209,9 +209,9 @@ def test_a_body_where_none_may_be_is_no_answer(status: str, server: RawServer, t
     write_docker_archive(tmp_path / 'a.tar', sample_config(), sample_layers(), 'a:v1')
     server.answers |= {f'HEAD {name.partition(" ")[2]}': plain(b'HTTP/1.1 404 N\r\n\r\n', status=status) for name in
                        (LAYER, CONFIG)}
-    before = len(server.asked)
+    before = len(server.requests)
     run_here('info', f'registry://{server.host}/app:v1', '--timeout', '5', '--retries', '0').assert_success()
-    assert len(server.asked) > before
+    assert len(server.requests) > before
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])

@@ -48,14 +48,14 @@ def guard(server: Scripted) -> None:
     challenge = f'Bearer realm="http://{server.host}/token",service="s"'
 
     def guarded(route: Any) -> Callable[[Request], Answer]:
-        def answer(asked: Request) -> Answer:
-            return route if asked.authorization == f'Bearer {TOKEN}' else Answer(  # type: ignore[no-any-return]
+        def answer(request: Request) -> Answer:
+            return route if request.authorization == f'Bearer {TOKEN}' else Answer(  # type: ignore[no-any-return]
                 401, headers=[('WWW-Authenticate', challenge)])
         return answer
     server.routes.update({key: guarded(route) for key, route in server.routes.items()})
     granted = Answer(200, json.dumps({'token': TOKEN, 'refresh_token': IDENTITY}).encode())
-    server.routes['GET /token'] = lambda asked: granted if asked.authorization == f'Basic {BASIC}' else Answer(401)
-    server.routes['POST /token'] = lambda asked: granted if IDENTITY.encode() in asked.body else Answer(401)
+    server.routes['GET /token'] = lambda request: granted if request.authorization == f'Basic {BASIC}' else Answer(401)
+    server.routes['POST /token'] = lambda request: granted if IDENTITY.encode() in request.body else Answer(401)
 
 
 def leaks(result: CommandResult, directory: Path, *kept: str) -> list[str]:
@@ -115,10 +115,10 @@ def test_68_when_all_goes_well(way: str, server: Scripted, occystrap: CommandLin
 
 def _echo(status: int) -> Callable[[Request], Answer]:
     """Return a route of a server that repeats what it received."""
-    def answer(asked: Request) -> Answer:
-        if not asked.authorization:
+    def answer(request: Request) -> Answer:
+        if not request.authorization:
             return Answer(401, headers=[('WWW-Authenticate', 'Basic realm="canary"')])
-        text = f'{asked.authorization} {PASSWORD} {quote(PASSWORD)}'
+        text = f'{request.authorization} {PASSWORD} {quote(PASSWORD)}'
         return Answer(status, json.dumps({'errors': [{'message': text}]}).encode())
     return answer
 
@@ -150,8 +150,8 @@ def _storage_refuses(server: Scripted, storage: Scripted) -> None:
 
 
 def _storage_repeats_the_url(server: Scripted, storage: Scripted) -> None:
-    def refuse(asked: Request) -> Answer:
-        return Answer(403, f'<Error><Message>{asked.target} has expired</Message></Error>'.encode())
+    def refuse(request: Request) -> Answer:
+        return Answer(403, f'<Error><Message>{request.target} has expired</Message></Error>'.encode())
     storage.routes = dict.fromkeys(storage.routes, refuse)
 
 

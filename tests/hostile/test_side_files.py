@@ -44,7 +44,7 @@ def contents(here: Path) -> dict[Path, bytes]:
 def test_a_report_is_not_added_to_what_is_none(file: str, given: str, here: Path) -> None:
     before = contents(here)
     result = run_here('process', 'tar://a.tar', 'tar://new.tar', '-f', f'{given}file={file}')
-    is_refused(result, file, ': name ', code=2)
+    is_refused(result, file, ': choose ', code=2)
     assert contents(here) == before
 
 
@@ -58,7 +58,7 @@ def test_a_report_is_not_written_to_where_other_things_are(source: str, destinat
     before = contents(here)
     result = run_here('process', source, destination, '-f', f'search:pattern=*,file={file}', '--receipt',
                       'new.receipts', '--layer-cache', 'new.cache')
-    is_refused(result, file.rpartition('/')[2], ': name ', code=2)
+    is_refused(result, file.rpartition('/')[2], ': choose ', code=2)
     assert contents(here) == before
 
 
@@ -107,7 +107,7 @@ def into(stdout: Path, *arguments: str, stderr: int | BinaryIO = subprocess.PIPE
 def test_nothing_else_goes_to_a_stdout_in_use(option: str, name: str, here: Path) -> None:
     taken = ['tar://-', '--no-verify'] if name.startswith('/dev') else ['tar://new.tar', '-O', 'json']
     result = into(here / 'out', 'process', 'tar://a.tar', *taken, *f'{option}{name}'.split())
-    is_refused(result, name, 'is stdout, where ', ' goes: name a file', code=2)
+    is_refused(result, name, 'is stdout, where ', ' goes: choose a file', code=2)
     assert result.out == '' and not (here / 'new.tar').exists()
 
 
@@ -120,14 +120,15 @@ def test_receipts_and_reports_may_go_to_a_stdout_that_is_free_but_not_both(here:
     assert reports.out.startswith('{"reference": ')
     both = into(here / 'out', 'process', 'tar://a.tar', 'tar://new.tar', '-f', 'search:pattern=x',
                 '--receipt', '/dev/stdout')
-    is_refused(both, 'both write to stdout: name a file', code=2)
+    is_refused(both, 'both write to stdout: choose a file', code=2)
 
 
 def test_the_file_of_all_messages_is_no_side_file(here: Path) -> None:
     with open('log', 'wb') as log:
         result = into(here / 'out', 'process', 'tar://a.tar', 'tar://new.tar', '--receipt', '/dev/stderr', stderr=log)
     result.assert_code(2)
-    assert '--receipt /dev/stderr is the file that stderr goes to' in (here / 'log').read_text()
+    said = (here / 'log').read_text()
+    assert '--receipt /dev/stderr is the file that stderr, with all messages, is redirected to' in said
 
 
 @pytest.mark.parametrize(('destination', 'file'), [
@@ -140,7 +141,7 @@ def test_no_side_file_is_among_what_a_destination_keeps(destination: str, file: 
         (here / name / 'blobs').mkdir(parents=True)
     before = contents(here)
     for option in ('--receipt', '--layer-cache'):
-        is_refused(run_here('process', 'tar://a.tar', destination, option, file, '--force'), file, ': name ', code=2)
+        is_refused(run_here('process', 'tar://a.tar', destination, option, file, '--force'), file, ': choose ', code=2)
     assert contents(here) == before
 
 
@@ -161,5 +162,5 @@ def test_options_that_name_files_spare_others(options: list[str], here: Path) ->
         database.execute('CREATE TABLE theirs (column TEXT)')
     database.close()
     before = contents(here)
-    is_refused(run_here('process', 'list://list', 'tar://new.tar', *options), ': name ', code=2)
+    is_refused(run_here('process', 'list://list', 'tar://new.tar', *options), ': choose ', code=2)
     assert contents(here) == before

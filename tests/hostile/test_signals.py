@@ -137,7 +137,7 @@ def test_while_verifying_there_is_no_verdict(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('error', [Cancelled('interrupted'), KeyboardInterrupt()])
 def test_a_verifier_that_is_cancelled_finds_nothing(error: BaseException) -> None:
-    def verify_output(**asked: object) -> None:
+    def verify_output(**request: object) -> None:
         raise error
     receipt = process(offer('one')).images[0].receipt
     plugins = memory_plugins()

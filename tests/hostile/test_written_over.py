@@ -157,7 +157,8 @@ def test_an_image_archive_with_other_things_stays(pack: Callable[[bytes], bytes]
         add(tar, 'deploy/notes.txt', b'precious')
     other.write_bytes(pack(other.read_bytes()))
     before = other.read_bytes()
-    is_refused(run_here('process', image, f'tar://{other}{made}'), 'has other things than images', 'deploy/notes.txt')
+    is_refused(run_here('process', image, f'tar://{other}{made}'),
+               'contains other files than images', 'deploy/notes.txt')
     assert other.read_bytes() == before
     run_here('process', image, f'tar://{other}{made}', '--force').assert_code(0)
 

@@ -32,7 +32,7 @@ class BreakingRegistry:
     """A running registry. Each blob in `breaks` ends after so many bytes; if `holds`, it stands still there instead.
 
     `ranges`: `yes`, or how the server refuses them: `no` sends all, `416`, `wrong` sends other bytes than were asked.
-    `asked` lists each GET of a blob: its digest and the header Range.
+    `requests` lists each GET of a blob: its digest and the header Range.
     """
 
     host: str
@@ -40,7 +40,7 @@ class BreakingRegistry:
     breaks: dict[str, int] = field(default_factory=dict)
     holds: bool = False
     ranges: str = 'yes'
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    requests: list[tuple[str, str]] = field(default_factory=list)
     reached: threading.Event = field(default_factory=threading.Event)
     """Set when a blob has broken off."""
     released: threading.Event = field(default_factory=threading.Event)
@@ -65,11 +65,11 @@ class BreakingRegistry:
 
     def heal(self) -> None:
         """Break nothing off any more, and forget what was asked."""
-        self.breaks, self.asked, self.sent, self.holds = {}, [], 0, False
+        self.breaks, self.requests, self.sent, self.holds = {}, [], 0, False
 
     def ranges_of(self, digest: str) -> list[str]:
         """The headers Range of the requests for a blob or the rest of it, empty for all of it."""
-        return [each for asked, each in self.asked if asked == digest and each[-1:] in ('', '-')]
+        return [each for request, each in self.requests if request == digest and each[-1:] in ('', '-')]
 
     def _put(self, repository: str, body: bytes, media_type: str) -> dict[str, object]:
         digest = Digest.of(body)
@@ -114,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
             return
         digest, registry = self.path.rpartition('/')[2], self.registry
-        registry.asked.append((digest, self.headers.get('Range', '')))
+        registry.requests.append((digest, self.headers.get('Range', '')))
         first, last = self._range(len(body))
         headers = [('Content-Range', f'bytes {first}-{last - 1}/{len(body)}')] if first or last < len(body) else []
         status = 416 if first and registry.ranges == '416' else 206 if headers else status
@@ -130,10 +130,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _range(self, size: int) -> tuple[int, int]:
-        asked = self.headers.get('Range', '').removeprefix('bytes=')
-        if not asked or self.registry.ranges == 'no':
+        requested = self.headers.get('Range', '').removeprefix('bytes=')
+        if not requested or self.registry.ranges == 'no':
             return 0, size
-        first, _, last = asked.partition('-')
+        first, _, last = requested.partition('-')
         moved = self.registry.ranges == 'wrong' and not last
         return int(first) + moved, int(last) + 1 if last else size
 

@@ -45,7 +45,7 @@ class Registry:
 
     def __init__(self, root: Path, password: str = '') -> None:
         self.storage = Odd(root)
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self.server = RegistryServer(self.storage, observer=self._observe, password=password)
 
     @property
@@ -54,12 +54,12 @@ class Registry:
         return self.server.host
 
     def _observe(self, method: str, path: str, status: int) -> None:
-        self.asked[f'{method} {path}'] += 1
+        self.requests[f'{method} {path}'] += 1
 
     def manifests(self, method: str = 'GET') -> int:
         """Return how many requests for manifests there were."""
-        return sum(count for asked, count in self.asked.items() if asked.startswith(f'{method} ') and
-                   '/manifests/' in asked)
+        return sum(count for request, count in self.requests.items() if request.startswith(f'{method} ') and
+                   '/manifests/' in request)
 
 
 @dataclass

@@ -16,12 +16,12 @@ LONG = 12.0
 class RawServer:
     """Answers each request with the first that `answers` has for its `METHOD /path`: bytes, or a function that sends.
 
-    `asked` has the requests with their header, in order; `closed` is set at the end of the test.
+    `requests` has what was requested, with the header, in order; `closed` is set at the end of the test.
     """
 
     host: str = ''
     answers: dict[str, 'bytes | Send'] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     connections: int = 0
     closed: threading.Event = field(default_factory=threading.Event)
 
@@ -33,7 +33,7 @@ class RawServer:
 
     def received(self, start: str) -> list[str]:
         """Return the requests that begin so."""
-        return [each for each in self.asked if each.startswith(start)]
+        return [each for each in self.requests if each.startswith(start)]
 
 
 Send = Callable[[socket.socket, RawServer], None]
@@ -89,7 +89,7 @@ def _serve(connection: socket.socket, server: RawServer) -> None:
                     return
                 rest += data
             head, _, rest = rest.partition(b'\r\n\r\n')
-            server.asked.append(head.decode('latin-1'))
-            method, target, _ = server.asked[-1].split(' ', 2)
+            server.requests.append(head.decode('latin-1'))
+            method, target, _ = server.requests[-1].split(' ', 2)
             answer = server.answers.get(f'{method} {target.partition("?")[0]}', plain(b'', status='404 Not Found'))
             connection.sendall(answer) if isinstance(answer, bytes) else answer(connection, server)

@@ -11,23 +11,23 @@ from tests.services.command_line import CommandLine
 
 @dataclass
 class Served:
-    """A running registry: `host` is its address and port, `said` what it printed when it had started."""
+    """A running registry: `host` is its address and port, `lines` what it printed when it had started."""
 
     process: 'subprocess.Popen[bytes]'
-    said: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
 
     @property
     def host(self) -> str:
         """Return address and port."""
-        found = re.search(r' at https?://(\S+): ', self.said[-1])
-        assert found, self.said
+        found = re.search(r' at https?://(\S+): ', self.lines[-1])
+        assert found, self.lines
         return found[1]
 
     def hear(self) -> str:
         """Wait for the next line."""
         assert self.process.stderr
-        self.said.append(self.process.stderr.readline().decode().rstrip('\n'))
-        return self.said[-1]
+        self.lines.append(self.process.stderr.readline().decode().rstrip('\n'))
+        return self.lines[-1]
 
     def stop(self) -> int:
         """Ask it to stop; return its exit code."""

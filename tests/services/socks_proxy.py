@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 @dataclass
 class SocksProxy:
-    """`asked` has the `host:port` of each request; `login` is wanted if it is not empty, `reply` is the code sent."""
+    """`requests` has the `host:port` of each; `login` is wanted if it is not empty, `reply` is the code sent."""
 
     to: str
     login: tuple[str, str] | None = None
     reply: int = 0
     garbage: bytes = b''
     host: str = ''
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
     def serve(self, connection: socket.socket) -> None:
         """Answer one client, and pass on what comes from either side."""
@@ -45,7 +45,7 @@ class SocksProxy:
         else:
             packed = _read(connection, 4 if kind == 1 else 16)
             host = socket.inet_ntop(socket.AF_INET if kind == 1 else socket.AF_INET6, packed)
-        self.asked.append(f'{host}:{int.from_bytes(_read(connection, 2), "big")}')
+        self.requests.append(f'{host}:{int.from_bytes(_read(connection, 2), "big")}')
         # The address looks like the empty lines that end a header.
         _send(connection, bytes((5, self.reply, 0, 1, 10, 10, 13, 10, 13, 10)))
         return not self.reply

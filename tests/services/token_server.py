@@ -118,8 +118,9 @@ class _Handler(BaseHTTPRequestHandler):
 def _granted(scope: str, user: str | None) -> dict[str, Any]:
     kind, _, rest = scope.partition(':')
     name, _, actions = rest.rpartition(':')
-    asked = actions.split(',')
-    return {'type': kind, 'name': name, 'actions': asked if user else [each for each in asked if each == 'pull']}
+    requested = actions.split(',')
+    granted = requested if user else [each for each in requested if each == 'pull']
+    return {'type': kind, 'name': name, 'actions': granted}
 
 
 def _base64url(data: bytes) -> str:

@@ -150,7 +150,7 @@ def rebuilt_catalog(root: str) -> tuple[Catalog, str]:
     tagged_only = [each for each in unnamed if each not in lost]
     details = f'; named by their own tags: {", ".join(tagged_only)}' if tagged_only else ''
     details += f'; left out, as their names are unknown: {", ".join(lost)}' if lost else ''
-    return catalog, f'{CATALOG} was rebuilt from receipts, without the names that other programs gave{details}'
+    return catalog, f'{CATALOG} was rebuilt from receipts, without names given by other programs{details}'
 
 
 def _tagged(root: str, manifest: str) -> Iterator[Entry]:
@@ -191,9 +191,8 @@ def require_same_origin(entry: Entry, reference: Reference, root: str) -> None:
     What has a host is kept apart from those of others by `place`, so that it replaces only images from that host.
     """
     if _is_from_another_host(entry, reference, root) and (receipt := kept_receipt(root, entry.manifest)):
-        raise OutputError(f'{root}: {reference} would replace {receipt.reference}, which is there as {entry}, and '
-                          'names no registry that it would be from: name another directory, or give --force to '
-                          'replace it')
+        raise OutputError(f'{root}: {reference}, whose name has no registry, would replace {receipt.reference}, listed '
+                          f'there as {entry}: choose another directory, or use --force to replace it')
 
 
 def named_as(reference: Reference) -> Entry:

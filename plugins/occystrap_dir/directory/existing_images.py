@@ -50,7 +50,7 @@ def _check_content(root: str, unique: bool) -> None:
     _check_documents(root, unique)
     if not unique and manifest_names(root) not in ([], [SINGLE]):
         raise OutputError(f'{root} holds several images: add ?unique_names=true to add this one to them, '
-                          'or name an empty directory')
+                          'or choose an empty directory')
 
 
 def _check_documents(root: str, unique: bool) -> None:
@@ -66,4 +66,4 @@ def _check_documents(root: str, unique: bool) -> None:
         if os.path.lexists(f'{root}/{SINGLE}'):
             read_manifest(root, SINGLE)
     except InvalidImage as error:
-        raise OutputError(f'{root} holds other things: {error}: name an empty directory') from None
+        raise OutputError(f'{root} contains other files: {error}: choose an empty directory') from None

@@ -81,8 +81,8 @@ class Expansion:
         """
         name = expanded_name(manifest)
         if self._place.status(name) and not _lists(self._place, manifest):
-            raise OutputError(f'{self._place.path}/{name} is in the way, and this program did not make it: move it '
-                              'elsewhere or name another directory')
+            raise OutputError(f'{self._place.path}/{name} exists and was not written by occystrap: move it elsewhere '
+                              'or choose another directory')
         image_id = image.config.digest
         self._listing, (digest, size) = workspace.filled(lambda write: self._unpacking.finish(write, image_id))
         covers = (image_id, *image.config.diff_ids)

@@ -37,13 +37,13 @@ class ImageCheck:
             images = {each.place: saved_image(self._root, each) for each in _named(choices, tag.locator)}
             found = [*{(each.config, *each.layers): each for each in images.values()}.values()]
             if len(found) > 1:
-                self.results.differs(tag, f'{self._root} lists this name for several images, and programs read either '
+                self.results.differs(tag, f'{self._root} lists this name for several images, and programs may read any '
                                           f'of them: {", ".join(each.config for each in found)}')
             elif found:
                 self._look(tag, found[0])
             else:
                 there = first_names([str(each) for each in choices]) or 'no image'
-                self.results.missing(tag, f'{self._root} does not list it; there is: {there}')
+                self.results.missing(tag, f'{self._root} does not list it; available: {there}')
         return self.results
 
     def _look(self, tag: Expectation, saved: SavedImage) -> None:

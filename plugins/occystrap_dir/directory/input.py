@@ -91,7 +91,7 @@ class DirInput(ImageInput):
             called = listed.called(name, tag) or (listed.of_digest(digits[1]) if digits else [])
         if not called:
             names = ', '.join(sorted(map(str, listed.choices)))
-            raise ImageNotFound(f'{self._root} holds no image {name or "…"}:{tag or "…"}; there is: {names}')
+            raise ImageNotFound(f'{self._root} holds no image {name or "…"}:{tag or "…"}; available: {names}')
         return called
 
     def _reference(self, choice: Choice) -> Reference:

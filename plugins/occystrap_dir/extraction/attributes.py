@@ -52,7 +52,7 @@ class AttributeRefused(OutputError):
                 f'{self._error.strerror}')
         if self._error.errno in _TOO_LARGE:
             return f'{what}: the file system cannot hold it, or is full; free some space or use another file system'
-        return f'{what}; look into it and try again'
+        return f'{what}; correct the cause and try again'
 
 
 class Attributes(NamedTuple):
@@ -116,13 +116,13 @@ class Setter:
     def _notes_on_times(self) -> list[str]:
         if not self.clamped:
             return []
-        return [f'{self.clamped} time{"s" * (self.clamped > 1)} that the file system cannot hold, set to the nearest '
+        return [f'{self.clamped} time{"s" * (self.clamped > 1)} that the file system cannot store, set to the nearest '
                 'possible']
 
     def _notes_on_rights(self) -> list[str]:
         missed = [f'{count} {what}{"s" * (count > 1)}' for what, count in sorted(self.missed.items()) if count]
         advice = '' if self._rootless or self.is_root else '; rootless=true keeps owners in extended attributes'
-        return [f'{" and ".join(missed)} could not be set, not being root{advice}'] if missed else []
+        return [f'{" and ".join(missed)} could not be set without root{advice}'] if missed else []
 
     def file(self, descriptor: int, attributes: Attributes) -> bytes:
         """Set all attributes of an open file, its time last, and return the keywords."""
@@ -231,7 +231,7 @@ class Setter:
             return True
         except OSError as error:
             if error.errno in _UNSUPPORTED:
-                self.not_held['the file system takes none of this kind'] += 1
+                self.not_held['the file system does not support them'] += 1
             elif error.errno == errno.EPERM and name.startswith(_USER) and not isinstance(target, int):
                 self.not_held['links, devices and pipes have none of user.*'] += 1
             elif error.errno == errno.EPERM and not (self.is_root and isinstance(target, int)):

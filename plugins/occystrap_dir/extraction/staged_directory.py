@@ -115,7 +115,7 @@ class Staging:
         with suppress(FileNotFoundError):  # another run removed it as abandoned
             if not self._is_ours(self._place.names(self._name)):
                 _exchange(self._place, self._name, target)
-                raise OutputError(f'{self._place.path}/{target} holds other things now: name a new directory')
+                raise OutputError(f'{self._place.path}/{target} contains other files now: choose a new directory')
         return True
 
     def _remove(self, name: str, wait: bool) -> None:
@@ -149,16 +149,16 @@ def check_place(path: str, marks: tuple[str, ...], kind: str) -> None:
         check_parent(path, os.path.dirname(target))
         if not os.path.lexists(target):
             if os.path.islink(path):
-                raise OutputError(f'{path} is a link that leads to no directory: name a directory')
+                raise OutputError(f'{path} is a link that leads to no directory: choose a directory')
             return
         if not os.path.isdir(target) or os.path.ismount(target):
             raise OutputError(f'{path} is {"a mount point" if os.path.isdir(target) else "not a directory"}, which '
-                              'cannot be replaced as a whole: name a new directory')
+                              'cannot be replaced as a whole: choose a new directory')
         place = Beneath(target)
         names = place.names()
         if not may_replace(names, marks):
             others = sorted(set(names) - set(marks)) or names
-            raise OutputError(f'{path} holds other things, such as {others[0]!r}, and is not a {kind}: name a new '
+            raise OutputError(f'{path} contains other files, such as {others[0]!r}, and is not a {kind}: choose a new '
                               'directory')
         if names:
             _require_plain(place, marks[-1])

@@ -6,7 +6,7 @@ from occystrap_core.oci import Digest
 from occystrap_dir.file_list.files_check import check_tree
 from occystrap_dir.workspace.beneath import Beneath
 
-_HOW = 'move it away, or give --force'
+_HOW = 'move it away, or use --force'
 
 
 def require_unchanged(root: str, name: str, settings: Settings, *listings: str) -> None:

@@ -33,7 +33,7 @@ class LayoutStore(BlobStore):
         """Read a small blob."""
         raw = self._read(descriptor.digest, what)
         if len(raw) != descriptor.size:
-            raise SizeMismatch(f'{self.root}: {what}, blob {descriptor.digest}, has {len(raw)} bytes, should have '
+            raise SizeMismatch(f'{self.root}: {what}, blob {descriptor.digest}, has {len(raw)} bytes, expected '
                                f'{descriptor.size}')
         return raw
 
@@ -69,7 +69,7 @@ class LayoutStore(BlobStore):
         reading it."""
         left_out = descriptor.urls or self.base(descriptor.digest)
         if not left_out and (size := self.blob_size(descriptor)) != descriptor.size:
-            raise SizeMismatch(f'{self.root}: layer {descriptor.digest} has {size} bytes, should have '
+            raise SizeMismatch(f'{self.root}: layer {descriptor.digest} has {size} bytes, expected '
                                f'{descriptor.size}', 'layer-size')
         return super().layer(index, descriptor, diff_id)
 
@@ -81,7 +81,7 @@ class LayoutStore(BlobStore):
         except OSError as error:
             raise InvalidImage(f'{self.root}: {what} {digest} cannot be read: {error.strerror}') from None
         if (found := Digest.of(raw, digest.algorithm)) != digest:
-            raise DigestMismatch(f'{self.root}: {what} has digest {found}, should have {digest}')
+            raise DigestMismatch(f'{self.root}: {what} has digest {found}, expected {digest}')
         return raw
 
     @cached_property

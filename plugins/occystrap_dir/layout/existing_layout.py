@@ -44,7 +44,7 @@ def has_version(root: str) -> bool:
         if has_receipts(root):
             return False
         problem = f'{root}/{LAYOUT_FILE} {error}' if isinstance(error, WrongKind) else str(error)
-        raise OutputError(f'{problem}: name another directory') from None
+        raise OutputError(f'{problem}: choose another directory') from None
 
 
 def current_index(root: str) -> IndexFile | None:

@@ -104,7 +104,8 @@ def _is_unchanged(root: str, index: IndexFile) -> bool:
 
 def _checked(raw: bytes, root: str) -> bytes:
     if len(raw) > MANIFEST_CAP:
-        raise OutputError(f'{root}/{INDEX_FILE} would exceed the {MANIFEST_CAP} bytes allowed: name another directory')
+        raise OutputError(f'{root}/{INDEX_FILE} would exceed the {MANIFEST_CAP} bytes allowed: choose another '
+                          'directory')
     return raw
 
 

@@ -143,7 +143,8 @@ class MountsOutput(ImageOutput):
         with output_errors(self._root):
             names = set(os.listdir(self._root)) - {'lost+found'} if check_directory(self._root) else set()
             if others := sorted(names - _OURS or (names if names.isdisjoint((STATE, CATALOG)) else ())):
-                raise OutputError(f'{self._root} holds other things, such as {others[0]!r}: name an empty directory')
+                raise OutputError(f'{self._root} contains other files, such as {others[0]!r}: choose an empty '
+                                  'directory')
             if os.path.isdir(self._root):
                 self._catalog()
 
@@ -154,7 +155,8 @@ class MountsOutput(ImageOutput):
             if self._place.status(USER_MARKS):
                 self._user_marks = True
             elif self._user_marks and begun:
-                raise OutputError(f'{self._root} has layers marked by root: add to it as root, or name a new directory')
+                raise OutputError(f'{self._root} has layers marked by root: add to it as root, or choose a new '
+                                  'directory')
             elif self._user_marks:
                 os.close(self._place.create(USER_MARKS))
 

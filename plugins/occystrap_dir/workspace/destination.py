@@ -16,9 +16,9 @@ def check_directory(root: str) -> bool:
         return False
     if not os.path.isdir(root):
         kind = 'a link that leads to no directory' if os.path.islink(root) else 'not a directory'
-        raise OutputError(f'{root} is {kind}: name a directory')
+        raise OutputError(f'{root} is {kind}: choose a directory')
     if not os.access(root, os.W_OK | os.X_OK):
-        raise OutputError(f'{root} is not writable: change its permissions or name another directory')
+        raise OutputError(f'{root} is not writable: change its permissions or choose another directory')
     return True
 
 
@@ -26,8 +26,8 @@ def require_same_repository(path: str, there: Iterable[str], comes: Image | Imag
     """Raise OutputError if the only image at a place, by its names, would be lost to one of another repository."""
     names = list(there)
     if not settings.force and isinstance(comes, Image) and are_of_other_repositories(names, [str(comes.reference)]):
-        raise OutputError(f'{path} has another image, {names[0]}, and it would be lost: name another directory, or '
-                          'give --force to replace it')
+        raise OutputError(f'{path} has another image, {names[0]}, which would be lost: choose another directory, or '
+                          'use --force to replace it')
 
 
 def without_rebuilding(location: Location) -> Location:
@@ -47,22 +47,22 @@ def check_empty(root: str, ours: Collection[str]) -> None:
         return  # without listing what may be thousands
     names = set(os.listdir(root))  # read once, since other writers may be changing it
     if names.isdisjoint(ours) and (others := sorted(names - _HARMLESS)):
-        raise OutputError(f'{root} holds other things, such as {others[0]!r}: name an empty directory')
+        raise OutputError(f'{root} contains other files, such as {others[0]!r}: choose an empty directory')
 
 
 def check_layout(root: str, others: Collection[str]) -> None:
     """Raise OutputError if the directory has files that only other layouts have."""
     for name in others:
         if os.path.lexists(f'{root}/{name}'):
-            raise OutputError(f'{root} holds an image in another layout ({name!r} is there): name an empty directory')
+            raise OutputError(f'{root} holds an image in another layout ({name!r} is there): choose an empty directory')
 
 
 def check_parent(root: str, parent: str) -> None:
     """Raise OutputError unless `root` can be made, in the directory `parent`."""
     if not os.path.isdir(parent):
-        raise OutputError(f'cannot make the directory {root}: {parent} is not a directory; make it first')
+        raise OutputError(f'cannot create the directory {root}: {parent} is not a directory; create it first')
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(f'cannot make the directory {root}: {parent} is not writable')
+        raise OutputError(f'cannot create the directory {root}: {parent} is not writable')
 
 
 def made(root: str, mode: int | None) -> bool:

@@ -60,12 +60,12 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise UsageError(f'{path} cannot be read: {error.strerror}; correct that, or name the daemon with ?host='
+        raise UsageError(f'{path} cannot be read: {error.strerror}; correct that, or choose the daemon with ?host='
                          ) from None
     except InvalidImage:
         document = None
     if not isinstance(document, dict):
-        raise UsageError(f'{path} is malformed, so the daemon is not known: correct it, or name the daemon with '
+        raise UsageError(f'{path} is malformed, so the daemon is not known: correct it, or choose the daemon with '
                          '?host=')
     return document
 

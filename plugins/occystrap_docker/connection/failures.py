@@ -76,7 +76,7 @@ def _breakdown(error: BaseException, address: Address, doing: str) -> OccystrapE
         return AccessDenied(f'permission denied at {_where(address)}: {_permission(address)}')
     if any(isinstance(cause, (FileNotFoundError, ConnectionRefusedError)) for cause in causes):
         if _is_other_file(address.url.removeprefix(UNIX)):
-            return ServiceUnavailable(f'{_where(address)} is not a socket: name the socket of a daemon')
+            return ServiceUnavailable(f'{_where(address)} is not a socket: give the socket of a daemon')
         return ServiceUnavailable(f'no {address.engine.title} answers at {_where(address)}: {_help(address)}')
     silence = (TimeoutError,) + _raised_by('requests', 'Timeout')
     if any(isinstance(cause, silence) for cause in causes):
@@ -116,7 +116,7 @@ def _where(address: Address) -> str:
 def _help(address: Address) -> str:
     if not address.url.startswith(UNIX):
         return 'check that it runs there and listens, and that host and port are right'
-    text = (f'start it ({address.engine.start}), or name the socket of another with {address.engine.variable} or '
+    text = (f'start it ({address.engine.start}), or choose another socket with {address.engine.variable} or '
             '?socket=PATH')
     others = [place for place in PODMAN.sockets() if os.path.exists(place)]
     if address.engine is DOCKER and address.candidates and others:

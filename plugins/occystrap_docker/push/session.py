@@ -52,7 +52,7 @@ class PushSession:
         try:
             self._directory = tempfile.mkdtemp(prefix='occystrap-', dir=self._settings.temporary)
         except OSError as error:
-            raise OutputError(f'cannot write to {self._settings.temporary}: {error.strerror}; name another directory '
+            raise OutputError(f'cannot write to {self._settings.temporary}: {error.strerror}; choose another directory '
                               'with --temp-dir') from None
         self._storage = PushStorage(Path(self._directory), self._repository, self._events.put, self._elsewhere,
                                     _LARGEST_TIMES * self._facts.size + _LARGEST)
@@ -130,7 +130,7 @@ class PushSession:
     def _check_room(self) -> None:
         """Raise OutputError when the disk is full: the daemon would retry for long."""
         if self._full:
-            raise OutputError(f'{self._settings.temporary} has no room for the blobs of {self._image}: name a larger '
+            raise OutputError(f'{self._settings.temporary} has no room for the blobs of {self._image}: choose a larger '
                               'directory with --temp-dir')
 
     def _progress(self) -> tuple[int, ...]:

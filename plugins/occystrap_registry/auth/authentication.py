@@ -96,7 +96,7 @@ class Authentication:
 
     def hint(self) -> str:
         """Return what to add to `it does not exist`, which may be said to who is not logged in; empty with a login."""
-        return '' if self._login() else ' for who is not logged in (occystrap login)'
+        return '' if self._login() else ', or it needs a login (occystrap login)'
 
     def redact(self, text: str, others: Sequence[str] = ()) -> str:
         """Return `text`, which a server sent, without the secrets that were sent to the server, and without `others`.

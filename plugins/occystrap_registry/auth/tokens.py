@@ -63,7 +63,7 @@ def token_url(challenge: Challenge, scope: str, registry: httpx.URL) -> httpx.UR
     except (httpx.InvalidURL, ValueError):
         is_possible = False
     if not is_possible:
-        raise AccessDenied(f'{registry.netloc.decode()} names a malformed URL as the source of tokens')
+        raise AccessDenied(f'{registry.netloc.decode()} names a malformed URL as its token server')
     _refuse_bad_realm(url, registry)
     return url
 
@@ -142,8 +142,8 @@ def _refuse_bad_realm(url: httpx.URL, registry: httpx.URL) -> None:
     forbidden = is_metadata(url.host) and url.host != registry.host
     if url.scheme not in ('http', 'https') or not url.host or downgraded or forbidden:
         realm = f'{url.scheme}://{url.host}{url.path}' if url.host or url.scheme else url.path  # no login, no query
-        raise AccessDenied(f'{registry.netloc.decode()} names {realm[:200]!r} as the source of tokens, which is '
-                           'refused: it must be a URL, by https if the registry is')
+        raise AccessDenied(f'{registry.netloc.decode()} names {realm[:200]!r} as its token server, which is refused: '
+                           'it must be a URL, with https if the registry uses https')
 
 
 def _covers(scope: str, other: str) -> bool:

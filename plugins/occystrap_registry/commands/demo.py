@@ -32,7 +32,7 @@ def demo(directory: str | None) -> None:
     _require_room(place)
     place.mkdir(parents=True, exist_ok=True)
     if any(place.iterdir()):
-        raise click.UsageError(f'{place} is not empty: name a new directory')
+        raise click.UsageError(f'{place} is not empty: choose a new directory')
     password = secrets.token_hex(16)  # all users of the machine can reach the port
     os.environ.update(OCCYSTRAP_USERNAME=USER, OCCYSTRAP_PASSWORD=password)
     with RegistryServer(place / 'registry', password=password) as server:
@@ -49,7 +49,7 @@ def _require_room(place: Path) -> None:
     """Raise OutputError unless there is room for the demo where `place` is, or will be."""
     free = shutil.disk_usage(next(each for each in (place, *place.parents) if each.exists())).free
     if free < _ROOM:
-        raise OutputError(f'{place}: the demo needs {size_text(_ROOM)}, and {size_text(free)} are free: name a '
+        raise OutputError(f'{place}: the demo needs {size_text(_ROOM)}, and {size_text(free)} are free: choose a '
                           'directory on another disk with --folder')
 
 

@@ -12,7 +12,7 @@ from occystrap_core.files import print_message, size_text
 @click.option('--untagged', is_flag=True, help='Also remove manifests that no tag leads to.')
 @click.option('--older-than', 'grace', type=OptionType.SECONDS, default=3600.0, show_default=True,
               metavar='SECONDS',
-              help='Keep blobs that were pushed, or looked up before a push, in the last so many seconds.')
+              help='Keep blobs that were pushed, or looked up before a push, within this number of seconds.')
 def gc(storage: Path, untagged: bool, grace: float) -> None:
     """Remove from the storage of occystrap serve the blobs that no manifest needs.
 
@@ -22,7 +22,7 @@ def gc(storage: Path, untagged: bool, grace: float) -> None:
     from occystrap_registry.server.layout_index import refresh_layouts
     from occystrap_registry.server.opened_storage import is_storage, open_storage
     if not is_storage(storage):
-        raise OutputError(f'{storage} is no storage of occystrap serve: name the PATH that its --storage has')
+        raise OutputError(f'{storage} is not a storage directory of occystrap serve: give the PATH of its --storage')
     with open_storage(storage) as opened:
         found = collect(opened, untagged, grace=grace)
         refresh_layouts(opened)

@@ -70,11 +70,11 @@ def logout(host: str, authfile: str | None, timeout: float) -> None:
 def _host(text: str) -> str:
     """Return the `host[:port]` of a registry as a user writes it; raises UsageError."""
     if '@' in text:
-        raise UsageError('the name of a registry holds no login: give HOST[:PORT] alone, and the user with --username')
+        raise UsageError('HOST must not contain a login: give HOST[:PORT] alone, and the user with --username')
     scheme, _, rest = text.partition('://')
     host = plain_key(rest if scheme.lower() == 'registry' else text)
     if '/' in host:
-        raise UsageError(f'a login is for a registry, not for a repository of it: give {host.partition("/")[0]} alone')
+        raise UsageError(f'a login is for a whole registry, not for a repository: give {host.partition("/")[0]} alone')
     return possible_host(Reference.parse(f'{host}/any', with_host=True).host)
 
 

@@ -20,30 +20,32 @@ _SECONDS = OptionType.number(0.1, name='seconds')
 
 
 @click.command()
-@click.option('-d', '--downstream', required=True, metavar='URI', help='Where images are stored, and pulled from: '
-              'registry://HOST[/PREFIX], to which their names are added.')
-@click.option('-u', '--upstream', metavar='URI', help='Where images come from that are pulled and are not downstream.')
+@click.option('-d', '--downstream', required=True, metavar='URI',
+              help='Where images are stored and pulled from: registry://HOST[/PREFIX], to which their names are added.')
+@click.option('-u', '--upstream', metavar='URI',
+              help='Where images are fetched from that are pulled and not found downstream.')
 @click.option('-f', '--filter', 'filters', multiple=True, metavar='NAME:KEY=VALUE,…',
-              help='Change each image on its way; may be given several times.')
-@click.option('--storage', type=click.Path(path_type=Path), metavar='PATH', help='A directory for what is on its way, '
-              'and for what the proxy remembers (default: ~/.local/share/occystrap/proxy).')
+              help='Filter for each image; may be given several times.')
+@click.option('--storage', type=click.Path(path_type=Path), metavar='PATH',
+              help='Directory for images in transit and for what the proxy remembers (default: '
+              '~/.local/share/occystrap/proxy).')
 @click.option('--verify', 'level', type=click.Choice(['fast', 'full']), is_flag=False, flag_value='fast',
-              default='fast', help='How images are verified downstream before a client hears that all is well '
-              '(default: fast); full reads every byte back.')
+              default='fast', help='How images are verified downstream before a push is acknowledged (default: fast); '
+                                   'full reads every byte back.')
 @click.option('--fresh', type=OptionType.SECONDS, default=60.0, show_default=True, metavar='SECONDS',
-              help='How long upstream is not asked again what a tag means.')
+              help='How long a tag is remembered before upstream is asked again.')
 @click.option('-c', '--concurrency', type=OptionType.whole(1, 256), default=4, show_default=True, metavar='NUMBER',
-              help='How many images are worked at at a time; others wait.')
+              help='Number of images copied in parallel; others wait.')
 @click.option('--quota', type=OptionType.SIZE, default=20 << 30, metavar='SIZE',
-              help='Room for what is on its way (default: 20G).')
+              help='Space for images in transit (default: 20G).')
 @click.option('--deadline', type=_SECONDS, default=3600.0, show_default=True, metavar='SECONDS',
               help='How long one image may take.')
 @click.option('--drain', type=OptionType.number(0, 86400, name='seconds'), default=60.0, show_default=True,
-              metavar='SECONDS', help='How long requests under way may take to end after SIGTERM.')
+              metavar='SECONDS', help='How long requests in progress may take to finish after SIGTERM.')
 @click.option('--timeout', type=_SECONDS, default=60.0, show_default=True, metavar='SECONDS',
               help='How long another registry may stay silent.')
 @click.option('--retries', type=OptionType.whole(), default=2, show_default=True,
-              help='How often a failed request is tried again.')
+              help='Number of retries of a failed request.')
 @click.option('--ca-file', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
               help='Certificates of authorities to trust in addition to the system\'s.')
 @server_options
@@ -86,7 +88,7 @@ def _remote(option: str, text: str, options: Sequence[Option], settings: Setting
     try:
         location = Location.parse(text if '://' in text else f'registry://{text}', options)
         if location.scheme != 'registry':
-            raise UsageError(f'{location} is no registry: give registry://HOST[/PREFIX]')
+            raise UsageError(f'{location} is not a registry: give registry://HOST[/PREFIX]')
         return Remote(location, settings)
     except UsageError as error:
         raise UsageError(f'{option}: {error}') from None

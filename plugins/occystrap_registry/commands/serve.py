@@ -37,7 +37,7 @@ def serve(storage: str | None, read_only: bool, gc_untagged: bool, **given: Any)
     place = storage or default_storage('registry')
     read_only = read_only or place.startswith(_LAYOUT)
     if read_only and gc_untagged:
-        raise click.UsageError('--gc-untagged removes manifests, which a registry that is read-only does not')
+        raise click.UsageError('--gc-untagged removes manifests, which a read-only registry cannot do')
     settings, metrics = with_operations(options.settings(_DRAIN, read_only), 'occystrap registry', place,
                                         options.access_log)
     with ExitStack() as stack:

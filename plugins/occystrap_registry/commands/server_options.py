@@ -25,11 +25,11 @@ _LAST_PORT = 65535
 
 _OPTIONS = [
     click.option('-l', '--listen', default='127.0.0.1:5000', show_default=True, metavar='HOST:PORT',
-                 help='Where to listen; 0.0.0.0:5000 is reached from other machines.'),
+                 help='Address to listen on; 0.0.0.0:5000 also accepts other machines.'),
     click.option('--allow', multiple=True, metavar='PATTERN', help='A pattern of repositories that may be used, such '
                  'as team/* (default: all); may be repeated.'),
     click.option('--htpasswd', type=click.Path(path_type=Path), metavar='FILE',
-                 help='Users and their bcrypt passwords, made with htpasswd -B; without it nobody needs a login.'),
+                 help='Users and their bcrypt passwords, made with htpasswd -B; without it no login is needed.'),
     click.option('--anonymous-pull', is_flag=True, help='With --htpasswd: pulling needs no login.'),
     click.option('--tls-cert', type=click.Path(path_type=Path), metavar='FILE',
                  help='Certificate for https, with its chain.'),
@@ -91,14 +91,14 @@ class ServerOptions(NamedTuple):
         if not self.htpasswd and not read_only:
             print_message(f'occystrap: warning: other machines can {what} without a login: add --htpasswd FILE')
         if self.htpasswd and not self.certificate:
-            print_message('occystrap: warning: passwords cross the network as they are: add --tls-cert and --tls-key')
+            print_message('occystrap: warning: passwords are sent unencrypted: add --tls-cert and --tls-key')
 
 
 def wait_for_signal(server: 'RegistryServer', drain: float) -> None:
     """Wait; a signal is the usual end. Raises SystemExit, from which the command line knows that one was heeded."""
     try:
         server.wait()
-        raise ServiceUnavailable('the registry has ended by itself: --debug may show why; start it again')
+        raise ServiceUnavailable('the registry has stopped unexpectedly: --debug may show why; start it again')
     except BaseException as error:
         if getattr(error, 'exit_code', 0) <= _SIGNALLED:
             raise
@@ -109,7 +109,7 @@ def wait_for_signal(server: 'RegistryServer', drain: float) -> None:
 def _address(text: str) -> tuple[str, int]:
     found = _ADDRESS.fullmatch(text)
     if not found or int(found[3]) > _LAST_PORT:
-        raise click.UsageError(f'--listen {text!r} is no HOST:PORT, such as 127.0.0.1:5000 or 0.0.0.0:5000')
+        raise click.UsageError(f'--listen {text!r} is not HOST:PORT, such as 127.0.0.1:5000 or 0.0.0.0:5000')
     return found[1] or found[2], int(found[3])
 
 
@@ -119,7 +119,7 @@ def _require_free(host: str, port: int) -> None:
     try:
         listening_socket(host, port).close()
     except ServiceUnavailable as error:
-        raise ServiceUnavailable(f'{error}; name another place with --listen HOST:PORT') from None
+        raise ServiceUnavailable(f'{error}; choose another place with --listen HOST:PORT') from None
 
 
 def _available_connections() -> int:
@@ -142,12 +142,12 @@ def _certificate(certificate: Path | None, key: Path | None) -> tuple[Path, Path
         try:
             path.open('rb').close()
         except OSError as error:
-            raise UsageError(f'cannot read {path}: {error.strerror}: name a file in PEM format') from None
+            raise UsageError(f'cannot read {path}: {error.strerror}: give a file in PEM format') from None
     import ssl
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_password)
     except (ssl.SSLError, ValueError):
-        raise UsageError(f'{certificate} and {key} are no certificate with its key, without a password, in PEM format'
+        raise UsageError(f'{certificate} and {key} are not a certificate and its key in PEM format, without a password'
                          ) from None
     return certificate, key
 

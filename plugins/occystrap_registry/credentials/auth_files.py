@@ -59,7 +59,7 @@ def read_document(path: Path, to_change: bool = False) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f'{_shown(path)} cannot be read: {reason}') from None
     if to_change and not isinstance(document, dict):
-        raise UsageError(f'{path} exists and is not a file for logins: name another file')
+        raise UsageError(f'{path} exists and is not a file for logins: choose another file')
     return document if isinstance(document, dict) else {}
 
 
@@ -114,7 +114,7 @@ def _read(entry: object) -> Login | None:
     if entry is None:
         return None
     if not isinstance(entry, dict) or not all(isinstance(entry.get(name), str | None) for name in _TEXTS):
-        raise ValueError('it is not a JSON object with texts')
+        raise ValueError('it is not a JSON object of strings')
     user, password = entry.get('username') or '', entry.get('password')
     if entry.get('auth'):
         user, password = _decode(entry['auth'])

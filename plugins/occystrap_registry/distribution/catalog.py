@@ -20,7 +20,7 @@ _QUERY = 4096
 _NO_CATALOG = (400, 404, 405, 501)
 _NO_SUCH_PAGE = (400, 404, 405, 501)
 """Answers to a request for names after the last of a full page, of registries that gave all and have no `last`."""
-_ALTERNATIVE = 'name the repository, or list the images in a file for list://'
+_ALTERNATIVE = 'give the repository, or list the images in a file for list://'
 
 
 class NoSuchRepository(ImageNotFound):

@@ -253,7 +253,7 @@ class RegistryClient:
             if url.netloc.decode().lower() == self.address.host:
                 raise
             text = str(error).removesuffix(f' ({self.address.host} redirects there)')
-            raise ServiceUnavailable(f'{text} ({self.address.host} names it as the source of tokens)') from None
+            raise ServiceUnavailable(f'{text} ({self.address.host} names it as its token server)') from None
 
 
 def _may_require_authorization(answer: Answer, sent: str | None) -> bool:

@@ -45,7 +45,7 @@ def find_manifest(client: RegistryClient, tag_or_digest: str | Digest, listed_as
     raw, expected = _uncut(reply, what), _expected_digests(reply, tag_or_digest)
     for each in expected:
         if (digest := Digest.of(raw, each.algorithm)) != each:
-            raise DigestMismatch(f'{what} has digest {digest}, should have {each}', 'manifest-digest')
+            raise DigestMismatch(f'{what} has digest {digest}, expected {each}', 'manifest-digest')
     algorithm = expected[0].algorithm if expected else SHA256
     return parsed_manifest(raw, reply.headers.get('content-type', ''), listed_as, algorithm, name)
 
@@ -119,7 +119,7 @@ def _not_found(client: RegistryClient, tag_or_digest: str | Digest) -> str:
     tags = [tag for tag in tags if not is_referrer_tag(tag)] or tags
     import difflib  # late, as only errors need it
     near = tags[:5] if is_digest else difflib.get_close_matches(tag_or_digest, tags, n=5, cutoff=0.0)
-    return f'{name} does not exist; ' + (f'there is: {", ".join(near)}' if near else 'the repository has no tags')
+    return f'{name} does not exist; ' + (f'available: {", ".join(near)}' if near else 'the repository has no tags')
 
 
 def _tags(client: RegistryClient) -> list[str] | None:

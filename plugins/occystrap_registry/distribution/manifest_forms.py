@@ -39,11 +39,11 @@ class ManifestForms:
     @property
     def notes(self) -> list[str]:
         """What was pushed in another form than it had, and why; a line each."""
-        found = [f'{note}; it has no annotations: they are left out' if lost else note
+        found = [f'{note}; its annotations, which that format lacks, are left out' if lost else note
                  for note, lost in self._notes.items()]
         if self._left_out:
-            found.append(f'{self._client.address.reference}: attestations that are left out, since '
-                         f'{ManifestForm.DOCKER.text} has none: {len(self._left_out)}')
+            found.append(f'{self._client.address.reference}: left out {len(self._left_out)} attestations, which '
+                         f'{ManifestForm.DOCKER.text} does not have')
         return found
 
     def prepare(self, content: Image | ImageIndex) -> None:
@@ -214,6 +214,6 @@ class ManifestForms:
         if ManifestForm.of(artifact) is not form:
             layer = next((each for each in artifact.layers if not media_types.may_be_layer(each.media_type)), None)
             odd = layer or artifact.config
-            raise OutputError(f'{artifact.digest} is no image, since it has a {odd.media_type}, and {form.text} is for '
-                              'images alone')
+            raise OutputError(f'{artifact.digest} is not an image, since it has a {odd.media_type}, and {form.text} is '
+                              'for images only')
         return False

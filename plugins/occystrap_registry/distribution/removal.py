@@ -165,7 +165,7 @@ class Repository:
         reply = self._client.fetch('DELETE', address.manifest(name), scope)
         if reply.status in _CANNOT:
             raise CannotDelete(f'{address.host} refuses to delete {address.name_of(name)} (HTTP {reply.status}): '
-                               'enable that there, as by REGISTRY_STORAGE_DELETE_ENABLED=true')
+                               'enable that there, for example with REGISTRY_STORAGE_DELETE_ENABLED=true')
         if reply.status not in _DELETED:
             raise self._client.failure(reply, f'{address.name_of(name)} cannot be deleted')
         self._require_gone(reference)

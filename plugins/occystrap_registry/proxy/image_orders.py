@@ -21,7 +21,7 @@ _LASTING = 300.0
 """Seconds after which logins and facts about hosts are found anew."""
 _FLIGHTS = 64
 """Limit of pushes and pulls that may be worked at or wait for their turn, each on a thread."""
-_UNFILTERED = 'it is no image: filters leave it as it is'
+_UNFILTERED = 'it is not an image: filters do not apply'
 
 
 class Limits(NamedTuple):

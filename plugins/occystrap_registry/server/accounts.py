@@ -177,7 +177,7 @@ def _read(path: Path) -> dict[str, bytes]:
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f'cannot read {path}: {getattr(error, "strerror", None) or "it is no text"}: name the file '
+        raise UsageError(f'cannot read {path}: {getattr(error, "strerror", None) or "it is not text"}: give the file '
                          'that htpasswd -B has written') from None
     hashes: dict[str, bytes] = {}
     for number, line in enumerate(lines, 1):
@@ -185,7 +185,7 @@ def _read(path: Path) -> dict[str, bytes]:
             continue
         found = _ENTRY.fullmatch(line.strip())
         if not found:
-            raise UsageError(f'{path}: line {number} is no user with a bcrypt password: make it with htpasswd -B')
+            raise UsageError(f'{path}: line {number} is not a user with a bcrypt password: create it with htpasswd -B')
         hashes[found[1]] = found[2].encode()
     if not hashes:
         raise UsageError(f'{path} has no users: add one with htpasswd -B {path} USER')

@@ -48,8 +48,8 @@ class LayoutStorage(Contents):
             require_version(self._file(LAYOUT_FILE), str(root))
             self._known = self._read(self._stamp())
         except OSError as error:
-            raise OutputError(f'{root} is no image layout that can be read: {error.strerror}: name a '
-                              'directory with oci-layout and index.json') from None
+            raise OutputError(f'{root} is not a readable image layout: {error.strerror}: give a directory with '
+                              'oci-layout and index.json') from None
 
     def try_out(self) -> None:
         """Raise OSError if the layout cannot be read."""

@@ -37,7 +37,7 @@ def open_storage_as(root: Path, make: Callable[[Path], S]) -> Iterator[S]:
         storage = make(root)
         lock = storage.files.lock()
     if lock is None:
-        raise OutputError(f'{root} is in use by another occystrap serve or gc: stop that first, or name another '
+        raise OutputError(f'{root} is in use by another occystrap serve or gc: stop that first, or choose another '
                           'directory')
     try:
         with output_errors(str(root)):
@@ -52,7 +52,7 @@ def open_to_read(root: Path) -> Storage:
     """Return the storage in a directory, of which nothing will be changed; raises OutputError if there is none."""
     with output_errors(str(root)):
         if not is_storage(root):
-            raise OutputError(f'{root} is no storage of occystrap serve: name one, or an image layout as '
+            raise OutputError(f'{root} is not a storage directory of occystrap serve: give one, or an image layout as '
                               f'layout://{root}')
         _require_own_directories(root)
     return Storage(root, read_only=True)
@@ -69,7 +69,8 @@ def is_storage(root: Path) -> bool:
     except InvalidImage:
         version = None
     if version != 1:
-        raise OutputError(f'{root} is the storage of another version of occystrap: use that, or name another directory')
+        raise OutputError(f'{root} is the storage of another version of occystrap: use that, or choose another '
+                          'directory')
     return True
 
 
@@ -78,16 +79,16 @@ def _require_empty(root: Path) -> None:
         return
     names = os.listdir(root)
     if LAYOUT_FILE in names:
-        raise OutputError(f'{root} is an image layout: name it as layout://{root}, and it is served read-only')
+        raise OutputError(f'{root} is an image layout: give it as layout://{root}, which is served read-only')
     if names:
-        raise OutputError(f'{root} is not empty, and no storage of occystrap serve: name a new directory')
+        raise OutputError(f'{root} is neither empty nor a storage directory of occystrap serve: choose a new directory')
 
 
 def _require_own_directories(root: Path) -> None:
     """Raise OutputError if a directory of a storage is a link: what is there is not ours to change, remove, or show."""
     for path in _directories(root):
         if path.is_symlink():
-            raise OutputError(f'{path} is a link, which no storage has: remove it, or name another directory')
+            raise OutputError(f'{path} is a link, which no storage has: remove it, or choose another directory')
 
 
 def _directories(root: Path) -> Iterator[Path]:
@@ -111,7 +112,7 @@ def _require_links(storage: Storage) -> None:
     try:
         files.link(existing, link)
     except OSError as error:
-        raise OutputError(f'{files.root} is on a file system without hard links ({error.strerror}): name a directory '
+        raise OutputError(f'{files.root} is on a file system without hard links ({error.strerror}): choose a directory '
                           'on another') from None
     finally:
         existing.unlink(missing_ok=True)

@@ -28,7 +28,8 @@ async def paced_body(request: Request) -> AsyncIterator[bytes]:
                 else:
                     return
         except TimeoutError:
-            raise Problem(408, 'BLOB_UPLOAD_INVALID', f'the body comes too slowly: {_RATE} bytes a second are expected',
+            raise Problem(408, 'BLOB_UPLOAD_INVALID',
+                          f'the body arrives too slowly: at least {_RATE} bytes per second are required',
                           {'Connection': 'close'}) from None
         size += len(piece)
         yield piece

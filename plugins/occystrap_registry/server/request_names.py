@@ -37,7 +37,7 @@ def digest(text: str | None) -> Digest:
 def algorithm(text: str) -> str:
     """Return the name of an algorithm of digests; raises Problem 400 DIGEST_INVALID."""
     if text not in ALGORITHMS:
-        raise Problem(400, 'DIGEST_INVALID', f'{" or ".join(ALGORITHMS)} expected, not another algorithm of digests')
+        raise Problem(400, 'DIGEST_INVALID', f'unsupported digest algorithm: use {" or ".join(ALGORITHMS)}')
     return text
 
 

@@ -177,8 +177,8 @@ def open_regular(path: Path) -> int:
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.ENXIO):
             raise
-        raise DamagedFile(path, f'{path.name} is no regular file: remove it') from None
+        raise DamagedFile(path, f'{path.name} is not a regular file: remove it') from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise DamagedFile(path, f'{path.name} is no regular file: remove it')
+        raise DamagedFile(path, f'{path.name} is not a regular file: remove it')
     return descriptor

@@ -108,7 +108,7 @@ def possible_host(host: str) -> str:
     except (httpx.InvalidURL, UnicodeError, ValueError):  # idna's errors are UnicodeErrors
         is_name, labels, port = False, [], None
     if not is_name or any(len(label) > _LONGEST_LABEL for label in labels):
-        raise UsageError(f'{host[:80]!r} cannot be the name of a registry: HOST[:PORT] is expected') from None
+        raise UsageError(f'{host[:80]!r} cannot be the name of a registry: expected HOST[:PORT]') from None
     if not is_possible_port(port):
         raise UsageError(f'{host[:80]!r} has an impossible port: the highest is 65535')
     return host.lower()

@@ -100,7 +100,7 @@ class Connections:
             self._in_use.add(connection)
 
     def _refusal(self, url: httpx.URL, address: str) -> ServiceError:
-        what = f'{url.host} has the address {address}, where clouds keep secrets for their own machines'
+        what = f'{url.host} has the address {address}, which clouds use to give secrets to their own machines'
         if self._is_named(url):
             return ServiceError(f'{what}: give that address itself if you mean it')
         return ServiceError(f'{what}: the redirect by {self._address.host} is refused')

@@ -146,7 +146,7 @@ class Stream(httpcore.NetworkStream):
         self._framed += len(data)
         self._end = (self._end + data[-len(_LAST_CHUNK):])[-len(_LAST_CHUNK):]
         if self._framed - self._payload * _FRAME > _FRAMES:
-            raise Unexpected('its answer is almost nothing but framing')
+            raise Unexpected('its answer is mostly framing')
 
     def _receive(self, count: int) -> bytes:
         left, begun = self._patience.left, time.monotonic()

@@ -83,7 +83,7 @@ def note_of_proxy(url: httpx.URL) -> str:
         proxy = proxy_for(url)
     except UsageError:
         proxy = None
-    return f'; it was asked through {proxy}' if proxy else ''
+    return f'; the request went through {proxy}' if proxy else ''
 
 
 def _variable(*names: str) -> tuple[str, str]:
@@ -100,10 +100,10 @@ def _parse(variable: str, value: str) -> Proxy:
     found = re.fullmatch(_PROXY, value)
     scheme = (found['scheme'] or 'http').lower() if found else ''
     if not found or int(found['port'] or 0) > 65535:
-        raise UsageError(f'{variable} is not the URL of a proxy, as http://USER:PASSWORD@HOST:PORT: write special '
+        raise UsageError(f'{variable} is not the URL of a proxy, such as http://USER:PASSWORD@HOST:PORT: write special '
                          'characters of USER and PASSWORD as %23 for #, %2F for /, %40 for @')
     if scheme not in _PORTS:
-        raise UsageError(f'{variable} names a proxy of an unknown kind: name one of http, https, socks5 or socks5h')
+        raise UsageError(f'{variable} names a proxy of an unknown kind: use one of http, https, socks5 or socks5h')
     user, password = (unquote_to_bytes(found[part] or '') for part in ('user', 'password'))
     port = int(found['port']) if found['port'] else None
     return Proxy(variable, scheme, found['host'], port, None if found['user'] is None else (user, password))

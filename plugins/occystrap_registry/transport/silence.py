@@ -46,8 +46,7 @@ class Silence:
         with self._lock:
             now = time.monotonic()
             if self.lasts and now < self._next:
-                raise NotAsked(f'{self._reason}; it was not asked again for this: {self._in_a_row} requests in a row '
-                               'had no answer')
+                raise NotAsked(f'{self._reason}; not tried again: the last {self._in_a_row} requests had no answer')
             if self._next:
                 self._next = now + _PAUSE
 

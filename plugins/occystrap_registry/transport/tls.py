@@ -90,4 +90,4 @@ def _wrong_pair(error: OSError) -> str:
         return str(error.strerror)
     if error.reason == 'KEY_VALUES_MISMATCH':
         return 'the key belongs to another certificate'
-    return 'PEM without a password is expected'
+    return 'expected PEM without a password'

@@ -184,7 +184,7 @@ class Bucket:
         if is_conflict(error):
             return Conflict(f'{where} was changed meanwhile; try again')
         if lacks_conditions(error):
-            return NoConditions(f'{where}: the server knows no conditional writes')
+            return NoConditions(f'{where}: the server does not support conditional writes')
         return explain(error, where, self.endpoint)
 
     @property

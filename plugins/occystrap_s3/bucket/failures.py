@@ -31,8 +31,8 @@ _CODES: Mapping[str, tuple[_Kind, str]] = {
                                 'proxies'),
     'XAmzContentChecksumMismatch': (ServiceError, 'the server refused bytes whose sha256 had changed on the way; check '
                                                   'the network and proxies'),
-    'EntityTooLarge': (ServiceError, 'the server takes no object of this size in one request; give multipart= with '
-                                     'fewer bytes'),
+    'EntityTooLarge': (ServiceError, 'the server does not accept an object of this size in one request; lower '
+                                     'multipart='),
     'KeyTooLongError': (UsageError, 'the key would be too long; give a shorter prefix or name'),
     'QuotaExceeded': (ServiceError, 'the quota of the bucket is used up; make room'),
     'InvalidObjectState': (ServiceError, 'the object is archived; restore it first'),
@@ -69,7 +69,7 @@ def is_conflict(error: Exception) -> bool:
 
 
 def lacks_conditions(error: Exception) -> bool:
-    """Return whether the server knows no conditional writes."""
+    """Return whether the server does not support conditional writes."""
     return status_of(error) == 501 or code_of(error) == 'NotImplemented'
 
 
@@ -107,7 +107,7 @@ def explain_library(error: Exception, endpoint: str, where: str = 's3://') -> Oc
     if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
         return AccessDenied(f'{where}: there are no credentials; {_CREDENTIALS}')
     if isinstance(error, (exceptions.CredentialRetrievalError, exceptions.SSOError, exceptions.TokenRetrievalError)):
-        return AccessDenied(f'{where}: the credentials cannot be had: {_plain(str(error))}; log in again')
+        return AccessDenied(f'{where}: the credentials cannot be obtained: {_plain(str(error))}; log in again')
     if isinstance(error, exceptions.SSLError):
         return ServiceUnavailable(f'{where}: {endpoint} has no trusted certificate: {_plain(str(error))}; give '
                                   '--ca-file or AWS_CA_BUNDLE')

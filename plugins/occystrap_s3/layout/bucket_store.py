@@ -28,7 +28,7 @@ class BucketStore(BlobStore):
         """Read a small blob."""
         raw = self._read(descriptor.digest, what)
         if len(raw) != descriptor.size:
-            raise SizeMismatch(f'{self._layout}: {what}, blob {descriptor.digest}, has {len(raw)} bytes, should have '
+            raise SizeMismatch(f'{self._layout}: {what}, blob {descriptor.digest}, has {len(raw)} bytes, expected '
                                f'{descriptor.size}')
         return raw
 
@@ -63,7 +63,7 @@ class BucketStore(BlobStore):
         except ImageNotFound:
             raise self._missing(digest, what) from None
         if (found := Digest.of(raw, digest.algorithm)) != digest:
-            raise DigestMismatch(f'{self._layout}: {what} has digest {found}, should have {digest}')
+            raise DigestMismatch(f'{self._layout}: {what} has digest {found}, expected {digest}')
         return raw
 
     def _key(self, digest: Digest) -> str:

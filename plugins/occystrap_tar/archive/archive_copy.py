@@ -72,5 +72,5 @@ def _copied(source: Readable, path: str, settings: Settings) -> IO[bytes]:
             if_failed.pop_all()
             return copy
     except OSError as error:
-        raise OutputError(f'cannot unpack {path} into {settings.temporary}: {error.strerror}; name a roomier directory '
-                          'with --temp-dir') from None
+        raise OutputError(f'cannot unpack {path} into {settings.temporary}: {error.strerror}; choose a larger '
+                          'directory with --temp-dir') from None

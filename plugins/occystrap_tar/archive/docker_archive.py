@@ -91,7 +91,7 @@ def _fitting(archive: Archive, same: Sequence[Offer[ArchivedImage]], requested: 
     platforms = [read_config(archive, offer.image).platform for offer in same]
     fitting = [offer for offer, platform in zip(same, platforms, strict=True) if platform.satisfies(requested)]
     if only and not fitting and len(set(platforms)) > 1:
-        raise ImageNotFound(f'no image for platform {requested}; there is: {", ".join(sorted(map(str, platforms)))}')
+        raise ImageNotFound(f'no image for platform {requested}; available: {", ".join(sorted(map(str, platforms)))}')
     return fitting or same
 
 

@@ -29,7 +29,7 @@ class ImageCheck:
                 self._look(tag, images[0])
             else:
                 there = first_names([name for offer in offered for name in offer.names]) or 'no name'
-                self.results.missing(tag, f'{self._archive.path} does not list it; there is: {there}')
+                self.results.missing(tag, f'{self._archive.path} does not list it; available: {there}')
         except InvalidImage as error:
             self.results.differs(tag, str(error))
         return self.results

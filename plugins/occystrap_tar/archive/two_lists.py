@@ -54,7 +54,7 @@ def require_agreement(archive: Archive) -> None:
         return
     if problem := next(chain(_missing_from_index(saved, stored), _missing_from_manifest(saved, stored)), None):
         raise InvalidImage(f'{archive.name}: {MANIFEST} and {INDEX_FILE} list different images: {problem}, and '
-                           'programs read either of them: save the images again', RULE)
+                           'programs may read either one: save the images again', RULE)
 
 
 def _missing_from_index(saved: Sequence[Offer[ArchivedImage]], stored: Sequence[_Stored]) -> Iterator[str]:

@@ -14,22 +14,22 @@ def check_destination(path: str, settings: Settings) -> None:
     directory = os.path.dirname(path)
     with output_errors(path):
         if os.path.islink(path):
-            raise OutputError(f'{path} is a symbolic link: name the file that it leads to, or remove it')
+            raise OutputError(f'{path} is a symbolic link: give the file that it leads to, or remove it')
         if os.path.isdir(path):
-            raise OutputError(f'{path} is a directory: name a file for the archive')
+            raise OutputError(f'{path} is a directory: give a file for the archive')
         if os.path.lexists(path):
             _check_existing(path, settings)
         if not os.path.isdir(directory):
-            raise OutputError(f'cannot write {path}: there is no directory {directory}; make it first')
+            raise OutputError(f'cannot write {path}: there is no directory {directory}; create it first')
         if not os.access(directory, os.W_OK | os.X_OK):
             raise OutputError(f'cannot write {path}: {directory} is not writable; change its permissions or '
-                              'name another one')
+                              'choose another one')
 
 
 def _check_existing(path: str, settings: Settings) -> None:
     if not os.path.isfile(path):
-        raise OutputError(f'{path} is not a regular file: name another one for the archive')
+        raise OutputError(f'{path} is not a regular file: choose another one for the archive')
     if not os.access(path, os.W_OK):
-        raise OutputError(f'{path} is read-only: remove it or name another file')
+        raise OutputError(f'{path} is read-only: remove it or choose another file')
     if not settings.force:
         ReplacedArchive.at(path, settings).require_replaceable(path)

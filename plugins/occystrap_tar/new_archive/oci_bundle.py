@@ -149,7 +149,7 @@ class OciBundle:
                     entries.update({canonical(entry): entry for entry in found.entries})
                     self.carried.append(f'{found.name} was not copied: {self._path} keeps what it had: {found.digest}')
             except (OSError, InvalidImage) as error:
-                self.carried.append(f'{image} was in {self._path}, and is not any more: {error}')
+                self.carried.append(f'{image} is no longer in {self._path}: {error}')
         return [*entries.values()], members
 
     def _found_earlier(self, keys: Collection[str]) -> Sequence[CarriedImage]:

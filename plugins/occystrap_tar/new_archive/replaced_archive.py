@@ -37,10 +37,10 @@ class ReplacedArchive(NamedTuple):
     def require_replaceable(self, path: str) -> None:
         """Raise OutputError if anything but images would be lost."""
         if not self.is_archive:
-            raise OutputError(f'{path} is not an image archive, and would be lost: name another file, or give --force')
+            raise OutputError(f'{path} is not an image archive, and would be lost: choose another file, or use --force')
         if self.others:
-            raise OutputError(f'{path} has other things than images, and they would be lost: '
-                              f'{first_names(self.others)}; name another file, or give --force')
+            raise OutputError(f'{path} contains other files than images, and they would be lost: '
+                              f'{first_names(self.others)}; choose another file, or use --force')
 
     def require_kept(self, path: str, names: Iterable[str], digests: Collection[Digest | None]) -> None:
         """Raise OutputError if the archive has several images, some of which a run does not write by these names, or is
@@ -71,8 +71,8 @@ class ReplacedArchive(NamedTuple):
         """
         members = self.archive.members if self.archive and not _is_delta(self.archive) else ()
         if lost := [digest for digest in left_out if blob_name(digest) in members]:
-            raise OutputError(f'{path} has what this delta leaves out, and it would be lost: {lost[0]}; name another '
-                              'file, or give --force')
+            raise OutputError(f'{path} has what this delta leaves out, which would be lost: {lost[0]}; choose another '
+                              'file, or use --force')
 
 
 def _is_delta(archive: Archive) -> bool:
@@ -85,7 +85,7 @@ def _is_delta(archive: Archive) -> bool:
 def _refuse(path: str, lost: Sequence[PresentImage]) -> None:
     if lost:
         raise OutputError(f'{path} has images that this run does not write, and they would be lost: '
-                          f'{first_names([*map(str, lost)])}; name another file, or give --force to replace all of it')
+                          f'{first_names([*map(str, lost)])}; choose another file, or use --force to replace all of it')
 
 
 def _looked_at(path: str, settings: Settings) -> ReplacedArchive:

@@ -16,7 +16,7 @@ class StdoutArchive:
     def __init__(self, settings: Settings) -> None:
         """Raises UsageError if stdout is taken, or is a terminal."""
         if settings.stdout_taken:
-            raise UsageError('tar://-: stdout is for the report in JSON: leave out -O json, or name a file')
+            raise UsageError('tar://-: stdout is for the report in JSON: leave out -O json, or give a file')
         if os.isatty(1):
             raise UsageError('tar://- would write an archive to the terminal: redirect stdout to a file or a program')
         self._directory = os.path.join(settings.temporary, f'occystrap-stdout-{secrets.token_hex(8)}')

@@ -23,8 +23,8 @@ def test_a_signal_ends_it(where: str, number: signal.Signals, code: int, tmp_pat
                 for scheme, name in (('dockerpush' if where == 'push' else 'docker', 'sample'), ('docker', 'other'))]
         process = subprocess.Popen([sys.executable, '-m', 'occystrap_core', 'process', *ends, '--temp-dir', tmp_path],
                                    stderr=subprocess.PIPE, text=True)
-        asked = '/json' if where == 'inspect' else where
-        while not any(asked in request for request in daemon.requests) and process.poll() is None:
+        path = '/json' if where == 'inspect' else where
+        while not any(path in request for request in daemon.requests) and process.poll() is None:
             time.sleep(0.05)
         time.sleep(0.3)
         process.send_signal(number)

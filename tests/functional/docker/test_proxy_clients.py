@@ -171,10 +171,10 @@ def test_an_image_that_is_pulled_through_runs_and_is_asked_for_once(
         pull(service, name)
         assert run(service, name).startswith('ldconfig')
         service.run('rmi', '-f', name)
-        asked = [each for each in registry.requests() if '/upstream/' in each]
+        requests = [each for each in registry.requests() if '/upstream/' in each]
         pull(service, name)
         service.run('rmi', '-f', name)
-        assert asked and [each for each in registry.requests() if '/upstream/' in each] == asked
+        assert requests and [each for each in registry.requests() if '/upstream/' in each] == requests
         numbers = HTTP.get(f'http://{proxy.host}/metrics').text
         assert 'occystrap_images_total{direction="pull",outcome="verified"} 1.0' in numbers
         assert HTTP.get(f'http://{proxy.host}/readyz').status_code == 200

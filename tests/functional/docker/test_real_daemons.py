@@ -212,7 +212,7 @@ def test_an_image_for_two_platforms(containerd_daemon: DockerDaemon, registry: R
             assert found['images'][0]['platform'] == f'linux/{architecture}'
             occystrap('search', f'dir://{target}', 'hello').assert_success()
     lost = occystrap('process', uri(name, containerd_daemon), 'tar://out.tar', '--platform', 'linux/s390x')
-    assert 'there is: linux/amd64, linux/arm64' in lost.assert_code(1).err
+    assert 'available: linux/amd64, linux/arm64' in lost.assert_code(1).err
     containerd_daemon.run('rmi', '-f', name)
 
 

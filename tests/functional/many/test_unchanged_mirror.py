@@ -66,9 +66,9 @@ def process(occystrap: CommandLine, mirror: Registry) -> Callable[..., list[str]
 
 def methods(registry: Registry, begun: int) -> Counter[str]:
     """Count the requests since the log had so many, but for those that find out how to log in."""
-    asked = [each.split() for each in registry.requests()[begun:]]
-    assert sum(path == '/v2/' for _, path, _ in asked) <= AT_FIRST
-    return Counter(method for method, path, _ in asked if path != '/v2/')
+    requests = [each.split() for each in registry.requests()[begun:]]
+    assert sum(path == '/v2/' for _, path, _ in requests) <= AT_FIRST
+    return Counter(method for method, path, _ in requests if path != '/v2/')
 
 
 def test_an_unchanged_mirror_costs_one_request_an_image_there_and_three_here(mirrored: Pair, occystrap: CommandLine,
@@ -78,8 +78,8 @@ def test_an_unchanged_mirror_costs_one_request_an_image_there_and_three_here(mir
     for more in ((), ('--receipt', 'done'), ('--receipt', 'done', '--resume', 'done')):
         begun = [len(registry.requests()) for registry in mirrored]
         night(*more)
-        asked, here = methods(source, begun[0]), methods(mirror, begun[1])
-        assert asked == {'HEAD': IMAGES}, more
+        there, here = methods(source, begun[0]), methods(mirror, begun[1])
+        assert there == {'HEAD': IMAGES}, more
         assert set(here) <= {'GET', 'HEAD'} and here.total() <= 3 * IMAGES, (more, here)
 
 

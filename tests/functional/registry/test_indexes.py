@@ -117,7 +117,7 @@ def test_filters_change_each_image(registry: Registry, occystrap: CommandLine) -
                        f'registry://{registry.host}/indexes/filtered:v1', '-f', 'normalize-timestamps:ts=1',
                        '--verify=full').assert_success()
     notes = [line for line in result.err.splitlines() if line.startswith('note: ')]
-    assert len(notes) == 3 and all('is no image' in line for line in notes)
+    assert len(notes) == 3 and all('is not an image' in line for line in notes)
     index = json.loads(raw_manifest(registry, 'indexes/filtered:v1'))
     assert [each['platform'] for each in index['manifests']] == [each['platform'] for each in entries[:3]]
     assert not {each['digest'] for each in index['manifests']} & {each['digest'] for each in entries}

@@ -54,7 +54,7 @@ def test_the_oldest_go_after_they_are_shown(source: Registry, target: Registry, 
     without = mirrored(occystrap, source, target, 'a', 'newest=1&prune=true').assert_success()
     assert 'note: prune=true deletes nothing without --prune' in without.err and len(tags(target, 'a/team/app')) == 4
     run = mirrored(occystrap, source, target, 'a', 'newest=1&prune=true&keep=:1.2', '--prune').assert_success()
-    assert 'note: 1 image stays by keep=' in run.err and ', 1 pruned' in run.err.splitlines()[-1]
+    assert 'note: 1 image is kept by keep=' in run.err and ', 1 pruned' in run.err.splitlines()[-1]
     assert tags(target, 'a/team/app') == ['1.2', '1.3', 'ours-not']
     last = occystrap('-O', 'json', 'process', f'registry://{source.host}/team/*:*?newest=1&prune=true',
                      f'registry://{target.host}/a/{{repository}}:{{tag}}', '--receipt', 'done', '--prune')
@@ -101,7 +101,7 @@ def test_an_unreachable_or_empty_source_deletes_nothing(source: Registry, target
     assert len(tags(target, 'c/team/app')) == 3
     run = mirrored(occystrap, source, target, 'c', f'{none}empty', '--prune').assert_success()
     assert 'Summary: 0/0 images' in run.err and ', 2 pruned' in run.err and tags(target, 'c/team/app') == ['1.3']
-    assert f'note: 1 image stays that others brought, too: list://{tmp_path}/list' in run.err
+    assert f'note: 1 image is kept that other sources copied too: list://{tmp_path}/list' in run.err
     (tmp_path / 'list').write_text(f'registry://{source.host}/team/*:9?prune=empty\n')
     run = occystrap('process', 'list://list?prune=empty', f'registry://{target.host}/c/{{repository}}:{{tag}}',
                     '--receipt', 'done', '--prune').assert_success()
@@ -142,7 +142,7 @@ def test_a_list_is_pruned_by_its_own_receipts(source: Registry, tmp_path: Path, 
     occystrap('process', f'registry://{source.host}/team/app:1.3', 'layout://m').assert_success()
     (tmp_path / 'list').write_text(f'{source.host}/team/app:1.2\n')
     run = occystrap('process', 'list://list?prune=true', 'layout://m', '--prune').assert_success()
-    assert 'nothing is pruned of a list without its own receipts: give --receipt FILE' in run.err
+    assert 'nothing is pruned of a list without its own receipts: use --receipt FILE' in run.err
     run = occystrap('process', 'list://list?prune=true', 'layout://m', '--receipt', 'done', '--prune').assert_success()
     listed = (tmp_path / 'm/index.json').read_text()
     assert 'app:1.1' not in listed and 'app:1.2' in listed and 'app:1.3' in listed and ', 1 pruned' in run.err
@@ -164,7 +164,7 @@ def test_the_worked_plan(source: Registry, target: Registry, tmp_path: Path, occ
     (tmp_path / 'twice.toml').write_text(text.replace("keep = ['team/app:1.2*']", ''))
     (tmp_path / 'all.toml').write_text("include = ['twice.toml', './twice.toml']\n")
     run = occystrap('process', 'plan://all.toml', '--receipt', 'done', '--prune').assert_success()
-    assert tags(target, 'worked/team/app') == ['1.3'] and run.err.count('is listed before') == 3
+    assert tags(target, 'worked/team/app') == ['1.3'] and run.err.count('is already listed in') == 3
     assert 'twice.toml, line 10, image 1: registry://' in run.err
 
 

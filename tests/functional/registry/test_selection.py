@@ -52,19 +52,19 @@ def test_a_range_without_a_version(stocked: Registry, tmp_path: Path, occystrap:
 
 def test_signatures_and_charts_are_counted(stocked: Registry, tmp_path: Path, occystrap: CommandLine) -> None:
     run = occystrap('process', f'registry://{stocked.host}/team/app:*', f'layout://{tmp_path}/a').assert_success()
-    assert (f'note: registry://{stocked.host}/team/app:*: left out 2 signature and referrers tags; take them along '
-            'with referrers=true') in run.err and 'Summary: 7/7 images' in run.err
+    assert (f'note: registry://{stocked.host}/team/app:*: left out 2 signature and referrers tags; add referrers=true '
+            'to copy them with their images') in run.err and 'Summary: 7/7 images' in run.err
     assert 'chart-1.0' in (tmp_path / 'a/index.json').read_text()
     assert len(tags(tmp_path / 'a', occystrap)) == 6
     run = occystrap('-O', 'json', 'process', f'registry://{stocked.host}/team/app:*?exclude=:[12]*',
                     f'dir://{tmp_path}/b?unique_names=true').assert_success()
     assert run.json()['counts']['images'] == 1 and run.json()['counts']['failed'] == 0
-    assert 'note: left out 1 artifact that is no image, such as a chart; registry://, layout://' in run.err
+    assert 'note: left out 1 artifact that is not an image, such as a chart; registry://, layout://' in run.err
     dry = occystrap('process', '--dry-run', f'registry://{stocked.host}/team/app:*',
                     f'dir://{tmp_path}/c?unique_names=true')
     assert dry.assert_success().err.count('left out') == 2 and 'Dry run: 6/6 images' in dry.err
     alone = occystrap('process', f'registry://{stocked.host}/team/app:chart-1.0', f'dir://{tmp_path}/d')
-    assert alone.code == 1 and 'chart-1.0 is no container image: its config is ' in alone.err
+    assert alone.code == 1 and 'chart-1.0 is not a container image: its config is ' in alone.err
 
 
 def test_an_exclusion_of_tags_without_its_colon_is_told(stocked: Registry, tmp_path: Path, occystrap: CommandLine,
@@ -72,7 +72,8 @@ def test_an_exclusion_of_tags_without_its_colon_is_told(stocked: Registry, tmp_p
     source, to = f'registry://{stocked.host}/team/app:*', f'layout://{tmp_path}/a'
     run = occystrap('process', f'{source}?exclude=*-rc*,:latest,nothing,team/other', to, '--dry-run')
     assert [line for line in run.err.splitlines() if 'exclude' in line] == [
-        f'note: {source}: exclude=*-rc* leaves out nothing, as it is for repositories: tags are excluded by :*-rc*']
+        f'note: {source}: exclude=*-rc* leaves out nothing, since it matches repositories: to exclude tags write '
+        ':*-rc*']
     for quiet in ('team/app:*-rc*', ':*-rc*', '**/app', 'team/*'):
         said = occystrap('process', f'{source}?exclude={quiet}&newest=1', to, '--dry-run').err
         assert 'exclude=' not in said.replace(f"exclude='{quiet}'", '')
@@ -80,8 +81,8 @@ def test_an_exclusion_of_tags_without_its_colon_is_told(stocked: Registry, tmp_p
 
 @pytest.mark.parametrize(('image', 'words'), [
     ('team/app?newest=2',
-     "team/app:latest is not selected by newest='2', and none is a version; there is: latest; all tags are {}:*"),
-    (r'team/app:*?regex=^\d', r"is selected by regex='^\d', which must match the whole tag; there is: 1.2, 1.9")])
+     "team/app:latest is not selected by newest='2', and none is a version; available: latest; all tags are {}:*"),
+    (r'team/app:*?regex=^\d', r"is selected by regex='^\d', which must match the whole tag; available: 1.2, 1.9")])
 def test_a_selection_of_nothing_says_how_it_is_meant(image: str, words: str, stocked: Registry, tmp_path: Path,
                                                      occystrap: CommandLine) -> None:
     run = occystrap('process', f'registry://{stocked.host}/{image}', f'layout://{tmp_path}/a').assert_code(1)
@@ -92,4 +93,4 @@ def test_tags_of_signatures_are_not_proposed(stocked: Registry, tmp_path: Path, 
     digest = f'sha256:{64 * "0"}'
     for missing in ('team/app:sha', f'team/app@{digest}'):
         run = occystrap('info', f'registry://{stocked.host}/{missing}').assert_code(1)
-        assert 'does not exist; there is: ' in run.err and 'there is: sha256-' not in run.err
+        assert 'does not exist; available: ' in run.err and 'available: sha256-' not in run.err

@@ -122,7 +122,7 @@ def test_files_that_are_no_certificates(push: Callable[..., CommandResult], regi
     assert f'{directory}/client.cert and client.key cannot be used' in line and 'canary' not in line
     encrypt = ['openssl', 'pkcs8', '-topk8', '-passout', 'pass:canary', '-in', private.client.key, '-out']
     subprocess.run([*encrypt, directory / 'client.key'], check=True, capture_output=True)
-    assert 'PEM without a password is expected' in only_line(push(private).assert_code(2))
+    assert 'expected PEM without a password' in only_line(push(private).assert_code(2))
     shutil.copy(Authority(tmp_path, 'stranger').sign('other').key, directory / 'client.key')
     assert 'the key belongs to another certificate' in only_line(push(private).assert_code(2))
 

@@ -86,7 +86,7 @@ def test_the_catalog(profile: type[Profile], start: Start) -> None:
     if profile.catalog == Refusal(200):
         assert result.assert_success().out.split() == [f'team/app-{number}' for number in range(25)]
     else:
-        is_refused(result, registry.host, 'catalog', 'name the repository')
+        is_refused(result, registry.host, 'catalog', 'give the repository')
 
 
 @pytest.mark.parametrize('profile', PROFILES, ids=named)

@@ -29,7 +29,7 @@ def requests(profile: type[Profile], start: Start, directory: Path) -> dict[str,
     def run(name: str, *arguments: str) -> None:
         registry.forget()
         run_here(*arguments, '--retries', '6').assert_success()
-        counted[name] = len(registry.asked)
+        counted[name] = len(registry.requests)
     put_image(source.store, 'app')
     target = f'registry://{registry.host}/team'
     run('push', 'process', f'registry://{source.host}/app:v1', f'{target}/app:v1', '--receipt', 'receipt')

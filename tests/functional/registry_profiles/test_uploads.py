@@ -36,9 +36,9 @@ def test_another_client_uploads_the_blob_first(profile: type[Profile], start: St
     source, registry = start(Profile), start(profile)
     put_image(source.store, 'app')
 
-    def store(asked: Request) -> None:
-        if asked.method == 'PUT' and 'digest' in query_of(asked):
-            registry.store.put_blob('theirs', asked.body)
+    def store(request: Request) -> None:
+        if request.method == 'PUT' and 'digest' in query_of(request):
+            registry.store.put_blob('theirs', request.body)
     registry.before = store
     run_here('process', f'registry://{source.host}/app:v1', f'registry://{registry.host}/team/app:v1',
              '--verify=full').assert_success()

@@ -171,7 +171,7 @@ def test_damaged_images_are_dropped_from_the_archive(damage: str, host: str, tmp
     rebuild(tmp_path / 'out.tar', {**content, name: content[name][:-1] + b'?'})
     fail_tonight(tmp_path, host, 'team/app:v1')
     failed = bundle(tmp_path, host, '--retries', '0', code=1)
-    assert f'note: {host}/team/app:v1 was in {tmp_path}/out.tar, and is not any more: ' in failed.err
+    assert f'note: {host}/team/app:v1 is no longer in {tmp_path}/out.tar: ' in failed.err
     assert names_in(tmp_path / 'out.tar') == NAMES[1:]
 
 

@@ -125,7 +125,7 @@ def test_a_delta_does_not_replace_what_it_is_a_delta_to(dry: list[str], host: st
     before, proof = (tmp_path / 'gap.tar').read_bytes(), receipt.read_bytes()
     result = run('process', *dry, source, target, '--since', receipt, '--receipt', receipt, code=1)
     line = result.out + result.err
-    assert 'gap.tar has what this delta leaves out, and it would be lost: sha256:' in line and '--force' in line
+    assert 'gap.tar has what this delta leaves out, which would be lost: sha256:' in line and '--force' in line
     assert (tmp_path / 'gap.tar').read_bytes() == before and receipt.read_bytes() == proof
     delta = f'tar://{tmp_path}/delta.tar?format=oci'
     run('process', source, delta, '--since', receipt)

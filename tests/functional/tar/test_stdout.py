@@ -62,7 +62,7 @@ def test_a_bundle_of_many_goes_to_stdout(archive: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(('option', 'words'), [(['-O', 'json'], 'stdout is for the report in JSON'), (
-    ['-f', 'search:pattern=etc/*'], 'stdout is taken')])
+    ['-f', 'search:pattern=etc/*'], 'stdout is already used')])
 def test_nothing_else_goes_to_the_same_stdout(option: list[str], words: str, archive: str, tmp_path: Path) -> None:
     refused = piped(archive, 'tar://-', *option, temporary=tmp_path / 'spool')
     assert refused.returncode == 2 and words in refused.stderr.decode() and refused.stdout == b''
@@ -93,7 +93,7 @@ def test_directories_that_fields_name_are_made(written: str, path: str, archive:
     here = occystrap.directory
     if 'out/' in written:  # a medium that is not there is not made
         refused = occystrap('process', archive, written.replace('out/', 'missing/out/')).assert_code(1)
-        assert f'there is no directory {here}/missing; make it first' in refused.err
+        assert f'there is no directory {here}/missing; create it first' in refused.err
     occystrap('process', archive, written, '--dry-run').assert_success()
     assert not (here / path).parent.exists() and not (here / 'out').exists() and not (here / 'missing').exists()
     occystrap('process', archive, written).assert_success()

@@ -191,7 +191,7 @@ def test_changed_trees_are_not_replaced(name: str, destination: tuple[Path, Path
     uri = next(uri for uri in SOURCES.values() if uri.startswith(f'{read_receipts(str(receipt))[0].scheme}:'))
     result = run_here('process', f'tar://{where}/image.tar', uri.format(where), '--no-sync')
     result.assert_code(1)
-    assert 'changed since it was written' in result.err and 'or give --force' in result.err, result
+    assert 'changed since it was written' in result.err and 'or use --force' in result.err, result
     verify(receipt, 'fast').assert_code(1)
     if not name.startswith('flag'):  # which keep even root from removing a file
         forced = run_here('process', f'tar://{where}/image.tar', uri.format(where), '--no-sync', '--force')
@@ -223,7 +223,7 @@ def test_nor_for_the_sake_of_another_image(uri: str, next_uri: str, tmp_path: Pa
     tree = next(path.parent for path in tmp_path.glob('out/*/etc'))
     (tree / 'etc/mywork').write_text('mine')
     result = run_here('process', 'tar://b.tar', next_uri)
-    is_refused(result, 'was changed since it was written', 'etc', ': move it away, or give --force')
+    is_refused(result, 'was changed since it was written', 'etc', ': move it away, or use --force')
     assert (tree / 'etc/mywork').read_text() == 'mine' and (tree / 'etc/a').exists()
     run_here('process', 'tar://b.tar', next_uri, '--force').assert_success()
     assert not (tree / 'etc/a').exists()
@@ -236,7 +236,7 @@ def test_nor_is_a_config_or_a_tree_without_a_list(tmp_path: Path, monkeypatch: p
                           ((tmp_path / 'out/.occystrap/rootfs.mtree').unlink, 'no readable list of the files')):
         run_here('process', 'tar://a.tar', 'oci://out', '--force').assert_success()
         change()
-        is_refused(run_here('process', 'tar://a.tar', 'oci://out'), words, 'give --force')
+        is_refused(run_here('process', 'tar://a.tar', 'oci://out'), words, 'use --force')
 
 
 def test_a_changed_layer_that_no_image_has_any_more_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,5 +100,5 @@ def test_directories_left_open_by_an_earlier_version_are_closed(kind: str, out: 
 def test_invalid_modes(mode: str, kind: str, out: Path, tmp_path: Path) -> None:
     uri = PLACES[kind][0].format(out)
     result = run_here('process', f'tar://{tmp_path}/x', f'{uri}{"&" if "?" in uri else "?"}mode={mode}')
-    assert result.code == 2 and 'an octal mode such as 0700, 0711 or 0755 is expected' in result.err
+    assert result.code == 2 and 'expected an octal mode such as 0700, 0711 or 0755' in result.err
     assert not os.path.lexists(out)

@@ -43,7 +43,7 @@ def test_each_refusal_is_one_line(status: int, code: str, words: str, script: S3
     script.always(refusal(status, code))
     line, = run_here('info', 's3://bucket/app:v1', *QUICK).assert_code(1).errors
     assert words in line and 's3://bucket' in line
-    assert len(script.asked) <= 3
+    assert len(script.requests) <= 3
 
 
 def test_without_credentials(script: S3Script, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,8 +55,8 @@ def test_without_credentials(script: S3Script, monkeypatch: pytest.MonkeyPatch) 
     assert 'nobody' in line
 
 
-def nothing(asked: Request) -> Answer:
-    return EMPTY_LIST if 'list-type' in asked.target else refusal(404, 'NoSuchKey')
+def nothing(request: Request) -> Answer:
+    return EMPTY_LIST if 'list-type' in request.target else refusal(404, 'NoSuchKey')
 
 
 def test_a_busy_server_is_asked_again(script: S3Script) -> None:
@@ -75,7 +75,7 @@ def test_silence_and_cuts(said: Answer, script: S3Script) -> None:
 def test_an_interrupt_ends_a_run_that_waits(script: S3Script, occystrap: CommandLine) -> None:
     script.always(Answer(silent=True))
     process = occystrap.start('info', 's3://bucket/app:v1')
-    while not script.asked:
+    while not script.requests:
         time.sleep(0.01)
     started = time.monotonic()
     process.send_signal(signal.SIGINT)
@@ -84,8 +84,8 @@ def test_an_interrupt_ends_a_run_that_waits(script: S3Script, occystrap: Command
 
 
 def test_no_secret_is_said_or_kept(script: S3Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    def echo(asked: Request) -> Answer:
-        return refusal(400, 'Odd', asked.headers.get('authorization', ''))
+    def echo(request: Request) -> Answer:
+        return refusal(400, 'Odd', request.headers.get('authorization', ''))
     monkeypatch.setenv('AWS_SECRET_ACCESS_KEY', 'canary-secret')
     monkeypatch.setenv('AWS_SESSION_TOKEN', 'canary-token')
     script.always(echo)
@@ -106,21 +106,21 @@ def listing(*keys: str, more: str = '') -> Answer:
 @pytest.mark.parametrize('following', ['<NextContinuationToken>same</NextContinuationToken>', ''], ids=['same', 'none'])
 def test_an_endless_list_has_an_end(following: str, script: S3Script) -> None:
     truncated = listing('p/images/names/a.json', more=f'<IsTruncated>true</IsTruncated>{following}')
-    script.always(lambda asked: truncated if 'list-type' in asked.target else refusal(404, 'NoSuchKey'))
+    script.always(lambda request: truncated if 'list-type' in request.target else refusal(404, 'NoSuchKey'))
     line, = run_here('verify', 's3://bucket/p', *QUICK).assert_code(1).errors
-    assert 'sends an endless list' in line and len(script.asked) < 8
+    assert 'sends an endless list' in line and len(script.requests) < 8
 
 
 def test_what_nobody_asked_for_is_not_in_a_list(script: S3Script) -> None:
     foreign = listing('other/images/names/a.json', '../images/names/b.json', 'p/images/names/../c.json')
-    script.always(lambda asked: foreign if 'list-type' in asked.target else refusal(404, 'NoSuchKey'))
+    script.always(lambda request: foreign if 'list-type' in request.target else refusal(404, 'NoSuchKey'))
     run_here('verify', 's3://bucket/p', *QUICK).assert_code(2)
-    assert not [each.target for each in script.asked if each.target.endswith('a.json') or 'c.json' in each.target]
+    assert not [each.target for each in script.requests if each.target.endswith('a.json') or 'c.json' in each.target]
 
 
 def test_an_answer_that_no_server_gives_is_the_servers_fault(script: S3Script) -> None:
     odd = listing('x', more='<KeyCount>many</KeyCount>')
-    script.always(lambda asked: odd if 'list-type' in asked.target else refusal(404, 'NoSuchKey'))
+    script.always(lambda request: odd if 'list-type' in request.target else refusal(404, 'NoSuchKey'))
     line, = run_here('verify', 's3://bucket/p', *QUICK).assert_code(1).errors
     assert 'as no S3 server does' in line and 'plugin' not in line
 

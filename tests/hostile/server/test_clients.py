@@ -299,10 +299,11 @@ def test_who_reads_is_not_idle(server: RegistryServer, monkeypatch: pytest.Monke
     monkeypatch.setattr(callers, '_UNREAD', 0.0)
     large = os.urandom(30 << 20)
     HTTP.post(f'http://{server.host}/v2/app/blobs/uploads/', params={'digest': Digest.of(large)}, content=large)
-    asked = ''.join(f'GET /v2/app/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n' for digest in (DIGEST, Digest.of(large)))
+    requests = ''.join(f'GET /v2/app/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n'
+                       for digest in (DIGEST, Digest.of(large)))
     with connected(server) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-        connection.sendall(asked.encode())
+        connection.sendall(requests.encode())
         reader = connection.makefile('rb')
         for data in (DATA, large):
             while reader.readline().strip():

@@ -200,9 +200,9 @@ def test_a_proxy_that_is_killed_as_it_asks_downstream(registries: Nursery, downs
     """Instead of each request that a push makes there."""
     host = registries.start(-1, downstream.host)
     before = send(host, 0)
-    downstream.asked.clear()
+    downstream.requests.clear()
     before = send(host, 1)
-    requests = downstream.asked.total()
+    requests = downstream.requests.total()
     assert requests >= 10
     for number in range(1, requests + 1):
         downstream.prey, downstream.left = int(registries.process), number

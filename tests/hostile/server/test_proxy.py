@@ -250,8 +250,8 @@ def test_a_clients_login_goes_nowhere(tmp_path: Path) -> None:
                     answer = client.request(method, f'http://{server.host}/v2/{path}', content=body,
                                             headers={'Authorization': authorization, 'Cookie': canary}, timeout=20)
                     assert canary not in answer.text and (method != 'PUT' or answer.status_code >= 400)
-        heard = json.dumps([[each.target, each.headers] for each in (*down.asked, *up.asked)])
-        assert {each.method for each in down.asked} >= {'GET', 'HEAD', 'POST'} and up.asked
+        heard = json.dumps([[each.target, each.headers] for each in (*down.requests, *up.requests)])
+        assert {each.method for each in down.requests} >= {'GET', 'HEAD', 'POST'} and up.requests
         assert canary not in heard and basic not in heard
 
 

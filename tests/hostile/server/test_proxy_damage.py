@@ -55,12 +55,12 @@ def test_pulling_again_mends_it(tmp_path: Path, filters: tuple[str, ...]) -> Non
         before = proxy.manifest('app').content
         damage(proxy, digest := layer_of(proxy))
         assert proxy.blob('app', digest).status_code == 502
-        proxy.up.asked.clear()
+        proxy.up.requests.clear()
         assert proxy.manifest('app').content == before
-        assert sum('/blobs/' in asked for asked in proxy.up.asked.elements()) <= 2, 'config, and what is damaged'
+        assert sum('/blobs/' in request for request in proxy.up.requests.elements()) <= 2, 'config, and what is damaged'
         require_whole(proxy, digest)
-        proxy.up.asked.clear()
-        assert proxy.manifest('app').content == before and not proxy.up.asked
+        proxy.up.requests.clear()
+        assert proxy.manifest('app').content == before and not proxy.up.requests
 
 
 def test_an_index_is_fetched_again_for_one_of_its_images(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_after_a_failure_of_the_network_the_next_run_goes_on(mirror: Mirror, tmp
     assert mirror.registry.ranges_of(mirror.cut) == [f'bytes={mirror.kind.at}-']
     assert not mirror.registry.ranges_of(mirror.whole)
     assert image['bytes_reused'] == mirror.registry.size_of(mirror.whole) + mirror.kind.at
-    assert f'layer {mirror.cut} went on at 5.0 MiB' in image['notes']
+    assert f'layer {mirror.cut} was resumed at 5.0 MiB' in image['notes']
     assert mirror.is_as(mirror.expected(tmp_path / 'twin'))
 
 

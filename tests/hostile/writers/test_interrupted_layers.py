@@ -44,7 +44,7 @@ def test_after_a_failure_of_the_network_the_next_run_goes_on(mirror: Mirror, tmp
     assert mirror.kept_sizes()[mirror.kept_whole] > mirror.kind.whole and 0 < reached <= mirror.kind.at
     mirror.registry.heal()
     done = mirror.copy('-O', 'json')
-    assert mirror.registry.asked[-1] == (mirror.cut, f'bytes={reached}-')
+    assert mirror.registry.requests[-1] == (mirror.cut, f'bytes={reached}-')
     rest = mirror.registry.size_of(mirror.cut) - reached
     assert rest < mirror.registry.sent < rest + 1000, 'more than that and the config'
     assert not mirror.registry.ranges_of(mirror.whole)
@@ -53,7 +53,7 @@ def test_after_a_failure_of_the_network_the_next_run_goes_on(mirror: Mirror, tmp
     assert image['bytes_reused'] == reused == done.json()['counts']['bytes_reused']
     moved = image['bytes'] - reused if mirror.kind is KINDS['layout'] else mirror.cut_size()
     assert image['bytes_moved'] == moved == done.json()['counts']['bytes_moved']
-    assert f'layer {mirror.cut} went on at {size_text(reached)}' in image['notes']
+    assert f'layer {mirror.cut} was resumed at {size_text(reached)}' in image['notes']
     assert f'layer {mirror.whole} was kept by an earlier run' in image['notes']
     assert mirror.is_as(mirror.expected(tmp_path / 'twin'))
 
@@ -141,7 +141,7 @@ def test_another_source_of_the_same_image_will_do(mirror: Mirror, tmp_path: Path
     tree = mirror.expected(tmp_path / 'twin')
     mirror.interrupt()
     done = run_here('process', f'layout://{tmp_path}/twin/out', mirror.place.uri, '-O', 'json')
-    assert f'layer {mirror.cut} went on at 2.0 MiB' in image_of(done)['notes'] and not mirror.registry.asked
+    assert f'layer {mirror.cut} was resumed at 2.0 MiB' in image_of(done)['notes'] and not mirror.registry.requests
     assert mirror.is_as(tree)
 
 
@@ -295,11 +295,11 @@ def test_an_undisturbed_run_flushes_and_asks_no_more_for_it(
     mirror.registry.heal()
     for size in (1 << 19, 1 << 40):
         monkeypatch.setattr(f'occystrap_dir.{least}', size)
-        mirror.registry.asked.clear()
+        mirror.registry.requests.clear()
         flushed = []
         with monkeypatch.context() as patched:
             patched.setattr(os, 'fsync', flushed.append)
             mirror.copy(to=mirror.kind.template.format(tmp_path / str(size))).assert_success()
-        counts.append((len(flushed), sorted(mirror.registry.asked)))
+        counts.append((len(flushed), sorted(mirror.registry.requests)))
         assert not (tmp_path / str(size) / '.occystrap/kept').exists()
     assert counts[0] == counts[1]

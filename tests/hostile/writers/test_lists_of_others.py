@@ -105,7 +105,7 @@ def test_images_in_a_directory_get_the_names_that_their_own_tags_give(
         out: Path) -> None:
     uri, listing = damaged(damage)
     result = run_here('process', sources[2], uri, '--rebuild-index').assert_success()
-    assert 'catalog.json was rebuilt from receipts, without the names that other programs gave; named by their own ' \
+    assert 'catalog.json was rebuilt from receipts, without names given by other programs; named by their own ' \
         'tags: manifest-t_foreign-v1.json\n' in result.err
     assert list(json.loads((out / listing).read_bytes())) == ['t/foreign', 't/ours', 't/third']
 
@@ -123,10 +123,10 @@ def test_mounts_that_receipts_list_are_restored(damage: Callable[[Path], object]
 def test_the_option_does_the_same_and_is_no_part_of_the_place(damaged: Callable[..., tuple[str, str]],
                                                               sources: list[str], out: Path) -> None:
     uri, listing = damaged(cut)
-    asked = f'{uri}{"&" if "?" in uri else "?"}rebuild_index=true'
-    assert 'was rebuilt' in run_here('process', sources[2], asked).assert_success().err
+    rebuilding = f'{uri}{"&" if "?" in uri else "?"}rebuild_index=true'
+    assert 'was rebuilt' in run_here('process', sources[2], rebuilding).assert_success().err
     assert not any('rebuild_index' in path.read_text() for path in (out / '.occystrap/receipts').iterdir())
-    assert 'was rebuilt' not in run_here('process', sources[2], asked).assert_success().err
+    assert 'was rebuilt' not in run_here('process', sources[2], rebuilding).assert_success().err
 
 
 def test_undamaged_files_are_not_written_again(kind: str, sources: list[str], out: Path,

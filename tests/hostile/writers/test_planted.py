@@ -148,7 +148,7 @@ def test_a_directory_called_like_the_expanded_one(
     (out / 'manifest').mkdir()
     (out / 'manifest/thesis.txt').write_text('a thesis')
     before = place.tree()
-    is_refused(copy(NEW), f'{out}/manifest is in the way, and this program did not make it: move it elsewhere')
+    is_refused(copy(NEW), f'{out}/manifest exists and was not written by occystrap: move it elsewhere')
     assert place.tree() == before
 
 

@@ -28,7 +28,7 @@ SILENT = f'/v2/app/blobs/{IMAGE.layers[2].descriptor.digest}'  # type: ignore[un
 @pytest.fixture
 def stalling() -> Iterator[Scripted]:
     """A registry that gives an image's first two layers, and of the third nothing."""
-    def hang(asked: Request) -> Answer:
+    def hang(request: Request) -> Answer:
         time.sleep(25)
         return Answer(500)
     with Scripted() as server:

@@ -30,9 +30,9 @@ class Access:
         self.tokens_run_out_after = 0
         """The number of further requests after which all tokens are no good any more; 0 for none."""
 
-    def refusal(self, asked: Request, repository: str, actions: str, other: str = '') -> Answer | None:
+    def refusal(self, request: Request, repository: str, actions: str, other: str = '') -> Answer | None:
         """Return the refusal of a request, None if it is allowed; `other` is a repository that must be readable."""
-        profile, sent = self._profile, asked.authorization
+        profile, sent = self._profile, request.authorization
         self.tokens_run_out_after -= 1
         if self.tokens_run_out_after == 0:
             self._tokens.clear()
@@ -50,14 +50,14 @@ class Access:
             return None
         return self._challenge(repository, actions, 'insufficient_scope')
 
-    def token(self, asked: Request) -> Answer:
+    def token(self, request: Request) -> Answer:
         """Return the answer to a request for a token."""
-        profile, sent = self._profile, asked.authorization
-        if asked.method != 'GET':
+        profile, sent = self._profile, request.authorization
+        if request.method != 'GET':
             return Answer(404)
         if sent and not self._is_login(sent):
             return refuse(Refusal(401, 'UNAUTHORIZED', 'incorrect username or password'))
-        wanted = parse_qs(asked.target.partition('?')[2]).get('scope', [])
+        wanted = parse_qs(request.target.partition('?')[2]).get('scope', [])
         wanted = wanted[-1:] if profile.keeps_last_scope_only else wanted
         scopes = frozenset(pair for scope in wanted for pair in _pairs(scope))
         granted = frozenset(pair for pair in scopes if self._may(pair, bool(sent)))

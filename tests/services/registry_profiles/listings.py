@@ -18,20 +18,20 @@ class Listings:
     def __init__(self, profile: Profile, store: Store) -> None:
         self._profile, self._store = profile, store
 
-    def tags(self, asked: Request, repository: str) -> Answer:
+    def tags(self, request: Request, repository: str) -> Answer:
         """Answer a request for tags."""
         if repository not in self._store.repositories:
             return refuse(Refusal(404, 'NAME_UNKNOWN', 'repository name not known to registry'))
         names = sorted(self._store.repositories[repository].tags)
         if not self._profile.sorts_tags:
             names = names[::2] + names[1::2]
-        return self._page(asked, names, 'tags', {'name': repository, **dict(self._profile.more_in_tags)})
+        return self._page(request, names, 'tags', {'name': repository, **dict(self._profile.more_in_tags)})
 
-    def catalog(self, asked: Request) -> Answer:
+    def catalog(self, request: Request) -> Answer:
         """Answer a request for all repositories."""
         if self._profile.catalog.status != 200:
             return refuse(self._profile.catalog)
-        return self._page(asked, sorted(self._store.repositories), 'repositories', {})
+        return self._page(request, sorted(self._store.repositories), 'repositories', {})
 
     def referrers(self, repository: str, subject: str, elsewhere: str) -> Answer:
         """Answer a request for referrers; a redirect goes to the host `elsewhere`."""
@@ -45,8 +45,8 @@ class Listings:
         document = {'schemaVersion': 2, 'mediaType': _INDEX, 'manifests': listed}
         return Answer(200, json.dumps(document).encode(), [('Content-Type', _INDEX)])
 
-    def _page(self, asked: Request, names: list[str], key: str, more: dict[str, Any]) -> Answer:
-        profile, query = self._profile, query_of(asked)
+    def _page(self, request: Request, names: list[str], key: str, more: dict[str, Any]) -> Answer:
+        profile, query = self._profile, query_of(request)
         count = int(query.get('n') or profile.default_page or len(names) or 1)
         if profile.tags_page and count > profile.tags_page:
             if profile.too_many_tags:
@@ -57,7 +57,7 @@ class Listings:
         headers = [('Content-Type', 'application/json')]
         if profile.has_link and not profile.ignores_page and start + count < len(names):
             value = shown[-1] if profile.pages_by == 'last' else _opaque(start + count)
-            headers.append(('Link', profile.link.format(path=asked.path, last=value, count=count)))
+            headers.append(('Link', profile.link.format(path=request.path, last=value, count=count)))
         return Answer(200, json.dumps({**more, key: shown}).encode(), headers)
 
     def _start(self, names: list[str], query: dict[str, str]) -> int:

@@ -25,11 +25,11 @@ class _Server(Scripted):
         super().__init__(protocol=profile.protocol)
         self._respond, self._profile, self._lock = respond, profile, threading.RLock()
 
-    def answer(self, asked: Request) -> Answer:
+    def answer(self, request: Request) -> Answer:
         """Record and answer."""
         with self._lock:
-            self.asked.append(asked)
-            say = self._respond(asked)
+            self.requests.append(request)
+            say = self._respond(request)
         headers = [*say.headers, *self._profile.headers]
         if self._profile.lower_case_headers:
             headers = [(name.lower(), value) for name, value in headers]
@@ -37,7 +37,7 @@ class _Server(Scripted):
 
 
 class ProfiledRegistry:
-    """The registry; what it has is in `store`, `asked` are the requests to all of its hosts, in order of the hosts."""
+    """The registry; what it has is in `store`, `requests` are those to all of its hosts, in order of the hosts."""
 
     def __init__(self, profile: Profile) -> None:
         self.profile, self.store, self.access = profile, Store(), Access(profile)
@@ -47,7 +47,7 @@ class ProfiledRegistry:
         self._uploads = UploadsOf(profile, self.store, lambda: f'http://{self.host}')
         self._listings = Listings(profile, self.store)
         self._unsettled: dict[tuple[str, str], int] = {}
-        self.before: Callable[[Request], None] = lambda asked: None
+        self.before: Callable[[Request], None] = lambda request: None
         """Called with each request to the registry itself, before it is answered."""
         self._manifests, self._breaks = 0, profile.breaks
         self._backend = ProfiledRegistry(profile.backend()) if profile.backend else None
@@ -60,19 +60,19 @@ class ProfiledRegistry:
         return self._registry.host
 
     @property
-    def asked(self) -> list[Request]:
+    def requests(self) -> list[Request]:
         """The requests so far."""
-        behind = self._backend.asked if self._backend else []
-        return [*self._registry.asked, *self._tokens.asked, *self._storage.asked, *behind]
+        behind = self._backend.requests if self._backend else []
+        return [*self._registry.requests, *self._tokens.requests, *self._storage.requests, *behind]
 
     def received(self, method: str, path: str) -> list[Request]:
         """Return the requests by a method to paths that match a regular expression."""
-        return [each for each in self.asked if each.method == method and re.search(path, each.path)]
+        return [each for each in self.requests if each.method == method and re.search(path, each.path)]
 
     def forget(self) -> None:
         """Empty the record of requests."""
         for server in (self._registry, self._tokens, self._storage):
-            server.asked.clear()
+            server.requests.clear()
         if self._backend:
             self._backend.forget()
 
@@ -88,53 +88,53 @@ class ProfiledRegistry:
             self.access.realm = f'http://{tokens.host}{self.profile.realm}'
             yield self
 
-    def _answer(self, asked: Request) -> Answer:
-        profile, count = self.profile, len(self._registry.asked)
-        self.before(asked)
+    def _answer(self, request: Request) -> Answer:
+        profile, count = self.profile, len(self._registry.requests)
+        self.before(request)
         if self.profile.every and count % profile.every == 0:
             return refuse(profile.busy) if profile.busy.status else Answer(silent=True)
-        if self._breaks and len(asked.body) > profile.breaks_bodies_over > 0:
+        if self._breaks and len(request.body) > profile.breaks_bodies_over > 0:
             self._breaks -= 1
             return Answer(silent=True)
-        if profile.is_read_only and asked.method not in ('GET', 'HEAD'):
+        if profile.is_read_only and request.method not in ('GET', 'HEAD'):
             return refuse(Refusal(405, 'UNSUPPORTED', 'the operation is unsupported'))
-        if self._backend and (profile.redirects_ping or asked.path not in ('/v2/', '/v2/_catalog')):
-            target = asked.target if profile.keeps_query else asked.path
+        if self._backend and (profile.redirects_ping or request.path not in ('/v2/', '/v2/_catalog')):
+            target = request.target if profile.keeps_query else request.path
             return Answer(307, b'', [('Location', f'http://{self._backend.host}{target}')])
-        if profile.realm and asked.path == profile.realm:
-            return self.access.token(asked)
-        if upload := self._uploads.find(asked.path):
-            return self.access.refusal(asked, upload[0], 'pull,push') or self._uploads.go_on(asked, *upload)
-        if asked.path == '/v2/':
-            return self.access.refusal(asked, '', 'pull') or Answer(200, b'{}')
-        if asked.path == '/v2/_catalog':
-            return self.access.refusal(asked, '', 'pull') or self._listings.catalog(asked)
-        found = _RESOURCE.fullmatch(unquote(asked.path))
-        return self._resource(asked, *found.groups()) if found else Answer(404)
+        if profile.realm and request.path == profile.realm:
+            return self.access.token(request)
+        if upload := self._uploads.find(request.path):
+            return self.access.refusal(request, upload[0], 'pull,push') or self._uploads.go_on(request, *upload)
+        if request.path == '/v2/':
+            return self.access.refusal(request, '', 'pull') or Answer(200, b'{}')
+        if request.path == '/v2/_catalog':
+            return self.access.refusal(request, '', 'pull') or self._listings.catalog(request)
+        found = _RESOURCE.fullmatch(unquote(request.path))
+        return self._resource(request, *found.groups()) if found else Answer(404)
 
-    def _resource(self, asked: Request, repository: str, kind: str, name: str) -> Answer:
-        actions = 'pull' if asked.method in ('GET', 'HEAD') else 'pull,push'
-        origin = asked.query.get('from', [''])[0]
-        if refused := self.access.refusal(asked, repository, actions, origin):
+    def _resource(self, request: Request, repository: str, kind: str, name: str) -> Answer:
+        actions = 'pull' if request.method in ('GET', 'HEAD') else 'pull,push'
+        origin = request.query.get('from', [''])[0]
+        if refused := self.access.refusal(request, repository, actions, origin):
             return refused
         if kind == 'tags':
-            return self._listings.tags(asked, repository)
+            return self._listings.tags(request, repository)
         if kind == 'referrers':
             return self._listings.referrers(repository, name, self._storage.host)
         if kind == 'manifests':
-            return self._manifest(asked, repository, name)
-        if name in ('uploads', 'uploads/') and asked.method == 'POST':
-            return self._uploads.begin(asked, repository)
-        return self._blob(asked, repository, name)
+            return self._manifest(request, repository, name)
+        if name in ('uploads', 'uploads/') and request.method == 'POST':
+            return self._uploads.begin(request, repository)
+        return self._blob(request, repository, name)
 
-    def _manifest(self, asked: Request, repository: str, name: str) -> Answer:
-        if asked.method == 'PUT':
-            return self._put_manifest(asked, repository, name)
-        if asked.method == 'DELETE':
+    def _manifest(self, request: Request, repository: str, name: str) -> Answer:
+        if request.method == 'PUT':
+            return self._put_manifest(request, repository, name)
+        if request.method == 'DELETE':
             return refuse(Refusal(405, 'UNSUPPORTED', 'the operation is unsupported'))
-        return self._get_manifest(asked, repository, name)
+        return self._get_manifest(request, repository, name)
 
-    def _get_manifest(self, asked: Request, repository: str, name: str) -> Answer:
+    def _get_manifest(self, request: Request, repository: str, name: str) -> Answer:
         profile = self.profile
         if self._unsettled.get((repository, name), 0):
             self._unsettled[repository, name] -= 1
@@ -148,56 +148,56 @@ class ProfiledRegistry:
         found = kept.find(name)
         if found is None:
             return refuse(Refusal(404, 'MANIFEST_UNKNOWN', 'manifest unknown'))
-        if found[0] not in asked.headers.get('accept', ''):
+        if found[0] not in request.headers.get('accept', ''):
             return refuse(Refusal(404, 'MANIFEST_UNKNOWN', f'{found[0]} found, but Accept header does not support it'))
         digest = [('Docker-Content-Digest', digest_of(found[1]))] if profile.has_digest_header else []
         return Answer(200, found[1], [('Content-Type', found[0] + profile.manifest_type_suffix), *digest])
 
-    def _put_manifest(self, asked: Request, repository: str, name: str) -> Answer:
+    def _put_manifest(self, request: Request, repository: str, name: str) -> Answer:
         profile, kept = self.profile, self.store.repositories[repository]
-        kind = asked.headers.get('content-type', '')
+        kind = request.headers.get('content-type', '')
         there = kept.find(name)
         if kind in dict(profile.refused_types):
             return refuse(dict(profile.refused_types)[kind])
-        changes = there is not None and (profile.is_immutable_for_same or there[1] != asked.body)
+        changes = there is not None and (profile.is_immutable_for_same or there[1] != request.body)
         if profile.immutable and changes and ':' not in name:
             return refuse(profile.immutable)
-        if kept.missing(asked.body, self.store.content if profile.has_one_store else ()):
+        if kept.missing(request.body, self.store.content if profile.has_one_store else ()):
             return refuse(Refusal(400, 'MANIFEST_BLOB_UNKNOWN', 'blob unknown to registry'))
-        digest = kept.put(name, (kind, asked.body))
+        digest = kept.put(name, (kind, request.body))
         self._unsettled[repository, name] = profile.settles_after
-        subject = [('OCI-Subject', digest)] if profile.announces_subject and b'"subject"' in asked.body else []
+        subject = [('OCI-Subject', digest)] if profile.announces_subject and b'"subject"' in request.body else []
         return Answer(201, b'', [('Location', f'/v2/{repository}/manifests/{digest}'),
                                  ('Docker-Content-Digest', digest), *subject])
 
-    def _blob(self, asked: Request, repository: str, digest: str) -> Answer:
+    def _blob(self, request: Request, repository: str, digest: str) -> Answer:
         profile, data = self.profile, self.store.blob(repository, digest)
         if data is None and profile.has_one_store and digest in self.store.content:
             data = self.store.content[digest]
         if data is None:
             return refuse(Refusal(404, 'BLOB_UNKNOWN', 'blob unknown to registry'))
-        if profile.redirects_blobs and (asked.method == 'GET' or profile.redirects_heads):
+        if profile.redirects_blobs and (request.method == 'GET' or profile.redirects_heads):
             signed = 'GET' if profile.signs_for_get_only else 'BOTH'
             target = f'http://{self._storage.host}/storage/{signed}/{digest}?X-Amz-Signature=a%2Bb%2F%3D%3D'
             return Answer(profile.redirects_blobs, b'', [('Location', target)])
-        if asked.method == 'HEAD' and profile.head_of_blob != 200:
+        if request.method == 'HEAD' and profile.head_of_blob != 200:
             return Answer(profile.head_of_blob)
-        return self._content(asked, data, digest)
+        return self._content(request, data, digest)
 
-    def _answer_of_storage(self, asked: Request) -> Answer:
-        found = _BLOB.fullmatch(asked.path)
+    def _answer_of_storage(self, request: Request) -> Answer:
+        found = _BLOB.fullmatch(request.path)
         if not found:
             return refuse(Refusal(429, headers=(('Retry-After', '60'), )))
-        if asked.authorization:
+        if request.authorization:
             return Answer(400, b'<Error><Code>InvalidArgument</Code><Message>Only one auth mechanism allowed</Message>')
-        if found[1] not in ('BOTH', asked.method) or asked.query.get('X-Amz-Signature') != ['a+b/==']:
+        if found[1] not in ('BOTH', request.method) or request.query.get('X-Amz-Signature') != ['a+b/==']:
             return Answer(403, b'<Error><Code>SignatureDoesNotMatch</Code></Error>')
-        return self._content(asked, self.store.content[found[2]], '')
+        return self._content(request, self.store.content[found[2]], '')
 
-    def _content(self, asked: Request, data: bytes, digest: str) -> Answer:
+    def _content(self, request: Request, data: bytes, digest: str) -> Answer:
         headers = [('Content-Type', 'application/octet-stream'),
                    *([('Docker-Content-Digest', digest)] if digest else [])]
-        part = re.fullmatch(r'bytes=(\d+)-(\d*)', asked.headers.get('range', ''))
+        part = re.fullmatch(r'bytes=(\d+)-(\d*)', request.headers.get('range', ''))
         if not part or not self.profile.answers_ranges:
             return Answer(200, data, headers)
         start, end = int(part[1]), int(part[2] or len(data)) + 1

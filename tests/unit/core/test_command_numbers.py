@@ -42,5 +42,5 @@ def test_values_within_bounds_are_accepted() -> None:
     seconds, whole = OptionType.number(0.1, 5, 'seconds'), OptionType.whole(1, 64)
     assert [seconds.convert(text, None, None) for text in ('0.1', '5', 2.5)] == [0.1, 5, 2.5]
     assert [whole.convert(text, None, None) for text in ('1', '64', 7)] == [1, 64, 7]
-    with pytest.raises(click.BadParameter, match='a number of seconds from 0.1 to 5 is expected'):
+    with pytest.raises(click.BadParameter, match='expected a number of seconds from 0.1 to 5'):
         seconds.convert('5.1', None, None)

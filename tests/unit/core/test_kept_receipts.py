@@ -19,5 +19,5 @@ def test_a_plugin_gets_the_location_as_it_was_written() -> None:
         WriterScheme('shelf', f'{HERE}:none', kept_receipts=f'{HERE}:kept'), WriterScheme('box', f'{HERE}:none')]))
     found, written = _kept(plugins, 'shelf://here#3?image=x', None, None)
     assert found.unproved == [('here#3 x', 'there is no receipt')] and not written
-    with pytest.raises(UsageError, match='box://here keeps no receipt: name the file'):
+    with pytest.raises(UsageError, match='box://here keeps no receipt: give the file'):
         _kept(plugins, 'box://here', None, None)

@@ -141,7 +141,7 @@ def test_index_selects_and_lists_what_there_is() -> None:
     index = Index.parse(raw({**INDEX, 'manifests': [*entries, POINTER]}))
     assert index.select(Platform.parse('linux/arm/v6')).digest == Digest.of(b'linux/arm/v6')
     assert index.select(Platform.parse('linux/arm/v7')).digest == Digest.of(b'linux/arm/v7')
-    with pytest.raises(ImageNotFound, match='linux/s390x; there is: linux/amd64, linux/arm/v6, linux/arm/v7$'):
+    with pytest.raises(ImageNotFound, match='linux/s390x; available: linux/amd64, linux/arm/v6, linux/arm/v7$'):
         index.select(Platform.parse('linux/s390x'))
 
 

@@ -58,7 +58,7 @@ def test_attestations_come_with_what_they_are_about(text: str, places: list[int]
 
 
 def test_a_missing_platform_lists_what_there_is() -> None:
-    with pytest.raises(ImageNotFound, match='linux/s390x; there is: linux/amd64, linux/arm/v7, linux/arm64/v8'):
+    with pytest.raises(ImageNotFound, match='linux/s390x; available: linux/amd64, linux/arm/v7, linux/arm64/v8'):
         INDEX.places(PlatformChoice.parse('linux/amd64,linux/s390x'))
 
 

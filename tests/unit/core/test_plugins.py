@@ -79,7 +79,7 @@ BROKEN = {
     'misspelt': (plugin('bad', register_wrtiers=lambda: []), 'register_wrtiers'),
     'parameters': (plugin('bad', register_writers=lambda receipt: []), 'receipt'),
     'raises': (plugin('bad', register_writers=raising), 'on purpose'),
-    'type': (plugin('bad', register_writers=lambda: [InputScheme('x', 'y:Z')]), 'WriterScheme is expected'),
+    'type': (plugin('bad', register_writers=lambda: [InputScheme('x', 'y:Z')]), 'expected a WriterScheme'),
     'no list': (plugin('bad', register_inputs=lambda: None), 'register_inputs returned None'),
 }
 
@@ -147,7 +147,8 @@ def test_every_scheme_of_an_official_plugin_names_its_distribution(kind: type[In
                 if owner.distribution.startswith('occystrap-') and owner.distribution != 'occystrap-core'}
     assert official == OFFICIAL[kind] and official
     for name, distribution in official.items():
-        with pytest.raises(UnknownScheme, match=f'has {name}:// as (source|destination): pip install {distribution}$'):
+        words = f'provides {name}:// as (source|destination): pip install {distribution}$'
+        with pytest.raises(UnknownScheme, match=words):
             build(plugin('a', register_writers=writers('directory'))).find(kind, name)
     only_destination = build(plugin('a', register_inputs=lambda: [InputScheme('dir', 'x:Y')]))
     with pytest.raises(UnknownScheme) as refused:

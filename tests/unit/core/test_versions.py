@@ -21,7 +21,7 @@ def test_ranges(text: str, inside: str, outside: str) -> None:
 
 @pytest.mark.parametrize('text', ['', '||', 'latest', '>=', '>=1.2 <', '1..2', '>=1.2<2', '1.2 -', '>>1', '1.2.3-'])
 def test_invalid_ranges(text: str) -> None:
-    with pytest.raises(ValueError, match="a range of versions is expected, such as '>=1.2 <2'"):
+    with pytest.raises(ValueError, match="expected a range of versions, such as '>=1.2 <2'"):
         VersionRange.parse(text)
 
 

@@ -93,9 +93,9 @@ def test_a_login_with_a_line_break_is_not_shown() -> None:
 def test_unknown_options_name_the_nearest() -> None:
     with pytest.raises(UnknownOption, match="x:// has no option 'cuont'; did you mean 'count'"):
         read_options(DECLARED, {'cuont': '1'}, 'x://')
-    with pytest.raises(UnknownOption, match='there is: count, flag'):
+    with pytest.raises(UnknownOption, match='available: count, flag'):
         read_options(DECLARED, {'zzzz': '1'}, 'x://')
-    with pytest.raises(UnknownOption, match='it has none'):
+    with pytest.raises(UnknownOption, match='none are available'):
         read_options([], {'zzzz': '1'}, 'x://')
 
 

@@ -155,7 +155,7 @@ def test_a_full_disk_is_one_clear_line_and_leaves_the_old_image(
     def full(descriptor: int, data: memoryview) -> int:
         raise OSError(28, 'No space left on device')
     monkeypatch.setattr('occystrap_core.files.durability.os.write', full)
-    with pytest.raises(OutputError, match='No space left on device: free some space or name another place'):
+    with pytest.raises(OutputError, match='No space left on device: free some space or choose another place'):
         write(tmp_path, sample_image('one:v2', variant='two'))
     assert content(tmp_path) == before and findings(receipt, VerifyLevel.FULL) == []
 

@@ -57,10 +57,10 @@ def state_is_a_link(path: Path) -> None:
 
 
 @pytest.mark.parametrize('make, said', [
-    (file, 'is not a directory: name a directory'),
+    (file, 'is not a directory: choose a directory'),
     (link_to_file, 'is a link that leads to no directory'),
     (dead_link, 'is a link that leads to no directory'),
-    (foreign, "holds other things, such as 'thesis.txt': name an empty directory"),
+    (foreign, "contains other files, such as 'thesis.txt': choose an empty directory"),
     (oci_layout, 'holds an image in another layout'),
     (directory_of_skopeo, 'holds an image in another layout'),
     (bundle, "holds an image in another layout \\('rootfs' is there\\)"),
@@ -79,7 +79,7 @@ def test_a_place_that_is_not_ours_is_refused_and_left_alone(
 
 
 def test_a_missing_parent_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=f'{tmp_path}/a is not a directory; make it first'):
+    with pytest.raises(OutputError, match=f'{tmp_path}/a is not a directory; create it first'):
         output(tmp_path / 'a' / 'b').prepare(sample_image())
     assert os.listdir(tmp_path) == []
 

@@ -51,7 +51,7 @@ def test_several_images_or_one_of_them(tmp_path: Path) -> None:
                            ('a/*', every[:2]), ('r.example/a/*:v[0-9]', every[:1]),
                            ('two*', every[2:])):
         assert sorted(map(str, source(tmp_path, name).references())) == sorted(expected)
-    with pytest.raises(ImageNotFound, match='holds no image two:v2; there is: a/one:v1, a/one:v2, two:v1$'):
+    with pytest.raises(ImageNotFound, match='holds no image two:v2; available: a/one:v1, a/one:v2, two:v1$'):
         read(tmp_path, 'two', 'v2')
     assert str(read(tmp_path, 'two').reference) == 'two:v1'
     assert str(read(tmp_path, tag='v2').reference) == 'a/one:v2'
@@ -183,7 +183,7 @@ LAYERS = [f'{number:064}/layer.tar' for number in range(3)]
     (change(Layers=['0' * 64, *LAYERS[1:]]), 'a directory is in the way'),
     (change(Config='../secret'), 'leads out of the directory'),
     (change(Config='missing.json'), 'config missing.json cannot be read'),
-    (change(Config=f'{"0" * 64}/layer.tar'), 'is not JSON')])
+    (change(Config=f'{"0" * 64}/layer.tar'), 'is not valid JSON')])
 def test_a_malformed_directory_is_refused_in_one_line(tmp_path: Path, damage: Callable[[Path], Any], said: str) -> None:
     save(tmp_path / 'x', ['app:v1'], sample_layers(), sample_config())
     (tmp_path / 'secret').write_bytes(sample_layers()[0])
@@ -251,5 +251,5 @@ def test_an_image_is_chosen_by_the_digest_of_its_config(tmp_path: Path) -> None:
     config = read_json(tmp_path / 'manifest-two-v1.json')[0]['Config'].removesuffix('.json')
     for name in (config, f'sha256:{config}', config[:12]):
         assert tars(read(tmp_path, name)) == sample_layers('two:v1')
-    with pytest.raises(ImageNotFound, match='there is: one:v1, two:v1'):
+    with pytest.raises(ImageNotFound, match='available: one:v1, two:v1'):
         read(tmp_path, f'sha256:{"0" * 64}')

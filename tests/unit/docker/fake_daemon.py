@@ -24,7 +24,7 @@ PIECE = 32 << 10
 @dataclass
 class FakeDaemon:
     """`images` and `digests` by ID, `tags` by name; `faults` by what they hit: get, inspect, list, load, ping, push,
-    tag, untag; `said`: its progress of pushes."""
+    tag, untag; `progress` of pushes."""
 
     socket: Path
     images: dict[str, Exported] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class FakeDaemon:
     engine: str = 'Engine'
     hang: float = 1.0
     requests: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    progress: list[str] = field(default_factory=list)
 
     @property
     def address(self) -> str:
@@ -150,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         with suppress(ConnectionError):  # who asked for it has hung up, or stopped the registry
             for line in push(image, name, tag, fault.removeprefix('in ')):
-                self.fake.said.append(str(line and line.get('status')))
+                self.fake.progress.append(str(line and line.get('status')))
                 if line is None:
                     time.sleep(self.fake.hang)
                 else:

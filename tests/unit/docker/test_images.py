@@ -90,7 +90,8 @@ def test_a_daemon_without_images_has_headings_alone(daemon: FakeDaemon) -> None:
 
 
 @pytest.mark.parametrize(('arguments', 'kind', 'words'), [
-    (['docker://nothing/*?socket={}'], ImageNotFound, 'docker://nothing/.: no image of the daemon at .* there is: deb'),
+    (['docker://nothing/*?socket={}'], ImageNotFound,
+     'docker://nothing/.: no image of the daemon at .* available: deb'),
     (['registry://host'], UsageError, 'registry:// cannot be listed'),
     (['docker'], UsageError, 'not a URI'),
     (['docker://?sokcet={}'], UsageError, "no option 'sokcet'; did you mean 'socket'"),
@@ -139,7 +140,8 @@ def test_that_latest_was_meant_is_said(full: FakeDaemon) -> None:
 
 @pytest.mark.parametrize(('pattern', 'exclude'), [('team/*:v2', None), ('team/app', 'team/*'), ('*:12', 'deb*')])
 def test_nothing_that_matches_is_an_error(pattern: str, exclude: str | None, full: FakeDaemon) -> None:
-    words = 'no image of the daemon at unix://.*there is: .*debian:12|is excluded|debian:12 is not selected by exclude='
+    words = ('no image of the daemon at unix://.*available: .*debian:12|is excluded|'
+             'debian:12 is not selected by exclude=')
     with pytest.raises(ImageNotFound, match=words):
         matched(full, pattern, exclude)
 

@@ -202,7 +202,7 @@ def test_of_an_image_for_several_platforms_comes_the_one_asked_for(architecture:
 def test_a_missing_platform_is_reported_with_the_available_ones(daemon: FakeDaemon) -> None:
     daemon.containerd = True
     daemon.add(platforms()[0], 'sample:v1')
-    with pytest.raises(ImageNotFound, match='sample:v1: no image for platform linux/s390x; there is: linux/amd64, '
+    with pytest.raises(ImageNotFound, match='sample:v1: no image for platform linux/s390x; available: linux/amd64, '
                                             'linux/arm64'):
         source(daemon, settings=SETTINGS.choosing('linux/s390x'))
 
@@ -225,15 +225,15 @@ def test_a_layer_with_other_content_than_its_manifest_says(daemon: FakeDaemon) -
         read(source(daemon))
 
 
-@pytest.mark.parametrize('asked', [True, False])
+@pytest.mark.parametrize('is_chosen', [True, False])
 @pytest.mark.parametrize('architecture', ['amd64', 'arm64'])
-def test_platforms_with_the_same_layers_keep_their_own_config(architecture: str, asked: bool, daemon: FakeDaemon,
+def test_platforms_with_the_same_layers_keep_their_own_config(architecture: str, is_chosen: bool, daemon: FakeDaemon,
                                                               ) -> None:
     daemon.containerd = True
     for each in platforms({'amd64': double_tars(), 'arm64': double_tars()}):
-        if each.architecture == architecture or asked:
+        if each.architecture == architecture or is_chosen:
             daemon.add(each, 'sample:v1')
-    image = source(daemon, settings=SETTINGS.choosing(f'linux/{architecture}') if asked else SETTINGS)
+    image = source(daemon, settings=SETTINGS.choosing(f'linux/{architecture}') if is_chosen else SETTINGS)
     read(image)
     assert image.config.raw == sample_config(double_tars(), architecture)
 
@@ -249,5 +249,5 @@ def test_large_documents_beside_the_image_do_no_harm(daemon: FakeDaemon) -> None
 def test_a_variant_is_not_taken_for_another(daemon: FakeDaemon) -> None:
     daemon.containerd = True
     daemon.add(platforms()[0], 'sample:v1')
-    with pytest.raises(ImageNotFound, match='linux/amd64/v3; there is: linux/amd64, linux/arm64'):
+    with pytest.raises(ImageNotFound, match='linux/amd64/v3; available: linux/amd64, linux/arm64'):
         source(daemon, settings=SETTINGS.choosing('linux/amd64/v3'))

@@ -29,17 +29,17 @@ def listening(directory: Path) -> Iterator[socket.socket]:
         yield listener
 
 
-def answer(listener: socket.socket, said: bytes, asked: list[bytes]) -> None:
+def answer(listener: socket.socket, said: bytes, requests: list[bytes]) -> None:
     with listener.accept()[0] as connection:
-        asked.append(connection.recv(65536))
+        requests.append(connection.recv(65536))
         with suppress(ConnectionError):
             connection.sendall(said)
 
 
 @pytest.mark.parametrize('said', ANSWERS.values(), ids=ANSWERS)
 def test_every_way_to_answer(said: bytes, listening: socket.socket) -> None:
-    asked: list[bytes] = []
-    thread = threading.Thread(target=answer, args=(listening, said, asked))
+    requests: list[bytes] = []
+    thread = threading.Thread(target=answer, args=(listening, said, requests))
     thread.start()
     found = local_socket.get(listening.getsockname(), '/images/a%20b/get', 5)
     buffer = memoryview(bytearray(len(BODY) + 10))
@@ -49,7 +49,7 @@ def test_every_way_to_answer(said: bytes, listening: socket.socket) -> None:
     found.close()
     thread.join()
     assert found.status == 200 and bytes(buffer[:count]) == BODY
-    assert asked[0].startswith(b'GET /images/a%20b/get HTTP/1.0\r\n') and b'Connection: close' in asked[0]
+    assert requests[0].startswith(b'GET /images/a%20b/get HTTP/1.0\r\n') and b'Connection: close' in requests[0]
 
 
 def fill(listener: socket.socket) -> list[socket.socket]:

@@ -20,10 +20,10 @@ def test_a_second_copy_to_a_registry_pushes_no_layer(daemon: FakeDaemon, tmp_pat
     image = daemon.add(legacy(), 'sample:v1')
     with RegistryServer(tmp_path / 'registry') as server:
         first = copied(daemon, tmp_path, server.host)
-        assert daemon.said.count('Pushed') == 3
-        daemon.said.clear()
+        assert daemon.progress.count('Pushed') == 3
+        daemon.progress.clear()
         again = copied(daemon, tmp_path, server.host)
-    assert daemon.said.count('Layer already exists') == 3 and 'Pushed' not in daemon.said
+    assert daemon.progress.count('Layer already exists') == 3 and 'Pushed' not in daemon.progress
     assert again.image_id == image.id and list(again.diff_ids) == image.diff_ids
     assert again.of_kind('manifest')[0].digest == first.of_kind('manifest')[0].digest
     assert set(daemon.tags) == {'sample:v1'} and [path.name for path in tmp_path.iterdir()] == ['registry']
@@ -35,7 +35,7 @@ def test_a_filter_needs_the_bytes(daemon: FakeDaemon, tmp_path: Path) -> None:
         copied(daemon, tmp_path, server.host)
         with pushed(daemon, tmp_path) as image:
             ImageCopy(DerivedImage(image), target(server.host), Settings(), 'dockerpush://sample').run()
-    assert daemon.said.count('Pushed') == 6
+    assert daemon.progress.count('Pushed') == 6
 
 
 def copied(daemon: FakeDaemon, temporary: Path, host: str) -> Receipt:
@@ -69,11 +69,11 @@ def test_a_destination_that_cannot_be_asked_gets_all(daemon: FakeDaemon, tmp_pat
 
     with pushed(daemon, tmp_path) as image:
         assert len(list(image.arrivals_beside(broken))) == 3
-    assert daemon.said.count('Pushed') == 3
+    assert daemon.progress.count('Pushed') == 3
 
 
 def test_nothing_is_left_out_where_ids_are_those_of_manifests(daemon: FakeDaemon, tmp_path: Path) -> None:
     expected, daemon.containerd = daemon.add(by_index(double_tars()), 'sample:v1'), True
     with pushed(daemon, tmp_path) as image:
         assert len(list(image.arrivals_beside(lambda digest: 100))) == 3
-    assert image.config.raw == expected.config and daemon.said.count('Pushed') == 3
+    assert image.config.raw == expected.config and daemon.progress.count('Pushed') == 3

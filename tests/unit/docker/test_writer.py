@@ -147,7 +147,7 @@ def test_without_a_daemon_nothing_is_read(directory: Path, tmp_path: Path) -> No
 
 def test_a_file_that_is_no_socket_is_named(tmp_path: Path) -> None:
     (tmp_path / 'file').touch()
-    with pytest.raises(ServiceUnavailable, match=f'unix://{tmp_path}/file is not a socket: name the socket'):
+    with pytest.raises(ServiceUnavailable, match=f'unix://{tmp_path}/file is not a socket: give the socket'):
         DockerWriter(at(f'{tmp_path}/file', 'sample:v1'), SETTINGS).prepare(sample_image())
 
 

@@ -66,7 +66,7 @@ class Scripted:
     """
 
     routes: dict[str, Answer | list[Answer] | Answering] = field(default_factory=dict)
-    asked: list[Request] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     address: str = '127.0.0.1'
     connections: int = 0
     protocol: str = 'HTTP/1.1'
@@ -85,17 +85,17 @@ class Scripted:
         stop(self._server)
         self._server.server_close()
 
-    def answer(self, asked: Request) -> Answer:
+    def answer(self, request: Request) -> Answer:
         """Return the answer; the last one of a list is repeated."""
-        self.asked.append(asked)
-        route = self.routes.get(f'{asked.method} {asked.path}', Answer(404))
+        self.requests.append(request)
+        route = self.routes.get(f'{request.method} {request.path}', Answer(404))
         if isinstance(route, list):
             return route.pop(0) if len(route) > 1 else route[0]
-        return route if isinstance(route, Answer) else route(asked)
+        return route if isinstance(route, Answer) else route(request)
 
     def received(self, method: str, path: str) -> list[Request]:
         """Return the requests of this kind, in order."""
-        return [asked for asked in self.asked if (asked.method, asked.path) == (method, path)]
+        return [request for request in self.requests if (request.method, request.path) == (method, path)]
 
 
 class _QuietServer(ThreadingHTTPServer):

@@ -24,8 +24,8 @@ BASIC = f'Basic {base64.b64encode(b"me:canary-password").decode()}'
 
 def guard(accepted: set[str], challenge: str, answer: Answer = Answer(200, b'secret place')) -> Answering:
     """Return a route that requires one of the accepted Authorization headers."""
-    def route(asked: Request) -> Answer:
-        return answer if asked.authorization in accepted else Answer(401, headers=[('WWW-Authenticate', challenge)])
+    def route(request: Request) -> Answer:
+        return answer if request.authorization in accepted else Answer(401, headers=[('WWW-Authenticate', challenge)])
     return route
 
 
@@ -41,7 +41,7 @@ def test_basic_is_sent_after_a_challenge_and_from_then_on(server: Scripted, sett
     server.routes['GET /x'] = guard({BASIC}, 'Basic realm="r"')
     client = client_of(server.host, settings, USER)
     assert [client.fetch('GET', '/x', scope).status for scope in (PULL, PUSH)] == [200, 200]
-    assert [asked.authorization for asked in server.received('GET', '/x')] == [None, BASIC, BASIC]
+    assert [request.authorization for request in server.received('GET', '/x')] == [None, BASIC, BASIC]
     assert server.received('GET', '/v2/')[0].authorization is None
 
 
@@ -56,7 +56,7 @@ def test_a_token_for_the_registry_is_sent_as_it_is(accepted: bool, challenge: st
     client = client_of(server.host, settings)
     status = client.fetch('GET', '/x', PULL).status
     assert status == (200 if accepted else 401)
-    assert [asked.authorization for asked in server.received('GET', '/x')] == [None, 'Bearer REGTOK']
+    assert [request.authorization for request in server.received('GET', '/x')] == [None, 'Bearer REGTOK']
 
 
 @pytest.mark.parametrize('status', [404, 401])
@@ -67,11 +67,12 @@ def test_a_registry_that_challenges_at_its_root_alone(asks: str, status: int, se
     accepted = {'Bearer tok', BASIC}
     server.routes['GET /token'] = token()
     server.routes['GET /v2/'] = guard(accepted, challenge)
-    server.routes['GET /x'] = lambda asked: Answer(200, b'there') if asked.authorization in accepted else Answer(status)
+    server.routes['GET /x'] = lambda request: (Answer(200, b'there') if request.authorization in accepted else
+                                               Answer(status))
     client = client_of(server.host, settings, USER)
     assert [client.fetch('GET', '/x', PULL).body for _ in range(3)] == [b'there'] * 3
-    assert [bool(asked.authorization) for asked in server.received('GET', '/x')] == [False, True, True, True]
-    assert [asked.authorization for asked in server.received('GET', '/v2/')] == [None]
+    assert [bool(request.authorization) for request in server.received('GET', '/x')] == [False, True, True, True]
+    assert [request.authorization for request in server.received('GET', '/v2/')] == [None]
 
 
 def test_a_missing_name_stays_missing(server: Scripted, settings: Settings) -> None:
@@ -99,7 +100,7 @@ def test_a_401_without_a_challenge_anywhere_gets_the_password(server: Scripted, 
 def test_a_403_with_a_challenge_for_who_is_not_logged_in(challenge: str, server: Scripted, settings: Settings) -> None:
     header = [('WWW-Authenticate', bearer(server) if challenge == 'bearer' else challenge)]
     server.routes['GET /token'] = token()
-    server.routes['GET /x'] = lambda asked: Answer(200) if asked.authorization in ('Bearer tok', BASIC) else Answer(
+    server.routes['GET /x'] = lambda request: Answer(200) if request.authorization in ('Bearer tok', BASIC) else Answer(
         403, headers=header)
     assert client_of(server.host, settings, USER).fetch('GET', '/x', PULL).status == 200
 
@@ -115,8 +116,8 @@ def test_a_registry_that_redirects_to_another_one(whole: bool, server: Scripted,
             server.routes['GET /v2/'] = Answer(307, headers=[('Location', f'http://{other.host}/v2/')])
         client = client_of(server.host, settings, USER)
         assert [client.fetch('GET', '/v2/app/manifests/v1', PULL).body for _ in range(2)] == [b'secret place'] * 2
-        assert {asked.authorization for asked in other.asked} == {None, 'Bearer anonymous'}
-        assert {asked.authorization for asked in server.asked} == {None}
+        assert {request.authorization for request in other.requests} == {None, 'Bearer anonymous'}
+        assert {request.authorization for request in server.requests} == {None}
 
 
 @pytest.mark.parametrize('challenge', ['Basic realm="r"', 'Bearer realm="http://169.254.169.254/token"', ''])
@@ -127,12 +128,12 @@ def test_another_registry_never_gets_the_login(challenge: str, server: Scripted,
         server.routes['GET /v2/app/manifests/v1'] = Answer(307, headers=[
             ('Location', f'http://{other.host}/v2/app/manifests/v1')])
         assert client_of(server.host, settings, USER).fetch('GET', '/v2/app/manifests/v1', PULL).status == 401
-        assert {asked.authorization for asked in other.asked} == {None}
+        assert {request.authorization for request in other.requests} == {None}
 
 
 def test_a_realm_that_is_no_url_is_named(server: Scripted, settings: Settings) -> None:
     server.routes['GET /x'] = guard(set(), 'Bearer realm="/token",service="s"')
-    with pytest.raises(AccessDenied, match=f"^{server.host} names '/token' as the source of tokens"):
+    with pytest.raises(AccessDenied, match=f"^{server.host} names '/token' as its token server"):
         client_of(server.host, settings, USER).fetch('GET', '/x', PULL)
 
 
@@ -167,10 +168,10 @@ def test_bearer(query: str, name: str, server: Scripted, settings: Settings) -> 
     server.routes['GET /x'] = guard({'Bearer tok'}, f'{bearer(server, query)},scope="{PULL}", Basic realm="r"')
     server.routes['GET /token'] = token(name=name)
     assert client_of(server.host, settings, USER).fetch('GET', '/x', PUSH).status == 200
-    asked, = server.received('GET', '/token')
-    assert asked.query == {'service': ['the service'], 'scope': [PUSH]} | ({'account': ['me']} if query else {})
-    assert asked.authorization == BASIC
-    assert 'scope=repository%3Aapp%3Apull%2Cpush' in asked.target
+    request, = server.received('GET', '/token')
+    assert request.query == {'service': ['the service'], 'scope': [PUSH]} | ({'account': ['me']} if query else {})
+    assert request.authorization == BASIC
+    assert 'scope=repository%3Aapp%3Apull%2Cpush' in request.target
 
 
 def test_anonymous_bearer(server: Scripted, settings: Settings) -> None:
@@ -218,14 +219,15 @@ def test_a_token_is_renewed_before_it_runs_out(server: Scripted, settings: Setti
     now = time.monotonic()
     monkeypatch.setattr('time.monotonic', lambda: now + 90)
     client.fetch('GET', '/x', PULL)
-    assert [asked.authorization for asked in server.received('GET', '/x')] == [None, 'Bearer one', 'Bearer two']
+    assert [request.authorization for request in server.received('GET', '/x')] == [None, 'Bearer one', 'Bearer two']
 
 
 def test_insufficient_scope_is_asked_for_once_more(server: Scripted, settings: Settings) -> None:
     challenge = f'{bearer(server)},error="insufficient_scope",scope="{PUSH} repository:base:pull"'
-    server.routes['POST /x'] = lambda asked: (
-        Answer(202) if asked.authorization == 'Bearer more' else Answer(403, headers=[('WWW-Authenticate', challenge)])
-        if asked.authorization else Answer(401, headers=[('WWW-Authenticate', bearer(server))]))
+    server.routes['POST /x'] = lambda request: (
+        Answer(202) if request.authorization == 'Bearer more' else
+        Answer(403, headers=[('WWW-Authenticate', challenge)]) if request.authorization else
+        Answer(401, headers=[('WWW-Authenticate', bearer(server))]))
     server.routes['GET /token'] = [token('less'), token('more')]
     client = client_of(server.host, settings, USER)
     client.fetch('GET', '/v2/', PUSH)
@@ -299,10 +301,10 @@ def test_odd_lifetimes(lifetime: object) -> None:
 
 
 def test_a_server_that_repeats_secrets_is_not_quoted(server: Scripted, settings: Settings) -> None:
-    def echo(asked: Request) -> Answer:
-        if not asked.authorization:
+    def echo(request: Request) -> Answer:
+        if not request.authorization:
             return Answer(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
-        message = f'{asked.authorization} means canary-password\x1b[31m\nred'
+        message = f'{request.authorization} means canary-password\x1b[31m\nred'
         return Answer(400, json.dumps({'errors': [{'message': message}]}).encode())
     server.routes['GET /x'] = echo
     client = client_of(server.host, settings, USER)

@@ -24,28 +24,28 @@ class Session:
     kept: int = 0
     patches: list[str] = field(default_factory=list)
 
-    def patch(self, asked: Request) -> Answer:
-        self.patches.append(asked.headers['content-range'])
-        start = int(asked.headers['content-range'].partition('-')[0])
+    def patch(self, request: Request) -> Answer:
+        self.patches.append(request.headers['content-range'])
+        start = int(request.headers['content-range'].partition('-')[0])
         if self.faults:
-            self.received += asked.body[:self.kept]
+            self.received += request.body[:self.kept]
             fault = self.faults.pop(0)
             if fault:
                 return fault
-        if len(asked.body) > self.largest:
+        if len(request.body) > self.largest:
             return Answer(413)
         if start != len(self.received):
             return Answer(416)
-        self.received += asked.body
+        self.received += request.body
         return Answer(202, headers=[('Location', f'/up?_state={len(self.received)}'), self._range()])
 
-    def status(self, asked: Request) -> Answer:
+    def status(self, request: Request) -> Answer:
         return Answer(204, headers=[('Location', '/up?_state=asked'), self._range()])
 
-    def put(self, asked: Request) -> Answer:
-        if asked.body:
+    def put(self, request: Request) -> Answer:
+        if request.body:
             return Answer(413)
-        return Answer(201 if asked.query['digest'] == [Digest.of(bytes(self.received))] else 400)
+        return Answer(201 if request.query['digest'] == [Digest.of(bytes(self.received))] else 400)
 
     def _range(self) -> tuple[str, str]:
         return 'Range', f'0-{max(0, len(self.received) - 1)}'
@@ -72,7 +72,7 @@ def test_a_blob_above_the_limit_is_sent_in_chunks(server: Scripted) -> None:
     assert uploads_to(server, session).put(DESCRIPTOR, lambda: counted(read))
     assert bytes(session.received) == BLOB
     assert session.patches[-1] == f'{len(BLOB) - len(BLOB) % 262144 - 262144}-{len(BLOB) - 1}'
-    assert [asked.query['_state'] for asked in server.received('PUT', '/up')] == [['begun'], [f'{len(BLOB)}']]
+    assert [request.query['_state'] for request in server.received('PUT', '/up')] == [['begun'], [f'{len(BLOB)}']]
 
 
 def test_the_server_s_smallest_chunk_is_kept(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_the_server_s_smallest_chunk_is_kept(server: Scripted, monkeypatch: pyte
     assert uploads_to(server, session, '500000').put(DESCRIPTOR, lambda: counted(read))
     assert session.patches == ['0-499999', '500000-999999', f'1000000-{len(BLOB) - 1}']
     assert bytes(session.received) == BLOB and len(read) == 1, 'the layer is read once'
-    assert [asked.body for asked in server.received('PUT', '/up')] == [b'']
+    assert [request.body for request in server.received('PUT', '/up')] == [b'']
 
 
 @pytest.mark.parametrize('fault', [Answer(503), Answer(429), Answer(500), Answer(silent=True), Answer(416)])
@@ -94,9 +94,9 @@ def test_it_goes_on_where_the_server_got(fault: Answer, kept: int, server: Scrip
     session = Session(1 << 30, kept=kept, faults=[None, fault])
     session.kept = 0
 
-    def keep_some(asked: Request) -> Answer:
+    def keep_some(request: Request) -> Answer:
         session.kept = kept if len(session.patches) == 1 else 0
-        return session.patch(asked)
+        return session.patch(request)
     uploads = uploads_to(server, session, '300000')
     server.routes['PATCH /up'] = keep_some
     assert uploads.put(DESCRIPTOR, whole(BLOB)) and bytes(session.received) == BLOB
@@ -108,8 +108,8 @@ def test_a_server_that_takes_less_than_it_was_sent(server: Scripted, monkeypatch
     session = Session(1 << 30)
     uploads = uploads_to(server, session, '100000')
 
-    def take_some(asked: Request) -> Answer:
-        return session.patch(replace(asked, body=asked.body[:200_000]))
+    def take_some(request: Request) -> Answer:
+        return session.patch(replace(request, body=request.body[:200_000]))
     server.routes['PATCH /up'] = take_some
     assert uploads.put(DESCRIPTOR, whole(BLOB)) and bytes(session.received) == BLOB
     assert [int(each.partition('-')[0]) for each in session.patches] == list(range(0, 1_200_000, 200_000))
@@ -122,10 +122,10 @@ def test_ranges_that_say_nothing(range_: str, server: Scripted, monkeypatch: pyt
     session = Session(1 << 30)
     uploads = uploads_to(server, session, '300000')
 
-    def odd(asked: Request) -> Answer:
-        start, end = len(session.received), len(session.received) + len(asked.body)
-        received = range_.format(start=start, end=end, last=end - 1, length=len(asked.body) - 1)
-        return replace(session.patch(asked), headers=[('Range', received)])
+    def odd(request: Request) -> Answer:
+        start, end = len(session.received), len(session.received) + len(request.body)
+        received = range_.format(start=start, end=end, last=end - 1, length=len(request.body) - 1)
+        return replace(session.patch(request), headers=[('Range', received)])
     server.routes['PATCH /up'] = odd
     assert uploads.put(DESCRIPTOR, whole(BLOB)) and bytes(session.received) == BLOB and len(session.patches) == 4
 
@@ -136,9 +136,9 @@ def test_a_server_that_loses_what_it_had_is_sent_it_again(server: Scripted, monk
     uploads = uploads_to(server, session, '300000')
     status = session.status
 
-    def forget(asked: Request) -> Answer:
+    def forget(request: Request) -> Answer:
         del session.received[300_000:]
-        return status(asked)
+        return status(request)
     server.routes['GET /up'] = forget
     assert uploads.put(DESCRIPTOR, whole(BLOB)) and bytes(session.received) == BLOB
 
@@ -155,7 +155,7 @@ def test_chunks_that_are_refused_however_small_are_an_error(server: Scripted) ->
     with pytest.raises(ServiceError, match='refuses blob .*413'):
         uploads_to(server, Session(10)).put(DESCRIPTOR, whole(BLOB))
     sizes = [int(each.partition('-')[2]) + 1 for each in
-             [asked.headers['content-range'] for asked in server.received('PATCH', '/up')]]
+             [request.headers['content-range'] for request in server.received('PATCH', '/up')]]
     assert sizes == sorted(sizes, reverse=True) and sizes[-1] == 64 << 10
 
 
@@ -178,8 +178,8 @@ def test_a_limit_on_requests_is_learned_once_in_a_run(server: Scripted) -> None:
     session.received.clear()
     other = BLOB[:-1]
     assert uploads.put(Descriptor('', Digest.of(other), len(other)), whole(other))
-    assert [len(asked.body) for asked in server.received('PUT', '/up')] == [len(BLOB), 0, 0]
-    assert all(len(asked.body) <= 300_000 for asked in server.received('PATCH', '/up'))
+    assert [len(request.body) for request in server.received('PUT', '/up')] == [len(BLOB), 0, 0]
+    assert all(len(request.body) <= 300_000 for request in server.received('PATCH', '/up'))
 
 
 def test_a_line_that_breaks_gets_smaller_chunks(server: Scripted) -> None:

@@ -47,14 +47,14 @@ def test_cookies_are_not_kept(server: Scripted, settings: Settings) -> None:
     server.routes['GET /x'] = Answer(headers=[('Set-Cookie', 'session=me; Path=/')])
     for _ in range(2):
         client_of(server.host, settings).fetch('GET', '/x', 's')
-    assert not any('cookie' in asked.headers for asked in server.asked)
+    assert not any('cookie' in request.headers for request in server.requests)
 
 
 @pytest.mark.parametrize('hangs', ['before the answer', 'in mid body'])
 def test_closing_wakes_up_who_waits(hangs: str, server: Scripted) -> None:
     waiting, over = threading.Event(), threading.Event()
 
-    def hang(asked: Request) -> Answer:
+    def hang(request: Request) -> Answer:
         waiting.set()
         if hangs == 'before the answer':
             over.wait(30)
@@ -85,7 +85,7 @@ def test_closing_wakes_up_who_waits(hangs: str, server: Scripted) -> None:
 def test_small_requests_in_parallel_are_limited(server: Scripted) -> None:
     lock, now, most = threading.Lock(), [0], [0]
 
-    def count(asked: Request) -> Answer:
+    def count(request: Request) -> Answer:
         with lock:
             now[0] += 1
             most[0] = max(now[0], most[0])
@@ -108,6 +108,6 @@ def test_a_client_looks_for_the_scheme_on_request_and_once(server: Scripted, set
     client = client_of(server.host, settings)
     for name in dir(client):
         getattr(client, name)  # to look at a client asks for nothing
-    assert not server.asked
+    assert not server.requests
     assert client.find_base() == client_of(server.host, settings).find_base() == f'http://{server.host}/'
-    assert [each.path for each in server.asked] == ['/v2/']
+    assert [each.path for each in server.requests] == ['/v2/']

@@ -35,14 +35,14 @@ def rest(first: int, cut: int | None = None) -> Answer:
 
 
 def ranges(server: Scripted) -> list[str | None]:
-    return [asked.headers.get('range') for asked in server.received('GET', PATH)]
+    return [request.headers.get('range') for request in server.received('GET', PATH)]
 
 
 def test_resumed_where_it_broke_off(server: Scripted, settings: Settings) -> None:
     server.routes[f'GET {PATH}'] = [Answer(200, BLOB, cut=4000), rest(4000, cut=5), rest(4005)]
     assert read(server, settings) == BLOB
     assert ranges(server) == [None, 'bytes=4000-', 'bytes=4005-']
-    assert settings.requests.retries == 2 and server.asked[1].headers['accept-encoding'] == 'identity'
+    assert settings.requests.retries == 2 and server.requests[1].headers['accept-encoding'] == 'identity'
 
 
 @pytest.mark.parametrize('answers', [
@@ -121,8 +121,8 @@ def test_much_progress_is_worth_more_attempts(server: Scripted) -> None:
     blob = bytes(5 << 20)
     descriptor = Descriptor('', Digest.of(blob), len(blob))
 
-    def one_more(asked: Request) -> Answer:
-        first = int(asked.headers.get('range', 'bytes=0-')[6:-1])
+    def one_more(request: Request) -> Answer:
+        first = int(request.headers.get('range', 'bytes=0-')[6:-1])
         text = f'bytes {first}-{len(blob) - 1}/{len(blob)}'
         return Answer(206 if first else 200, blob[first:], [('Content-Range', text)], cut=(1 << 20) + 9)
     server.routes[f'GET /v2/app/blobs/{descriptor.digest}'] = one_more
@@ -141,7 +141,7 @@ def test_other_bytes_than_promised(body: bytes, server: Scripted, settings: Sett
 def test_an_endless_blob_is_stopped(server: Scripted, settings: Settings) -> None:
     endless = b'100000\r\n' + bytes(1 << 20) + b'\r\n'
     server.routes[f'GET {PATH}'] = Answer(200, endless * 20, [('Transfer-Encoding', 'chunked')])
-    with pytest.raises(DigestMismatch, match='longer'):
+    with pytest.raises(DigestMismatch, match='more than the expected'):
         read(server, settings)
 
 

@@ -89,9 +89,9 @@ def test_the_choice_comes_from_the_option_or_the_run(how: str, source: str, sett
 
 def test_a_platform_of_the_list_that_is_missing(source: str, settings: Settings) -> None:
     put_many(source, settings)
-    with pytest.raises(ImageNotFound, match=f'{source}/many:v1: .*linux/s390x; there is: linux/amd64, linux/arm64/v8'):
+    with pytest.raises(ImageNotFound, match=f'{source}/many:v1: .*linux/s390x; available: linux/amd64, linux/arm64/v8'):
         open_at(source, settings, platform='linux/amd64,linux/s390x')
-    with pytest.raises(ImageNotFound, match='many:amd64: no image for platform linux/arm64; there is: linux/amd64'):
+    with pytest.raises(ImageNotFound, match='many:amd64: no image for platform linux/arm64; available: linux/amd64'):
         open_at(source, settings, 'many:amd64', platform='linux/amd64,linux/arm64')
     assert not isinstance(open_at(source, settings, 'many:amd64', platform='all'), ImageIndex)
 
@@ -119,7 +119,7 @@ def test_an_index_by_digest(source: str, target: str, settings: Settings) -> Non
 
 def test_an_artifact_alone_is_taken_by_all_only(source: str, target: str, settings: Settings) -> None:
     artifact = put_artifact(source, b'a chart', 'chart', config='application/vnd.cncf.helm.config.v1+json')
-    with pytest.raises(InvalidImage, match='no container image: its config is application/vnd.cncf.helm'):
+    with pytest.raises(InvalidImage, match='not a container image: its config is application/vnd.cncf.helm'):
         open_at(source, settings, 'many:chart')
     receipt = copy(open_at(source, settings, 'many:chart', platform='all'), target, settings, 'many:chart')
     assert document_at(target, 'chart').digest == artifact.digest and not verify(receipt, settings).findings
@@ -180,7 +180,7 @@ def spoil(path: Path, damage: str) -> None:
 def test_an_entry_that_contradicts_its_manifest(source: str, settings: Settings) -> None:
     image = put_many(source, settings)[0]
     for changed, error, words in [
-            ({'size': image['size'] + 1}, DigestMismatch, f'has {image["size"]} bytes, should have'),
+            ({'size': image['size'] + 1}, DigestMismatch, f'has {image["size"]} bytes, expected'),
             ({'mediaType': media_types.DOCKER_MANIFEST}, InvalidImage, 'listed as application/vnd.docker')]:
         put_index(source, [{**image, **changed}], 'odd')
         with pytest.raises(error, match=words):

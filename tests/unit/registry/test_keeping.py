@@ -98,6 +98,6 @@ def test_files_of_a_killed_login_are_removed(path: Path) -> None:
 def test_json_that_holds_no_logins_is_left_alone(path: Path, content: str) -> None:
     path.parent.mkdir()
     path.write_text(content)
-    with pytest.raises(UsageError, match='is not a file for logins: name another file'):
+    with pytest.raises(UsageError, match='is not a file for logins: choose another file'):
         keep_login(path, 'quay.io', ME, 5)
     assert path.read_text() == content

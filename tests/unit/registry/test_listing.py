@@ -59,8 +59,8 @@ def team(server: Scripted) -> Scripted:
 
 def linked(pages: Sequence[Sequence[str]], link: str = '</v2/app/tags/list?last={last}&n=2>; rel="next"') -> Scripted:
     """Let a server give pages with a Link to each that follows."""
-    def answer(asked: Request) -> Answer:
-        number = int(asked.query.get('last', ['0'])[0])
+    def answer(request: Request) -> Answer:
+        number = int(request.query.get('last', ['0'])[0])
         headers = [('Link', link.format(last=number + 1))] if number + 1 < len(pages) else []
         return tags_of(pages[number], *headers)
     return Scripted({TAGS: answer})
@@ -79,19 +79,19 @@ def test_links_are_followed_to_the_end_at_the_registry_itself(link: str, setting
         client = client_of(server.host, settings)
         assert list(list_tags(client, 'app')) == ['a', 'b', 'c', 'd', 'e']
         client.close()
-        assert all(asked.path in ('/v2/', '/v2/app/tags/list') for asked in server.asked)
+        assert all(request.path in ('/v2/', '/v2/app/tags/list') for request in server.requests)
 
 
 def test_full_pages_without_a_link(server: Scripted, client: RegistryClient) -> None:
     names = [f't{number:02}' for number in range(25)]
 
-    def answer(asked: Request) -> Answer:
-        after = asked.query.get('last', [''])[0]
-        return tags_of([name for name in names if name > after][:int(asked.query['n'][0])])
+    def answer(request: Request) -> Answer:
+        after = request.query.get('last', [''])[0]
+        return tags_of([name for name in names if name > after][:int(request.query['n'][0])])
     server.routes[TAGS] = answer
     assert list(list_tags(client, 'app', page=10)) == names
-    assert [asked.query.get('last') for asked in server.received('GET', '/v2/app/tags/list')] == [None, ['t09'],
-                                                                                                  ['t19']]
+    assert [request.query.get('last') for request in server.received('GET', '/v2/app/tags/list')] == [None, ['t09'],
+                                                                                                      ['t19']]
 
 
 def test_a_registry_without_pages(server: Scripted, client: RegistryClient) -> None:
@@ -102,12 +102,13 @@ def test_a_registry_without_pages(server: Scripted, client: RegistryClient) -> N
 
 @pytest.mark.parametrize('status', [400, 404, 405, 501])
 def test_a_full_page_of_a_registry_that_knows_no_last(status: int, server: Scripted, client: RegistryClient) -> None:
-    server.routes[TAGS] = lambda asked: Answer(status) if 'last' in asked.query else tags_of(['a', 'b', 'c'])
+    server.routes[TAGS] = lambda request: Answer(status) if 'last' in request.query else tags_of(['a', 'b', 'c'])
     assert list(list_tags(client, 'app', page=3)) == ['a', 'b', 'c']
 
 
 def test_a_full_page_and_then_the_page_of_a_proxy(server: Scripted, client: RegistryClient) -> None:
-    server.routes[TAGS] = lambda asked: Answer(404, b'\n<html>') if 'last' in asked.query else tags_of(['a', 'b', 'c'])
+    server.routes[TAGS] = lambda request: (Answer(404, b'\n<html>') if 'last' in request.query else
+                                           tags_of(['a', 'b', 'c']))
     with pytest.raises(ServiceError, match='the tags of .*/app cannot be read'):
         list(list_tags(client, 'app', page=3))
 
@@ -130,7 +131,7 @@ def test_other_links_lead_nowhere(link: str, server: Scripted, client: RegistryC
 
 
 def test_a_registry_that_likes_smaller_pages(server: Scripted, client: RegistryClient) -> None:
-    server.routes[TAGS] = lambda asked: Answer(400) if 'n' in asked.query else tags_of(['a'])
+    server.routes[TAGS] = lambda request: Answer(400) if 'n' in request.query else tags_of(['a'])
     assert list(list_tags(client, 'app')) == ['a']
 
 
@@ -158,7 +159,7 @@ def test_no_catalog(answer: Answer, words: str, server: Scripted, client: Regist
     server.routes[CATALOG] = answer
     with pytest.raises((ServiceError, AccessDenied), match=f'{server.host} .*{words}') as caught:
         list(list_repositories(client))
-    assert 'list://' in str(caught.value) and 'name the repository' in str(caught.value)
+    assert 'list://' in str(caught.value) and 'give the repository' in str(caught.value)
 
 
 @pytest.mark.parametrize(('pattern', 'options', 'found'), [
@@ -203,10 +204,10 @@ def test_excluded_repositories_are_not_asked_for(team: Scripted, settings: Setti
 
 
 @pytest.mark.parametrize(('pattern', 'options', 'words'), [
-    ('none/*', {}, 'no repository in the catalog matches; there is: other/app, team/gone, team/app, team/tool, '
+    ('none/*', {}, 'no repository in the catalog matches; available: other/app, team/gone, team/app, team/tool, '
                    'team/sub/deep'),
-    ('team/app:v9*', {}, 'no tag matches; there is: v1.9, v1.9-rc1, v2.0, v1.10'),
-    ('team/*:v9*', {}, r'no tag matches in the 3 repositories that match; there is: v1.9, v1.9-rc1, v1.1, v2.0, '
+    ('team/app:v9*', {}, 'no tag matches; available: v1.9, v1.9-rc1, v2.0, v1.10'),
+    ('team/*:v9*', {}, r'no tag matches in the 3 repositories that match; available: v1.9, v1.9-rc1, v1.1, v2.0, '
                        'v1.10 and 1 more'),
     ('team/*:*', {'exclude': '**'}, 'no repository in the catalog matches'),
     ('team/app:v1.9', {'exclude': 'team/app'}, 'is excluded: change exclude='),

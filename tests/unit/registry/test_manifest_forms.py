@@ -275,7 +275,7 @@ def test_lost_annotations_are_reported(source: str, choosy: Any) -> None:
     document = json.loads(manifest_at(source, 'oci', 'app').content)
     put_manifest(source, {**document, 'annotations': {'a': 'b'}}, 'noted', media_types.OCI_MANIFEST)
     note, = notes_of(process(f'registry://{source}/app:noted', f'registry://{target}/app:v1?format=docker'))
-    assert note.endswith('as requested, with another digest; it has no annotations: they are left out')
+    assert note.endswith('as requested, with another digest; its annotations, which that format lacks, are left out')
     assert notes_of(process(f'registry://{source}/app:noted', f'registry://{target}/app:v2?format=oci')) == []
 
 
@@ -361,8 +361,8 @@ def test_one_odd_manifest_says_nothing_about_the_others(field: str, source: str,
 def test_refusals_of_a_form(status: int, body: bytes, converted: bool, server: Scripted, settings: Settings) -> None:
     taken: list[str] = []
 
-    def put(asked: Request) -> Answer:
-        kind = asked.headers['content-type']
+    def put(request: Request) -> Answer:
+        kind = request.headers['content-type']
         taken.append(kind)
         return Answer(201) if kind == media_types.DOCKER_MANIFEST else Answer(status, body)
     server.routes |= {'PUT /v2/app/manifests/v1': put, 'GET /v2/app/manifests/v1': Answer(404)}
@@ -402,7 +402,7 @@ def test_attestations_are_left_out_where_docker_has_none(jobs: str, refused: tup
     copied = process(f'registry://{source}/many:v1', place, '--platform=all', '-j', jobs)
     converted, left_out = notes_of(copied)
     assert converted.startswith(f"{target}/many:v1: converted to Docker's format: ")
-    assert left_out == f"{target}/many:v1: attestations that are left out, since Docker's format has none: 2"
+    assert left_out == f"{target}/many:v1: left out 2 attestations, which Docker's format does not have"
     assert types_at(target, 'v1', 'many') == {'docker'}
     listed = json.loads(manifest_at(source, 'v1').content)['manifests']
     put_index(source, [{**each, 'annotations': {}} for each in listed], 'bare')
@@ -428,7 +428,7 @@ def test_a_registry_that_refuses_attestations_alone(source: str, tmp_path: Path)
 def test_other_artifacts_of_an_index_are_not_left_out(source: str, choosy: Any) -> None:
     image = document_at(source, 'amd64').descriptor
     put_index(source, [entry(image, 'linux/amd64'), entry(put_artifact(source, b'sbom'))], 'mixed')
-    words = ("Docker's format is for images alone", 'has a application/vnd.example.sbom.content')
+    words = ("Docker's format is for images only", 'has a application/vnd.example.sbom.content')
     is_refused(run_here('process', f'registry://{source}/many:mixed', f'registry://{choosy()[0]}/x:v1?format=docker',
                         '--platform=all'), *words, 'leave out format=docker, or choose one platform')
     is_refused(run_here('process', f'registry://{source}/many:mixed', f'registry://{choosy(*OCI)[0]}/x:v1',

@@ -33,7 +33,7 @@ def document(client: RegistryClient) -> object:
 def storage(server: Scripted) -> Iterator[Scripted]:
     """Where the registry keeps its blobs; each redirect there has a new signature."""
     with Scripted() as started:
-        def redirect(asked: Request) -> Answer:
+        def redirect(request: Request) -> Answer:
             count = len(server.received('GET', PATH))
             return Answer(307, headers=[('Location', f'http://{started.host}/bucket?Signature=canary{count}')])
         server.routes[f'GET {PATH}'] = redirect
@@ -46,7 +46,7 @@ def test_a_new_signed_url_is_requested_once(refusal: Answer, read: Callable[[Reg
                                             storage: Scripted, settings: Settings) -> None:
     storage.routes['GET /bucket'] = [refusal, Answer(200, BLOB)]
     assert read(client_of(server.host, settings)) == BLOB
-    assert [asked.query['Signature'] for asked in storage.asked] == [['canary1'], ['canary2']]
+    assert [request.query['Signature'] for request in storage.requests] == [['canary1'], ['canary2']]
     assert settings.requests.retries == 1
 
 
@@ -61,7 +61,7 @@ def test_a_storage_that_refuses_is_named(refusal: Answer, read: Callable[[Regist
     assert f'{storage.host}, the storage that {server.host} redirects to, refuses the address' in text
     assert f'HTTP {refusal.status}' in text and 'canary' not in text and 'credentials' not in text
     assert ('Request has expired' in text) == (refusal.body == EXPIRED)
-    assert len(storage.asked) == 2
+    assert len(storage.requests) == 2
 
 
 def test_a_head_that_is_redirected_to_a_url_for_get_is_not_repeated(server: Scripted, storage: Scripted,
@@ -70,7 +70,7 @@ def test_a_head_that_is_redirected_to_a_url_for_get_is_not_repeated(server: Scri
     storage.routes |= {'HEAD /bucket': Answer(403),
                        'GET /bucket': Answer(206, b'c', [('Content-Range', f'bytes 0-0/{len(BLOB)}')])}
     assert blob_size(client_of(server.host, settings), DESCRIPTOR) == len(BLOB)
-    assert [asked.method for asked in storage.asked] == ['HEAD', 'GET']
+    assert [request.method for request in storage.requests] == ['HEAD', 'GET']
 
 
 def test_a_refusal_of_the_registry_itself_stays_its_own(server: Scripted, settings: Settings) -> None:
@@ -104,14 +104,14 @@ LOGIN = 'log in with occystrap login'
 @pytest.mark.parametrize(('path', 'answer', 'words'), [
     ('/app', Answer(401, headers=[('WWW-Authenticate', 'Basic realm="r"')]), ('requires credentials', LOGIN)),
     ('/app', Answer(401), ('requires credentials', LOGIN)), ('/app', Answer(403), ('requires credentials', LOGIN)),
-    ('/app', Answer(404), ('has no such repository for who is not logged in (occystrap login)',)),
-    ('', Answer(401), ('catalog', LOGIN, 'name the repository')),
-    ('', Answer(403), ('catalog', LOGIN, 'name the repository')),
+    ('/app', Answer(404), ('has no such repository, or it needs a login (occystrap login)',)),
+    ('', Answer(401), ('catalog', LOGIN, 'give the repository')),
+    ('', Answer(403), ('catalog', LOGIN, 'give the repository')),
 ], ids=str)
 def test_tags_without_a_login(path: str, answer: Answer, words: tuple[str, ...], server: Scripted,
                               occystrap: CommandLine,
                               ) -> None:
-    server.answer = lambda asked: answer  # type: ignore[method-assign]
+    server.answer = lambda request: answer  # type: ignore[method-assign]
     line, = occystrap('tags', f'registry://{server.host}{path}').assert_code(1).err.splitlines()
     assert all(word in line for word in (server.host, *words))
 
@@ -137,13 +137,13 @@ def test_impossible_redirects_are_not_tried_again(method: str, url: str, server:
 @pytest.mark.parametrize('realm', BAD)
 def test_impossible_realms(realm: str, server: Scripted, settings: Settings) -> None:
     server.routes['GET /x'] = Answer(401, headers=[('WWW-Authenticate', f'Bearer realm="{realm}"')])
-    with pytest.raises(ServiceError, match=f'^{server.host} names a malformed URL as the source of tokens$'):
+    with pytest.raises(ServiceError, match=f'^{server.host} names a malformed URL as its token server$'):
         client_of(server.host, settings).fetch('GET', '/x', '')
 
 
 def test_a_source_of_tokens_that_is_down_is_named_as_that(server: Scripted, settings: Settings) -> None:
     server.routes['GET /x'] = Answer(401, headers=[('WWW-Authenticate', 'Bearer realm="http://127.0.0.1:1/token"')])
-    with pytest.raises(ServiceError, match=f'127.0.0.1:1.*{server.host} names it as the source of tokens'):
+    with pytest.raises(ServiceError, match=f'127.0.0.1:1.*{server.host} names it as its token server'):
         client_of(server.host, settings).fetch('GET', '/x', '')
 
 
@@ -151,7 +151,7 @@ def test_another_registry_that_breaks_off_leaves_no_answer_open(server: Scripted
     challenge = [('WWW-Authenticate', 'Bearer realm="http://REALM/token"')]
     with Scripted() as other:
         other.routes |= {
-            'GET /v2/x': lambda asked: Answer(silent=True) if asked.authorization else Answer(
+            'GET /v2/x': lambda request: Answer(silent=True) if request.authorization else Answer(
                 401, headers=[(challenge[0][0], challenge[0][1].replace('REALM', other.host))]),
             'GET /token': Answer(200, b'{"token": "everybody"}')}
         server.routes['GET /v2/x'] = Answer(307, headers=[('Location', f'http://{other.host}/v2/x')])

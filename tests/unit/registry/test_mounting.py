@@ -18,8 +18,8 @@ UPLOADS = '/v2/app/blobs/uploads/'
 
 def mounting(server: Scripted, settings: Settings, answer: Answer, *known: str) -> Uploads:
     """Let the server answer so to a request to mount, and the run know repositories with the blob."""
-    server.routes[f'POST {UPLOADS}'] = lambda asked: (
-        answer if 'mount' in asked.query else Answer(202, headers=[('Location', '/up/own')]))
+    server.routes[f'POST {UPLOADS}'] = lambda request: (
+        answer if 'mount' in request.query else Answer(202, headers=[('Location', '/up/own')]))
     server.routes |= {f'PUT /up/{each}': Answer(201) for each in ('own', 'mount')}
     for repository in known:
         KnownBlobs.of(server.host, settings).add(repository, [DESCRIPTOR.digest])
@@ -29,7 +29,7 @@ def mounting(server: Scripted, settings: Settings, answer: Answer, *known: str) 
 def test_mounted(server: Scripted, settings: Settings) -> None:
     uploads = mounting(server, settings, Answer(201), 'app', 'team/base')
     assert uploads.mount(DESCRIPTOR)
-    assert [asked.query for asked in server.received('POST', UPLOADS)] == [
+    assert [request.query for request in server.received('POST', UPLOADS)] == [
         {'mount': [DESCRIPTOR.digest], 'from': ['team/base']}]
 
 
@@ -81,8 +81,8 @@ def test_a_mounted_layer_proves_no_more_than_its_descriptor(server: Scripted, se
     assert image.manifest
     KnownBlobs.of(server.host, settings).add('base', [each.digest for each in image.manifest.layers])
 
-    def post(asked: Request) -> Answer:
-        return Answer(201) if 'mount' in asked.query else Answer(202, headers=[('Location', '/up')])
+    def post(request: Request) -> Answer:
+        return Answer(201) if 'mount' in request.query else Answer(202, headers=[('Location', '/up')])
     server.routes |= {f'POST {UPLOADS}': post, 'PUT /up': Answer(201), 'PUT /v2/app/manifests/v1': Answer(201)}
     receipt = push(server.host, settings, image)
     assert {each.evidence for each in receipt.of_kind('layer')} == {Evidence.DESCRIPTOR}

@@ -156,9 +156,9 @@ def test_targets_behind_a_proxy_are_checked(known: list[list[str]], refused: boo
     if refused:
         with pytest.raises(ServiceError, match='is refused'):
             fetch(settings)
-        assert not proxy.asked
+        assert not proxy.requests
     else:
-        assert fetch(settings) == [BLOB] and proxy.asked[0].headers['proxy-authorization'] == 'Basic bWU6c2VjcmV0'
+        assert fetch(settings) == [BLOB] and proxy.requests[0].headers['proxy-authorization'] == 'Basic bWU6c2VjcmV0'
 
 
 def tunnel(connection: socket.socket, server: RawServer, to: str) -> None:
@@ -191,12 +191,12 @@ def test_through_a_tunnel(server: Scripted, tmp_path: Path, monkeypatch: pytest.
         proxy.answers['CONNECT registry.invalid:443'] = lambda *given: tunnel(*given, to=server.host)
         client = tls_client(tmp_path, server, proxy, monkeypatch)
         server.routes['GET /x'] = Answer(200, BLOB)
-        server.routes['PUT /x'] = lambda asked: Answer(201, str(len(asked.body)).encode())
+        server.routes['PUT /x'] = lambda request: Answer(201, str(len(request.body)).encode())
         for _ in range(3):
             assert client.fetch('GET', '/x', 's').body == BLOB
         sent = client.fetch('PUT', '/x', 's', {'Content-Length': str(8 << 20)}, whole(bytes(8 << 20)))
         assert sent.body == b'8388608' and proxy.connections == 1
-        assert 'Proxy-Authorization: Basic bWU6c2VjcmV0' in proxy.asked[0]
+        assert 'Proxy-Authorization: Basic bWU6c2VjcmV0' in proxy.requests[0]
 
 
 @pytest.mark.parametrize('answer', [
@@ -217,7 +217,7 @@ def test_no_proxy_is_heeded(proxy: Scripted, server: Scripted, names: Names, set
     names.known = {'cdn.test': [['127.0.0.1']]}
     server.routes['GET /there'] = Answer(200, BLOB)
     assert redirect(server, f'http://cdn.test:{server.host.partition(":")[2]}/there')(settings) == [BLOB]
-    assert not proxy.asked
+    assert not proxy.requests
 
 
 def test_a_resolver_that_hangs_is_not_waited_for(server: Scripted, names: Names, monkeypatch: pytest.MonkeyPatch,

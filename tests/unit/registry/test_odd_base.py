@@ -27,8 +27,8 @@ def quick() -> Settings:
 @pytest.fixture
 def odd(server: Scripted) -> Iterator[Scripted]:
     """A server with the sample image; what is pushed to it is kept and forgotten, but the manifest."""
-    def manifest(asked: Request) -> Answer:
-        server.routes['GET /v2/app/manifests/v1'] = Answer(200, asked.body)
+    def manifest(request: Request) -> Answer:
+        server.routes['GET /v2/app/manifests/v1'] = Answer(200, request.body)
         return Answer(201)
     serve(server, sample_image())
     del server.routes['GET /v2/app/manifests/v1']
@@ -58,7 +58,7 @@ def test_it_takes_a_push_and_what_it_has_decides(answer: Answer, odd: Scripted) 
 @pytest.mark.parametrize('answer', [*ODD, Answer(404, b'{"errors":[{"code":"NOT_FOUND","message":"no page"}]}'),
                                     Answer(404, b'{"errors":[{"status":404,"message":"no page"}]}')], ids=str)
 def test_something_else_that_listens(answer: Answer, server: Scripted, receipt_elsewhere: Receipt) -> None:
-    server.answer = lambda asked: answer  # type: ignore[method-assign]
+    server.answer = lambda request: answer  # type: ignore[method-assign]
     for level in (VerifyLevel.FAST, VerifyLevel.FULL):
         verdict = verify(replace(receipt_elsewhere, path=f'{server.host}/app:v1'), quick(), level)
         finding, *more = verdict.findings
@@ -73,7 +73,7 @@ def test_one_line_says_that_it_is_no_registry(server: Scripted, receipt_elsewher
     server.routes['GET /v2/'] = Answer(404)
     finding, = verify(replace(receipt_elsewhere, path=f'{server.host}/app:v1'), quick()).findings
     assert finding.message == f'{server.host} does not answer as a registry (HTTP 404)'
-    assert len(server.asked) == 3, 'the scheme, /v2/, and one manifest'
+    assert len(server.requests) == 3, 'the scheme, /v2/, and one manifest'
     with pytest.raises(ServiceError, match=f'^{server.host} does not answer as a registry .HTTP 404.$'):
         push(server.host, quick())
 
@@ -82,10 +82,10 @@ def test_an_odd_base_is_found_once_in_a_run(odd: Scripted) -> None:
     odd.routes['GET /v2/'] = Answer(404)
     settings = quick()
     receipt = push(odd.host, settings)
-    before = len(odd.asked)
+    before = len(odd.requests)
     odd.routes['PUT /v2/app/manifests/v2'] = Answer(201)
     push(odd.host, settings, name='app:v2')
-    assert not any(asked.path == '/v2/' or asked.method == 'DELETE' for asked in odd.asked[before:])
+    assert not any(request.path == '/v2/' or request.method == 'DELETE' for request in odd.requests[before:])
     assert verify(receipt, settings).outcome is Outcome.VERIFIED and len(odd.received('GET', '/v2/')) == 2
 
 
@@ -98,5 +98,5 @@ def test_a_login_that_is_refused_stays_that(odd: Scripted) -> None:
 
 def test_an_ordinary_registry_is_asked_nothing_more(odd: Scripted) -> None:
     push(odd.host, quick())
-    asked = [(each.method, each.path) for each in odd.asked]
-    assert asked.count(('GET', '/v2/')) == 2 and not odd.received('POST', '/v2/app/blobs/uploads/')
+    requests = [(each.method, each.path) for each in odd.requests]
+    assert requests.count(('GET', '/v2/')) == 2 and not odd.received('POST', '/v2/app/blobs/uploads/')

@@ -87,10 +87,10 @@ def test_facts_about_hosts_last_and_findings_at_destinations_do_not(place: Place
 
 
 @pytest.mark.parametrize(('source', 'kind', 'message'), [
-    ('registry://{host}/app:v2', ImageNotFound, 'app:v2 does not exist; there is: v1'),
+    ('registry://{host}/app:v2', ImageNotFound, 'app:v2 does not exist; available: v1'),
     ('registry://127.0.0.1:1/app:v1', ServiceUnavailable, '127.0.0.1:1'),
     ('nowhere://app', UsageError, 'nowhere://'),
-    ('registry://{host}/*:*', UsageError, 'names 2 images: name one of them'),
+    ('registry://{host}/*:*', UsageError, 'names 2 images: choose one'),
     ('registry://ann:secret-word@{host}/app:v1', UsageError, 'has a login in it'),
     ('registry://{host}/app:v1?username=ann&password=secret-word', UsageError, 'has a login in it'),
 ])

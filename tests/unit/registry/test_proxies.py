@@ -114,17 +114,17 @@ def client(host: str = 'registry.invalid:5000', **given: float) -> RegistryClien
 
 
 @pytest.mark.parametrize('login', [None, ('a@b', 'p#w')])
-@pytest.mark.parametrize(('host', 'asked'), [
+@pytest.mark.parametrize(('host', 'target'), [
     ('registry.invalid:5000', 'registry.invalid:5000'), ('10.9.8.7:5000', '10.9.8.7:5000'),
     ('[2001:db8::1]:5000', '2001:db8::1:5000')])
-def test_through_socks(login: tuple[str, str] | None, host: str, asked: str, server: Scripted,
+def test_through_socks(login: tuple[str, str] | None, host: str, target: str, server: Scripted,
                        monkeypatch: pytest.MonkeyPatch) -> None:
     server.routes['GET /x'] = Answer(200, b'there')
     with socks_proxy(server.host) as proxy:
         proxy.login = login
         monkeypatch.setenv('ALL_PROXY', f'socks5://{"a%40b:p%23w@" if login else ""}{proxy.host}')
         assert client(host).fetch('GET', '/x', 's').body == b'there'
-    assert set(proxy.asked) == {asked}
+    assert set(proxy.requests) == {target}
 
 
 @pytest.mark.parametrize(('changes', 'given', 'message'), [

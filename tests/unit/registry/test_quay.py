@@ -28,10 +28,10 @@ def json_answer(document: object) -> Answer:
 
 def fake_quay(server: Scripted, organisation: str = 'org') -> None:
     """Let a server have Quay's API, two repositories and two tags a page; `secret` is for those with the token."""
-    def repositories(asked: Request) -> Answer:
-        query = {name: values[0] for name, values in asked.query.items()}
+    def repositories(request: Request) -> Answer:
+        query = {name: values[0] for name, values in request.query.items()}
         assert query['public'] == 'true' and query['last_modified'] == 'true'
-        names = [name for name in QUAY if name != 'secret' or asked.authorization == f'Bearer {TOKEN}']
+        names = [name for name in QUAY if name != 'secret' or request.authorization == f'Bearer {TOKEN}']
         start = int(query.get('next_page', '0'))
         page: dict[str, Any] = {'repositories': [
             {'namespace': organisation, 'name': name, 'kind': 'image', 'last_modified': max(QUAY[name].values())}
@@ -44,9 +44,9 @@ def fake_quay(server: Scripted, organisation: str = 'org') -> None:
         server.routes[f'GET /api/v1/repository/{organisation}/{name}/tag/'] = partial(_tags, tags)
 
 
-def _tags(tags: Mapping[str, int], asked: Request) -> Answer:
-    assert asked.query['onlyActiveTags'] == ['true']
-    only, page = asked.query.get('specificTag'), int(asked.query['page'][0])
+def _tags(tags: Mapping[str, int], request: Request) -> Answer:
+    assert request.query['onlyActiveTags'] == ['true']
+    only, page = request.query.get('specificTag'), int(request.query['page'][0])
     names = [name for name in tags if not only or name in only]
     shown = [{'name': name, 'start_ts': tags[name]} for name in names[2 * page - 2:2 * page]]
     return json_answer({'tags': shown, 'page': page, 'has_additional': 2 * page < len(names)})
@@ -95,7 +95,7 @@ def test_repositories_and_tags_that_match(path: str, options: str, names: list[s
 
 def test_a_named_repository_needs_no_api(quay: Scripted, settings: Settings) -> None:
     found(quay, 'org/app:v1.9', settings)
-    assert not quay.asked
+    assert not quay.requests
     found(quay, 'org/app:*', settings)
     assert not quay.received('GET', '/api/v1/repository')
     found(quay, 'org/*:*', settings, '&since=2024-06-01')
@@ -112,8 +112,8 @@ def test_the_token_is_for_the_api_alone(quay: Scripted, settings: Settings) -> N
         quay.routes['GET /api/v1/repository'] = Answer(302, headers=[('Location', f'http://{elsewhere.host}/stolen')])
         with pytest.raises(ImageNotFound) as caught:
             found(quay, 'org/*:*', settings, f'&token={TOKEN}')
-        assert elsewhere.asked and not any(asked.authorization for asked in elsewhere.asked)
-    assert all(asked.authorization is None for asked in quay.received('GET', '/v2/'))
+        assert elsewhere.requests and not any(request.authorization for request in elsewhere.requests)
+    assert all(request.authorization is None for request in quay.received('GET', '/v2/'))
     assert TOKEN not in str(caught.value)
 
 
@@ -130,7 +130,7 @@ def test_images_come_from_the_registry(quay: Scripted, settings: Settings) -> No
 
 
 @pytest.mark.parametrize(('path', 'options', 'words'), [
-    ('org/zzz*:*', '', 'no repository of org matches; there is: org/app, org/tool'),
+    ('org/zzz*:*', '', 'no repository of org matches; available: org/app, org/tool'),
     ('none/*:*', '', 'no repository of none matches; there are no repositories'),
     ('org/*:v9', '', 'no tag matches in org/app, org/tool'),
     ('org/app:*', '&since=2030-01-01', 'no tag matches and is newer than 2030-01-01 00:00 UTC in org/app'),
@@ -187,7 +187,7 @@ def test_pages_that_never_end(quay: Scripted, settings: Settings) -> None:
     quay.routes['GET /api/v1/repository'] = json_answer({'repositories': [], 'next_page': 'again'})
     with pytest.raises(ServiceError, match='sends an endless list'):
         found(quay, 'org/*:*', settings)
-    assert len(quay.asked) < 40
+    assert len(quay.requests) < 40
 
 
 def test_a_tag_of_unknown_age(quay: Scripted, settings: Settings) -> None:

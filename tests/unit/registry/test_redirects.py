@@ -29,8 +29,8 @@ def read(server: Scripted, settings: Settings) -> bytes:
 
 def sends_to(url: str) -> Answering:
     """Return a route that requires a login and then redirects."""
-    def route(asked: Request) -> Answer:
-        if not asked.authorization:
+    def route(request: Request) -> Answer:
+        if not request.authorization:
             return Answer(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
         return Answer(307, headers=[('Location', url)])
     return route
@@ -39,8 +39,8 @@ def sends_to(url: str) -> Answering:
 def test_no_authorization_at_another_port(server: Scripted, storage: Scripted, settings: Settings) -> None:
     server.routes[f'GET {PATH}'] = sends_to(f'http://{storage.host}/signed?sig=a%2Bb+c%3D&x=%2f~')
     assert read(server, settings) == BLOB
-    asked, = storage.asked
-    assert asked.authorization is None and asked.target == '/signed?sig=a%2Bb+c%3D&x=%2f~'
+    request, = storage.requests
+    assert request.authorization is None and request.target == '/signed?sig=a%2Bb+c%3D&x=%2f~'
 
 
 def test_authorization_stays_at_home(server: Scripted, settings: Settings) -> None:
@@ -55,7 +55,7 @@ def test_a_challenge_from_elsewhere_is_not_answered(server: Scripted, storage: S
     storage.routes['GET /signed'] = Answer(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
     with pytest.raises(ServiceError, match='401'):
         read(server, settings)
-    assert [asked.authorization for asked in storage.asked] == [None]
+    assert [request.authorization for request in storage.requests] == [None]
 
 
 def test_a_resumed_blob_asks_the_registry_again(server: Scripted, storage: Scripted, settings: Settings) -> None:
@@ -63,7 +63,7 @@ def test_a_resumed_blob_asks_the_registry_again(server: Scripted, storage: Scrip
     half = f'bytes 3500-{len(BLOB) - 1}/{len(BLOB)}'
     storage.routes['GET /signed'] = [Answer(200, BLOB, cut=3500), Answer(206, BLOB[3500:], [('Content-Range', half)])]
     assert read(server, settings) == BLOB
-    assert len(server.received('GET', PATH)) == 3 and storage.asked[1].headers['range'] == 'bytes=3500-'
+    assert len(server.received('GET', PATH)) == 3 and storage.requests[1].headers['range'] == 'bytes=3500-'
 
 
 def test_a_redirect_to_an_impossible_host(server: Scripted, settings: Settings) -> None:

@@ -187,8 +187,8 @@ def pages(server: Scripted, count: int, link: str = '') -> Digest:
     subject = Digest.of(b'subject')
     path = f'/v2/app/referrers/{subject}'
 
-    def answer(asked: Any) -> Answer:
-        page = int(asked.query.get('page', ['0'])[0])
+    def answer(request: Any) -> Answer:
+        page = int(request.query.get('page', ['0'])[0])
         entry = Descriptor(media_types.OCI_MANIFEST, Digest.of(str(page).encode()), 1)
         following = link or f'<{path}?page={page + 1}>; rel="next"'
         headers = [('Link', following)] if page + 1 < count else []

@@ -42,9 +42,9 @@ class Deleting:
         return Receipt('registry', f'{self.host}/app:{tag}', {}, f'{self.host}/app:{tag}', 'a source',
                        manifest.config.digest, (), tuple(expected), manifest.digest)
 
-    def _answer(self, asked: Request) -> Answer:
-        kind, _, name = asked.path.removeprefix('/v2/app/').partition('/')
-        if asked.path == '/v2/':
+    def _answer(self, request: Request) -> Answer:
+        kind, _, name = request.path.removeprefix('/v2/app/').partition('/')
+        if request.path == '/v2/':
             return Answer()
         if kind == 'tags':
             listed = sorted(self.tags) if self.listed is None else self.listed
@@ -55,7 +55,7 @@ class Deleting:
         if digest not in self.manifests:
             return Answer(404)
         assert digest
-        if asked.method == 'DELETE':
+        if request.method == 'DELETE':
             return self._delete(name, digest)
         headers = [('Content-Type', media_types.OCI_MANIFEST), ('Docker-Content-Digest', str(digest))]
         return Answer(200, self.manifests[digest], headers)

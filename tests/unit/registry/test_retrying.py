@@ -35,10 +35,10 @@ def test_waits_grow() -> None:
     assert len({backoff(0) for _ in range(10)}) > 1
 
 
-@pytest.mark.parametrize('asked', ['86400', '3600', None])
-def test_no_wait_is_longer_than_asked_for(asked: str | None, server: Scripted) -> None:
+@pytest.mark.parametrize('seconds', ['86400', '3600', None])
+def test_no_wait_is_longer_than_asked_for(seconds: str | None, server: Scripted) -> None:
     settings = Settings(retries=30, longest_wait=0.01)
-    server.routes['GET /x'] = Answer(503, headers=[('Retry-After', asked)] if asked else [])
+    server.routes['GET /x'] = Answer(503, headers=[('Retry-After', seconds)] if seconds else [])
     before = time.monotonic()
     assert client_of(server.host, settings).fetch('GET', '/x', 's').status == 503
     assert settings.requests.retries == 30 and time.monotonic() - before < 5
@@ -73,7 +73,7 @@ def test_troubles_of_the_server_are_tried_again(status: int, server: Scripted, s
     assert client_of(server.host, settings).fetch('GET', '/x', 's').body == b'there'
     counted = settings.requests
     assert (counted.retries, counted.rate_limits) == ((0, 2) if status == 429 else (2, 0))
-    assert counted.requests == len(server.asked)
+    assert counted.requests == len(server.requests)
 
 
 @pytest.mark.parametrize('status', [400, 402, 404, 405, 409, 413, 416, 418])
@@ -96,7 +96,7 @@ def test_broken_connections_are_tried_again(server: Scripted, settings: Settings
 
 
 def test_silence_has_a_deadline(server: Scripted) -> None:
-    def hang(asked: object) -> Answer:
+    def hang(request: object) -> Answer:
         time.sleep(1.0)
         return Answer()
     server.routes['GET /x'] = hang
@@ -112,7 +112,7 @@ def test_a_port_on_which_nothing_listens(settings: Settings) -> None:
 
 
 def test_a_wait_ends_when_the_run_does(server: Scripted, settings: Settings) -> None:
-    def stop(asked: object) -> Answer:
+    def stop(request: object) -> Answer:
         settings.cancellation.cancel()
         return Answer(429, headers=[('Retry-After', '60')])
     server.routes['GET /x'] = stop

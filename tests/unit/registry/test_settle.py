@@ -66,7 +66,7 @@ def test_it_settles(method: str, path: str, stale: Answer, level: VerifyLevel, s
     if method == 'GET' or level is VerifyLevel.FAST:
         assert 0.03 <= verdict.settle_seconds < 2
         assert len(server.received(method, path)) == 3, 'only what was missing is requested again'
-        assert len(server.asked) == 7 + 2
+        assert len(server.requests) == 7 + 2
 
 
 @pytest.mark.parametrize(('seconds', 'outcome'), [(3.0, Outcome.VERIFIED), (0.0, Outcome.FAILED)])
@@ -110,7 +110,7 @@ def test_a_whole_image_is_requested_once(level: VerifyLevel, server: Scripted, r
                                          ) -> None:
     verdict = verify(receipt, settling, level)
     assert verdict.outcome is Outcome.VERIFIED and verdict.settle_seconds == 0
-    assert len(server.asked) == 7, 'the scheme, /v2/, manifest, config, three layers'
+    assert len(server.requests) == 7, 'the scheme, /v2/, manifest, config, three layers'
 
 
 def test_a_damaged_layer_does_not_change_with_time(server: Scripted, receipt: Receipt, settling: Settings) -> None:
@@ -161,7 +161,7 @@ def test_a_manifest_whose_blobs_are_not_seen_yet_is_pushed_again(unknown: Answer
                                                                  ) -> None:
     server.routes[f'PUT {TAG}'] = [unknown, unknown, Answer(201)]
     send(server, settling)
-    assert [asked.body for asked in server.received('PUT', TAG)] == [MANIFEST.raw] * 3
+    assert [request.body for request in server.received('PUT', TAG)] == [MANIFEST.raw] * 3
     server.routes[f'PUT {TAG}'] = unknown
     with pytest.raises(ServiceError, match='the registry refuses the manifest: '):
         send(server, replace(settling, settle=0.3))
@@ -203,14 +203,14 @@ def slow(server: Scripted) -> Callable[[int], Scripted]:
             server.routes[f'{method} {path}'] = [Answer(404)] * times + [say]
             return Answer(201)
 
-        def blob(asked: Request) -> Answer:
-            path = f'/v2/app/blobs/{asked.query["digest"][0]}'
-            keep('HEAD', path, Answer(200, asked.body))
-            return keep('GET', path, Answer(200, asked.body))
+        def blob(request: Request) -> Answer:
+            path = f'/v2/app/blobs/{request.query["digest"][0]}'
+            keep('HEAD', path, Answer(200, request.body))
+            return keep('GET', path, Answer(200, request.body))
 
-        def manifest(asked: Request) -> Answer:
-            assert isinstance(parse_manifest_or_index(asked.body), Manifest)
-            return keep('GET', TAG, Answer(200, asked.body))
+        def manifest(request: Request) -> Answer:
+            assert isinstance(parse_manifest_or_index(request.body), Manifest)
+            return keep('GET', TAG, Answer(200, request.body))
         server.routes |= {'POST /v2/app/blobs/uploads/': Answer(202, headers=[('Location', '/up')]), 'PUT /up': blob,
                           f'PUT {TAG}': manifest}
         return server

@@ -61,8 +61,8 @@ def test_a_host_that_times_out_is_not_asked_for_a_while(monkeypatch: pytest.Monk
             assert ask(client) == f'{silent.host} did not answer in time (--timeout)'
         before = silent.connections
         for _ in range(20):
-            assert ask(client) == (f'{silent.host} did not answer in time (--timeout); it was not asked again for '
-                                   'this: 3 requests in a row had no answer')
+            assert ask(client) == (f'{silent.host} did not answer in time (--timeout); not tried again: the '
+                                   'last 3 requests had no answer')
         assert silent.connections == before
         monkeypatch.setattr(silence, '_PAUSE', 0.0)
         silence.Silence.of(silent.host, settings).unanswered('asked long ago', timed_out=True)

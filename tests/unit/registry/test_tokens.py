@@ -27,8 +27,8 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 def guarded(server: Scripted) -> Iterator[Scripted]:
     """A server that requires a token for /x."""
     challenge = f'Bearer realm="http://{server.host}/token?a=b",service="s s"'
-    server.routes['GET /x'] = lambda asked: (
-        Answer() if (asked.authorization or '').startswith('Bearer tok') else
+    server.routes['GET /x'] = lambda request: (
+        Answer() if (request.authorization or '').startswith('Bearer tok') else
         Answer(401, headers=[('WWW-Authenticate', challenge)]))
     yield server
 
@@ -42,17 +42,17 @@ def log_in(entry: dict[str, Any], server: Scripted, tmp_path: Path) -> None:
     (tmp_path / 'docker/config.json').write_text(json.dumps({'auths': {server.host: entry}}))
 
 
-def form(asked: Request) -> dict[str, list[str]]:
-    assert asked.headers['content-type'] == 'application/x-www-form-urlencoded' and asked.authorization is None
-    return parse_qs(asked.body.decode(), strict_parsing=True)
+def form(request: Request) -> dict[str, list[str]]:
+    assert request.headers['content-type'] == 'application/x-www-form-urlencoded' and request.authorization is None
+    return parse_qs(request.body.decode(), strict_parsing=True)
 
 
 def test_an_identity_token_is_exchanged_by_post(guarded: Scripted, settings: Settings, tmp_path: Path) -> None:
     log_in({'auth': base64.b64encode(b'me:').decode(), 'identitytoken': 'canary'}, guarded, tmp_path)
     guarded.routes['POST /token'] = token()
     assert client_of(guarded.host, settings).fetch('GET', '/x', PULL).status == 200
-    asked, = guarded.received('POST', '/token')
-    assert asked.target == '/token?a=b' and form(asked) == {
+    request, = guarded.received('POST', '/token')
+    assert request.target == '/token?a=b' and form(request) == {
         'grant_type': ['refresh_token'], 'refresh_token': ['canary'], 'service': ['s s'], 'scope': [PULL],
         'client_id': ['occystrap']}
     assert not guarded.received('GET', '/token')
@@ -72,16 +72,16 @@ def test_an_identity_token_is_no_password(server: Scripted, settings: Settings, 
     server.routes['GET /x'] = Answer(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
     with pytest.raises(AccessDenied):
         client_of(server.host, settings).fetch('GET', '/x', PULL)
-    assert not any(asked.authorization for asked in server.asked)
+    assert not any(request.authorization for request in server.requests)
 
 
 @pytest.mark.parametrize('status', [404, 405])
 def test_servers_that_know_oauth_alone(status: int, guarded: Scripted, settings: Settings) -> None:
     guarded.routes['GET /token'], guarded.routes['POST /token'] = Answer(status), token()
     assert client_of(guarded.host, settings, ('me', 'a b&c')).fetch('GET', '/x', PULL).status == 200
-    asked, = guarded.received('POST', '/token')
-    assert form(asked) == {'grant_type': ['password'], 'username': ['me'], 'password': ['a b&c'], 'service': ['s s'],
-                           'scope': [PULL], 'client_id': ['occystrap']}
+    request, = guarded.received('POST', '/token')
+    assert form(request) == {'grant_type': ['password'], 'username': ['me'], 'password': ['a b&c'], 'service': ['s s'],
+                             'scope': [PULL], 'client_id': ['occystrap']}
 
 
 def test_many_images_of_one_host_log_in_once(guarded: Scripted, settings: Settings) -> None:
@@ -101,16 +101,17 @@ def test_a_new_scope_is_asked_for_without_a_refusal_first(guarded: Scripted, set
     guarded.routes['GET /token'] = [token('tok1'), token('tok2')]
     for repository in ('a', 'b'):
         client_of(guarded.host, settings).fetch('GET', '/x', f'repository:{repository}:pull')
-    assert [asked.authorization for asked in guarded.received('GET', '/x')] == [None, 'Bearer tok1', 'Bearer tok2']
+    assert [request.authorization for request in guarded.received('GET', '/x')] == [None, 'Bearer tok1', 'Bearer tok2']
     assert guarded.received('GET', '/token')[1].query == {'a': ['b'], 'service': ['s s'],
                                                           'scope': ['repository:b:pull']}
 
 
 def test_each_login_has_tokens_of_its_own(guarded: Scripted, settings: Settings) -> None:
-    guarded.routes['GET /token'] = lambda asked: token(f'tok-{base64.b64decode(str(asked.authorization)[6:]).decode()}')
+    guarded.routes['GET /token'] = lambda request: token(
+        f'tok-{base64.b64decode(str(request.authorization)[6:]).decode()}')
     for user in ('a', 'b'):
         client_of(guarded.host, settings, (user, 'x')).fetch('GET', '/x', PULL)
-    sent = [asked.authorization for asked in guarded.received('GET', '/x')]
+    sent = [request.authorization for request in guarded.received('GET', '/x')]
     assert sent == [None, 'Bearer tok-a:x', None, 'Bearer tok-b:x']
 
 
@@ -146,8 +147,8 @@ def test_an_old_token_is_renewed_after_a_refusal_without_a_challenge(
         status: int, age: float, tokens: int, guarded: Scripted, settings: Settings, monkeypatch: pytest.MonkeyPatch,
         ) -> None:
     guarded.routes['GET /token'] = [token('tok1', expires_in=300), token('tok2', expires_in=300)]
-    guarded.routes['GET /y'] = lambda asked: Answer() if asked.authorization == 'Bearer tok2' else Answer(status,
-                                                                                                          b'denied')
+    guarded.routes['GET /y'] = lambda request: Answer() if request.authorization == 'Bearer tok2' else Answer(status,
+                                                                                                              b'denied')
     client = client_of(guarded.host, settings)
     assert client.fetch('GET', '/x', PULL).status == 200
     now = time.time()

@@ -24,7 +24,7 @@ class Registry:
     """A registry that takes blobs in every way; a quirk answers in its place, or says None."""
 
     server: Scripted
-    quirk: Quirk = lambda asked: None
+    quirk: Quirk = lambda request: None
     blobs: dict[str, bytes] = field(default_factory=dict)
     sessions: dict[str, bytearray] = field(default_factory=dict)
     retries: int = 1
@@ -39,31 +39,31 @@ class Registry:
         """Push blobs and return the requests with a body, or that end an upload."""
         for blob in blobs:
             assert self.uploads.put(described(blob), whole(blob)) and self.blobs[Digest.of(blob)] == blob
-        return [asked.method for asked in self.server.asked if asked.method in ('PATCH', 'PUT')]
+        return [request.method for request in self.server.requests if request.method in ('PATCH', 'PUT')]
 
-    def _answer(self, asked: Request) -> Answer:
-        self.server.asked.append(asked)
-        return self.quirk(asked) or self.serve(asked)
+    def _answer(self, request: Request) -> Answer:
+        self.server.requests.append(request)
+        return self.quirk(request) or self.serve(request)
 
-    def serve(self, asked: Request) -> Answer:
+    def serve(self, request: Request) -> Answer:
         """Answer as the spec says."""
-        name = asked.path.rpartition('/')[2]
-        if asked.method == 'POST':
+        name = request.path.rpartition('/')[2]
+        if request.method == 'POST':
             session = f's{len(self.sessions)}'
             self.sessions[session] = bytearray()
             return Answer(202, headers=[('Location', f'{UPLOADS}{session}'), ('Docker-Upload-UUID', session)])
-        if asked.method == 'HEAD':
+        if request.method == 'HEAD':
             return Answer(200, self.blobs[name]) if name in self.blobs else Answer(404)
-        if asked.method == 'PATCH':
-            self.sessions[name] += asked.body
-            return Answer(202, headers=[('Location', asked.path), ('Range', f'0-{len(self.sessions[name]) - 1}')])
-        if asked.method == 'PUT':
-            digest, blob = asked.query['digest'][0], bytes(self.sessions[name]) + asked.body
+        if request.method == 'PATCH':
+            self.sessions[name] += request.body
+            return Answer(202, headers=[('Location', request.path), ('Range', f'0-{len(self.sessions[name]) - 1}')])
+        if request.method == 'PUT':
+            digest, blob = request.query['digest'][0], bytes(self.sessions[name]) + request.body
             if digest != Digest.of(blob):
                 return Answer(400, b'{"errors":[{"code":"DIGEST_INVALID","message":"digest invalid"}]}')
             self.blobs[digest] = blob
             return Answer(201, headers=[('Docker-Content-Digest', digest)])
-        return Answer(204 if asked.method == 'GET' else 404, headers=[('Range', '0-0')])
+        return Answer(204 if request.method == 'GET' else 404, headers=[('Range', '0-0')])
 
 
 @pytest.fixture
@@ -78,17 +78,17 @@ REFUSALS = [Answer(status) for status in (400, 403, 404, 405, 409, 411, 413, 415
 
 @pytest.mark.parametrize('refusal', REFUSALS, ids=str)
 def test_a_put_with_a_body_is_refused(refusal: Answer, registry: Registry) -> None:
-    registry.quirk = lambda asked: refusal if asked.method == 'PUT' and asked.body else None
+    registry.quirk = lambda request: refusal if request.method == 'PUT' and request.body else None
     sent = registry.put(BLOB)
     assert sent[-2:] == ['PATCH', 'PUT'] or refusal.status == 413
     if refusal.status != 413:
-        assert 'content-range' not in registry.server.asked[-2].headers, 'one PATCH with all, as docker does it'
+        assert 'content-range' not in registry.server.requests[-2].headers, 'one PATCH with all, as docker does it'
         assert registry.put(OTHER)[len(sent):] == ['PATCH', 'PUT'], 'it is known for the second blob'
 
 
 def test_a_put_that_is_never_answered(server: Scripted) -> None:
-    def hang(asked: Request) -> Answer | None:
-        if asked.method == 'PUT' and asked.body:
+    def hang(request: Request) -> Answer | None:
+        if request.method == 'PUT' and request.body:
             sleep(0.6)
             return Answer(silent=True)
         return None
@@ -96,9 +96,9 @@ def test_a_put_that_is_never_answered(server: Scripted) -> None:
 
 
 def test_a_put_whose_body_is_ignored(registry: Registry) -> None:
-    def quirk(asked: Request) -> Answer | None:
-        if asked.method == 'PUT' and asked.body:
-            return registry.serve(Request('PUT', asked.target, asked.headers, b''))
+    def quirk(request: Request) -> Answer | None:
+        if request.method == 'PUT' and request.body:
+            return registry.serve(Request('PUT', request.target, request.headers, b''))
         return None
     registry.quirk = quirk
     assert registry.put(BLOB, OTHER) == ['PUT', 'PATCH', 'PUT', 'PATCH', 'PUT']
@@ -106,9 +106,10 @@ def test_a_put_whose_body_is_ignored(registry: Registry) -> None:
 
 @pytest.mark.parametrize('status', [400, 404, 405, 411, 415, 416, 501])
 def test_only_chunks_with_a_range_are_taken(status: int, registry: Registry) -> None:
-    def quirk(asked: Request) -> Answer | None:
-        if (asked.method == 'PUT' and asked.body) or (asked.method == 'PATCH' and 'content-range' not in asked.headers):
-            return Answer(status if asked.method == 'PATCH' else 400)
+    def quirk(request: Request) -> Answer | None:
+        is_range = 'content-range' in request.headers
+        if (request.method == 'PUT' and request.body) or (request.method == 'PATCH' and not is_range):
+            return Answer(status if request.method == 'PATCH' else 400)
         return None
     registry.quirk = quirk
     if status in (404, 405, 501):
@@ -120,23 +121,23 @@ def test_only_chunks_with_a_range_are_taken(status: int, registry: Registry) -> 
 
 @pytest.mark.parametrize('refusal', REFUSALS, ids=str)
 def test_patch_is_refused_where_chunks_are_asked_for(refusal: Answer, registry: Registry) -> None:
-    def quirk(asked: Request) -> Answer | None:
-        if asked.method == 'PATCH':
+    def quirk(request: Request) -> Answer | None:
+        if request.method == 'PATCH':
             return refusal
-        if asked.method == 'POST':
-            answer = registry.serve(asked)
+        if request.method == 'POST':
+            answer = registry.serve(request)
             return Answer(202, headers=[*answer.headers, ('OCI-Chunk-Min-Length', '1000')])
         return None
     registry.quirk = quirk
     sent = registry.put(BLOB)
-    assert sent[0] == 'PATCH' and sent[-1] == 'PUT' and registry.server.asked[-1].body == BLOB
+    assert sent[0] == 'PATCH' and sent[-1] == 'PUT' and registry.server.requests[-1].body == BLOB
     if refusal.status != 413:
         assert registry.put(OTHER)[len(sent):] == ['PUT']
 
 
 def test_patch_is_refused_after_a_body_was_too_large(registry: Registry) -> None:
-    registry.quirk = lambda asked: (Answer(413) if len(asked.body) > len(BLOB) else
-                                    Answer(405) if asked.method == 'PATCH' else None)
+    registry.quirk = lambda request: (Answer(413) if len(request.body) > len(BLOB) else
+                                      Answer(405) if request.method == 'PATCH' else None)
     with pytest.raises(ServiceError, match='413'):
         registry.put(BLOB + OTHER)
     assert registry.put(BLOB)[-1] == 'PUT', 'a quarter of what was too large was a guess'
@@ -144,16 +145,16 @@ def test_patch_is_refused_after_a_body_was_too_large(registry: Registry) -> None
 
 @pytest.mark.parametrize('status', [401, 429, 502, 503, 504])
 def test_refusals_that_are_not_about_the_way(status: int, registry: Registry) -> None:
-    registry.quirk = lambda asked: Answer(status) if asked.method == 'PUT' else None
+    registry.quirk = lambda request: Answer(status) if request.method == 'PUT' else None
     with pytest.raises(ServiceError):
         registry.put(BLOB)
-    assert not any(asked.method == 'PATCH' for asked in registry.server.asked)
+    assert not any(request.method == 'PATCH' for request in registry.server.requests)
 
 
 def test_the_first_refusal_is_the_error(registry: Registry) -> None:
     answers = iter([Answer(400, b'{"errors":[{"message":"first"}]}'),
                     Answer(400, b'{"errors":[{"message":"second"}]}')])
-    registry.quirk = lambda asked: next(answers, Answer(404)) if asked.method in ('PUT', 'PATCH') else None
+    registry.quirk = lambda request: next(answers, Answer(404)) if request.method in ('PUT', 'PATCH') else None
     with pytest.raises(ServiceError, match=r'app refuses blob sha256:\w+: first \(HTTP 400\)'):
         registry.put(BLOB)
 
@@ -162,13 +163,13 @@ def test_the_first_refusal_is_the_error(registry: Registry) -> None:
 @pytest.mark.parametrize('method', ['POST', 'PATCH', 'PUT'])
 @pytest.mark.parametrize('place', ['?again=1', 'HOST?again=1'])
 def test_redirects_are_followed_with_the_body(place: str, method: str, status: int, registry: Registry) -> None:
-    def quirk(asked: Request) -> Answer | None:
-        if method == 'PATCH' and asked.method == 'PUT' and asked.body:
+    def quirk(request: Request) -> Answer | None:
+        if method == 'PATCH' and request.method == 'PUT' and request.body:
             return Answer(405)
-        if asked.method == method and 'again' not in asked.query:
-            query = f'&{asked.target.partition("?")[2]}'
-            url = place.replace('HOST', f'http://{registry.server.host}{asked.path}')
-            return Answer(status, headers=[('Location', (url if 'http' in url else f'{asked.path}{url}') + query)])
+        if request.method == method and 'again' not in request.query:
+            query = f'&{request.target.partition("?")[2]}'
+            url = place.replace('HOST', f'http://{registry.server.host}{request.path}')
+            return Answer(status, headers=[('Location', (url if 'http' in url else f'{request.path}{url}') + query)])
         return None
     registry.quirk = quirk
     assert registry.put(BLOB)
@@ -176,7 +177,7 @@ def test_redirects_are_followed_with_the_body(place: str, method: str, status: i
 
 @pytest.mark.parametrize('status', [300, 303, 304, 307])
 def test_redirects_that_lead_nowhere_are_refusals(status: int, registry: Registry) -> None:
-    registry.quirk = lambda asked: Answer(status) if asked.method == 'POST' else None
+    registry.quirk = lambda request: Answer(status) if request.method == 'POST' else None
     with pytest.raises(ServiceError, match=f'refuses uploads .HTTP {status}'):
         registry.put(BLOB)
 
@@ -184,27 +185,27 @@ def test_redirects_that_lead_nowhere_are_refusals(status: int, registry: Registr
 def test_redirects_to_another_host_take_no_login_along(registry: Registry) -> None:
     with Scripted({'PUT /there': Answer(201)}) as elsewhere:
         challenge = Answer(401, headers=[('WWW-Authenticate', 'Basic realm="r"')])
-        registry.quirk = lambda asked: (
-            challenge if not asked.authorization else
-            Answer(307, headers=[('Location', f'http://{elsewhere.host}/there')]) if asked.method == 'PUT' else None)
+        registry.quirk = lambda request: (
+            challenge if not request.authorization else
+            Answer(307, headers=[('Location', f'http://{elsewhere.host}/there')]) if request.method == 'PUT' else None)
         registry.uploads.put(described(BLOB), whole(BLOB))
-        assert [(asked.body, asked.authorization) for asked in elsewhere.asked] == [(BLOB, None)]
+        assert [(request.body, request.authorization) for request in elsewhere.requests] == [(BLOB, None)]
 
 
 @pytest.mark.parametrize('status', [200, 201, 202, 204])
 @pytest.mark.parametrize('method', ['POST', 'PATCH', 'PUT'])
 def test_other_answers_of_success(method: str, status: int, registry: Registry) -> None:
-    def quirk(asked: Request) -> Answer | None:
-        if method == 'PATCH' and asked.method == 'PUT' and asked.body:
+    def quirk(request: Request) -> Answer | None:
+        if method == 'PATCH' and request.method == 'PUT' and request.body:
             return Answer(405)
-        return Answer(status, headers=registry.serve(asked).headers) if asked.method == method else None
+        return Answer(status, headers=registry.serve(request).headers) if request.method == method else None
     registry.quirk = quirk
     registry.put(BLOB)
 
 
 @pytest.mark.parametrize('status', [200, 202, 204])
 def test_a_success_that_stores_nothing_is_none(status: int, registry: Registry) -> None:
-    registry.quirk = lambda asked: Answer(status, b'<html>') if asked.method == 'PUT' else None
+    registry.quirk = lambda request: Answer(status, b'<html>') if request.method == 'PUT' else None
     with pytest.raises(ServiceError, match=f'refuses blob .*HTTP {status}'):
         registry.put(BLOB)
 
@@ -212,10 +213,10 @@ def test_a_success_that_stores_nothing_is_none(status: int, registry: Registry) 
 @pytest.mark.parametrize('digest', ['', 'nonsense', 'sha256:1', f'sha512:{"0" * 128}', described(BLOB).digest.upper(),
                                     'sha256:', f'md5:{"0" * 32}', f' {described(BLOB).digest} '])
 def test_reported_digests_that_say_nothing(digest: str, registry: Registry) -> None:
-    def quirk(asked: Request) -> Answer | None:
-        if asked.method != 'PUT':
+    def quirk(request: Request) -> Answer | None:
+        if request.method != 'PUT':
             return None
-        return Answer(registry.serve(asked).status, headers=[('Docker-Content-Digest', digest)])
+        return Answer(registry.serve(request).status, headers=[('Docker-Content-Digest', digest)])
     registry.quirk = quirk
     assert registry.put(BLOB) == ['PUT']
 
@@ -223,49 +224,50 @@ def test_reported_digests_that_say_nothing(digest: str, registry: Registry) -> N
 @pytest.mark.parametrize('digest', [Digest.of(b'x'), Digest.of(b'x').upper()])
 @pytest.mark.parametrize('status', [200, 201, 202, 204])
 def test_another_digest_is_an_error(status: int, digest: str, registry: Registry) -> None:
-    registry.quirk = lambda asked: (
-        Answer(status, headers=[('Docker-Content-Digest', digest)]) if asked.method == 'PUT' else None)
+    registry.quirk = lambda request: (
+        Answer(status, headers=[('Docker-Content-Digest', digest)]) if request.method == 'PUT' else None)
     with pytest.raises(OutputError, match=f'stored blob .* as {Digest.of(b"x")}'):
         registry.put(BLOB)
 
 
 @pytest.mark.parametrize('headers', [[], [('Location', '')]])
 def test_a_uuid_in_place_of_a_location(headers: list[tuple[str, str]], registry: Registry) -> None:
-    def quirk(asked: Request) -> Answer | None:
-        return Answer(202, headers=[*headers, registry.serve(asked).headers[1]]) if asked.method == 'POST' else None
+    def quirk(request: Request) -> Answer | None:
+        return Answer(202, headers=[*headers, registry.serve(request).headers[1]]) if request.method == 'POST' else None
     registry.quirk = quirk
     assert registry.put(BLOB) == ['PUT']
 
 
 @pytest.mark.parametrize('uuid', ['', '../../../other', 'a/b', 'a?b', '.', '..', 'a b'])
 def test_neither_is_a_refusal(uuid: str, registry: Registry) -> None:
-    registry.quirk = lambda asked: Answer(202,
-                                          headers=[('Docker-Upload-UUID', uuid)]) if asked.method == 'POST' else None
+    opened = Answer(202, headers=[('Docker-Upload-UUID', uuid)])
+    registry.quirk = lambda request: opened if request.method == 'POST' else None
     with pytest.raises(ServiceError, match='opens an upload without a Location'):
         registry.put(BLOB)
 
 
 @pytest.mark.parametrize('end', ['?x=1#part', '#part', '#', '?', '?x=1', '?x=1&', ''])
 def test_locations_with_other_ends(end: str, registry: Registry) -> None:
-    def quirk(asked: Request) -> Answer | None:
-        if asked.method == 'POST':
-            return Answer(202, headers=[('Location', registry.serve(asked).headers[0][1] + end)])
+    def quirk(request: Request) -> Answer | None:
+        if request.method == 'POST':
+            return Answer(202, headers=[('Location', registry.serve(request).headers[0][1] + end)])
         return None
     registry.quirk = quirk
-    assert registry.put(BLOB) == ['PUT'] and ('x' in registry.server.asked[-1].query) == ('x=1' in end)
+    assert registry.put(BLOB) == ['PUT'] and ('x' in registry.server.requests[-1].query) == ('x=1' in end)
 
 
 def test_a_connection_that_is_closed_without_retries(server: Scripted) -> None:
-    registry = Registry(server, lambda asked: Answer(silent=True) if asked.method == 'PUT' and asked.body else None,
-                        retries=0)
+    def quirk(request: Request) -> Answer | None:
+        return Answer(silent=True) if request.method == 'PUT' and request.body else None
+    registry = Registry(server, quirk, retries=0)
     assert registry.put(BLOB) == ['PUT', 'PATCH', 'PUT']
 
 
 @pytest.mark.parametrize('last', [Answer(413), Answer(400), Answer(503), Answer(silent=True)], ids=str)
 def test_broken_connections_then_refusals_are_one_error(last: Answer, registry: Registry) -> None:
     answers = iter([Answer(silent=True)] * 2)
-    registry.quirk = lambda asked: (
-        next(answers, last) if asked.method == 'PUT' else Answer(405) if asked.method == 'PATCH' else None)
+    registry.quirk = lambda request: (
+        next(answers, last) if request.method == 'PUT' else Answer(405) if request.method == 'PATCH' else None)
     with pytest.raises(ServiceError, match=registry.server.host):
         registry.put(BLOB)
 
@@ -273,10 +275,10 @@ def test_broken_connections_then_refusals_are_one_error(last: Answer, registry: 
 @pytest.mark.parametrize('place', ['http://169.254.169.254/up', 'http://metadata.google.internal/up', 'file:///up'])
 @pytest.mark.parametrize('method', ['POST', 'PATCH', 'PUT'])
 def test_no_body_goes_where_clouds_keep_secrets(method: str, place: str, registry: Registry) -> None:
-    def quirk(asked: Request) -> Answer | None:
-        if method == 'PATCH' and asked.method == 'PUT' and asked.body:
+    def quirk(request: Request) -> Answer | None:
+        if method == 'PATCH' and request.method == 'PUT' and request.body:
             return Answer(405)
-        return Answer(307, headers=[('Location', place)]) if asked.method == method else None
+        return Answer(307, headers=[('Location', place)]) if request.method == method else None
     registry.quirk = quirk
     with pytest.raises(ServiceError):
         registry.put(BLOB)
@@ -291,4 +293,4 @@ def test_a_secret_for_a_token_is_not_sent_on(status: int, server: Scripted) -> N
             'POST /token': Answer(status, headers=[('Location', f'http://{elsewhere.host}/token')])}
         with pytest.raises(ServiceError):
             client_of(server.host, Settings(timeout=5.0, retries=0), ('me', 'canary')).fetch('GET', '/x', '')
-        assert server.received('POST', '/token') and not elsewhere.asked
+        assert server.received('POST', '/token') and not elsewhere.requests

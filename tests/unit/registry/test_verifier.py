@@ -159,7 +159,7 @@ def test_one_item_that_cannot_be_seen_is_not_a_success(scripted: tuple[Scripted,
     assert isinstance(whole, Answer)
     server.routes[f'HEAD /v2/app/blobs/{layer.digest}'] = Answer(403)
     server.routes[f'GET /v2/app/blobs/{layer.digest}'] = (
-        lambda asked: Answer(403) if 'range' in asked.headers else whole)
+        lambda request: Answer(403) if 'range' in request.headers else whole)
     results = verify(receipt, Settings(retries=0), FAST)
     assert results.outcome is Outcome.UNVERIFIED and [each.item for each in results.findings] == [str(layer)]
     assert verify(receipt, Settings(retries=0), FULL).outcome is Outcome.VERIFIED
@@ -191,9 +191,9 @@ def test_where_head_is_of_no_use_get_is(head: Answer, ranges: bool, scripted: tu
         whole = server.routes[f'GET {path}']
         assert isinstance(whole, Answer)
 
-        def first(asked: Request, whole: Answer = whole, size: int = size) -> Answer:
+        def first(request: Request, whole: Answer = whole, size: int = size) -> Answer:
             part = Answer(206, whole.body[:1], headers=[('Content-Range', f'bytes 0-0/{size}')])
-            return part if ranges and 'range' in asked.headers else whole
+            return part if ranges and 'range' in request.headers else whole
         server.routes[f'HEAD {path}'], server.routes[f'GET {path}'] = head, first
     assert verify(receipt, settings, FAST).outcome is Outcome.VERIFIED
     smaller = next(iter(blobs))
@@ -216,10 +216,10 @@ def test_fast_reads_no_layer_and_full_reads_all(scripted: tuple[Scripted, Receip
     server, receipt = scripted
     layers = {f'/v2/app/blobs/{each.digest}' for each in receipt.of_kind('layer')}
     verify(receipt, settings, FAST)
-    assert not layers & {asked.path for asked in server.asked if asked.method == 'GET'}
+    assert not layers & {request.path for request in server.requests if request.method == 'GET'}
     verify(receipt, settings, FULL)
-    assert layers < {asked.path for asked in server.asked if asked.method == 'GET'}
-    assert {asked.method for asked in server.asked} == {'GET', 'HEAD'}
+    assert layers < {request.path for request in server.requests if request.method == 'GET'}
+    assert {request.method for request in server.requests} == {'GET', 'HEAD'}
 
 
 def test_a_blob_that_breaks_off_is_resumed(scripted: tuple[Scripted, Receipt], settings: Settings) -> None:
@@ -235,8 +235,8 @@ def test_credentials_of_the_run_serve_its_verification(scripted: tuple[Scripted,
     server, receipt = scripted
     for route, answer in list(server.routes.items()):
         assert isinstance(answer, Answer)
-        server.routes[route] = lambda asked, answer=answer: (  # type: ignore[misc]
-            answer if asked.authorization else Answer(401, headers=[('WWW-Authenticate', 'Basic realm="r"')]))
+        server.routes[route] = lambda request, answer=answer: (  # type: ignore[misc]
+            answer if request.authorization else Answer(401, headers=[('WWW-Authenticate', 'Basic realm="r"')]))
     results = verify(receipt, settings)
     assert results.outcome is Outcome.UNVERIFIED and 'requires credentials' in results.findings[0].message
     settings.credentials[server.host] = ('me', 'secret')
@@ -260,8 +260,8 @@ def test_a_server_that_is_no_longer_a_registry_proves_nothing(level: VerifyLevel
     server, receipt = scripted
     settings = Settings(retries=0)
     assert verify(receipt, settings, level).outcome is Outcome.VERIFIED
-    begun = len(server.asked)
+    begun = len(server.requests)
     assert verify(receipt, settings, level).outcome is Outcome.VERIFIED
-    assert all(each.path != '/v2/' for each in server.asked[begun:])
+    assert all(each.path != '/v2/' for each in server.requests[begun:])
     server.routes.update(dict.fromkeys(server.routes, Answer(404)))
     assert verify(receipt, settings, level).outcome is Outcome.UNVERIFIED

@@ -174,11 +174,11 @@ def test_something_else_listens(server: Scripted, settings: Settings) -> None:
 def test_who_may_not_push_hears_it_before_anything_is_read(server: Scripted, settings: Settings) -> None:
     challenge = [('WWW-Authenticate', f'Bearer realm="http://{server.host}/token"')]
     server.routes['GET /token'] = Answer(200, b'{"token": "pull-only"}')
-    server.routes['GET /v2/'] = lambda asked: Answer(200) if asked.authorization else Answer(401, headers=challenge)
+    server.routes['GET /v2/'] = lambda request: Answer(200) if request.authorization else Answer(401, headers=challenge)
     server.routes['POST /v2/app/blobs/uploads/'] = Answer(401, headers=challenge)
     with pytest.raises(AccessDenied, match=f'{server.host}/app refuses uploads.*docker login'):
         push(server.host, settings)
-    assert {asked.path for asked in server.asked} == {'/v2/', '/token', '/v2/app/blobs/uploads/'}
+    assert {request.path for request in server.requests} == {'/v2/', '/token', '/v2/app/blobs/uploads/'}
 
 
 def uploading(server: Scripted, location: str, put: str, *answers: Answer) -> Uploads:
@@ -194,9 +194,9 @@ def uploading(server: Scripted, location: str, put: str, *answers: Answer) -> Up
 ])
 def test_upload_locations(location: str, target: str, server: Scripted) -> None:
     uploading(server, location.replace('HOST', server.host), '/up/1').put(DESCRIPTOR, whole(BLOB))
-    asked = server.asked[-1]
-    assert asked.target == f'{target}{DESCRIPTOR.digest}' and asked.body == BLOB
-    assert asked.headers['content-length'] == str(len(BLOB)) and 'transfer-encoding' not in asked.headers
+    request = server.requests[-1]
+    assert request.target == f'{target}{DESCRIPTOR.digest}' and request.body == BLOB
+    assert request.headers['content-length'] == str(len(BLOB)) and 'transfer-encoding' not in request.headers
 
 
 def test_an_upload_elsewhere_gets_no_credentials(server: Scripted) -> None:
@@ -204,10 +204,10 @@ def test_an_upload_elsewhere_gets_no_credentials(server: Scripted) -> None:
         uploads = uploading(server, f'http://{elsewhere.host}/up?sig=x', '/up')
         post = server.routes['POST /v2/app/blobs/uploads/']
         assert isinstance(post, Answer)
-        server.routes['POST /v2/app/blobs/uploads/'] = lambda asked: (
-            post if asked.authorization else Answer(401, headers=[('WWW-Authenticate', 'Basic realm="r"')]))
+        server.routes['POST /v2/app/blobs/uploads/'] = lambda request: (
+            post if request.authorization else Answer(401, headers=[('WWW-Authenticate', 'Basic realm="r"')]))
         uploads.put(DESCRIPTOR, whole(BLOB))
-        assert [asked.authorization for asked in elsewhere.asked] == [None]
+        assert [request.authorization for request in elsewhere.requests] == [None]
 
 
 def test_a_broken_upload_starts_over(server: Scripted) -> None:
@@ -219,7 +219,7 @@ def test_a_broken_upload_starts_over(server: Scripted) -> None:
         yield memoryview(BLOB)[:70_000]
         yield memoryview(BLOB)[70_000:]
     uploads.put(DESCRIPTOR, body)
-    assert [asked.body for asked in server.received('PUT', '/up')] == [BLOB] * 3 and len(opened) == 3
+    assert [request.body for request in server.received('PUT', '/up')] == [BLOB] * 3 and len(opened) == 3
     assert len(server.received('POST', '/v2/app/blobs/uploads/')) == 3
 
 
@@ -234,7 +234,7 @@ def test_a_token_that_runs_out_in_mid_copy(server: Scripted) -> None:
     uploads = uploading(server, '/up', '/up', Answer(401, headers=challenge), Answer(201))
     server.routes['GET /token'] = Answer(200, b'{"token": "fresh"}')
     uploads.put(DESCRIPTOR, whole(BLOB))
-    assert [asked.authorization for asked in server.received('PUT', '/up')] == [None, 'Bearer fresh']
+    assert [request.authorization for request in server.received('PUT', '/up')] == [None, 'Bearer fresh']
     assert server.received('PUT', '/up')[-1].body == BLOB
 
 
@@ -280,7 +280,7 @@ def test_a_manifest_stored_as_another(server: Scripted, settings: Settings) -> N
     image = sample_image()
     assert image.manifest
 
-    def manifests(asked: Request) -> Answer:
+    def manifests(request: Request) -> Answer:
         return Answer(201, headers=[('Docker-Content-Digest', Digest.of(b'other'))])
     for each in (*image.manifest.layers, image.manifest.config):
         server.routes[f'HEAD /v2/app/blobs/{each.digest}'] = Answer(200, headers=[('Content-Length', str(each.size))])

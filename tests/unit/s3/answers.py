@@ -22,8 +22,8 @@ class S3Script(Scripted):
         """Give these answers, one after the other, and the last of them from then on."""
         self._left = list(answers)
 
-    def answer(self, asked: Request) -> Answer:
+    def answer(self, request: Request) -> Answer:
         """Return the next answer."""
-        self.asked.append(asked)
+        self.requests.append(request)
         answer = self._left.pop(0) if len(self._left) > 1 else self._left[0]
-        return answer if isinstance(answer, Answer) else answer(asked)
+        return answer if isinstance(answer, Answer) else answer(request)

@@ -63,8 +63,8 @@ def bucket(script: S3Script, monkeypatch: pytest.MonkeyPatch, settings: Settings
 
 
 def test_a_cut_object_goes_on_where_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    def serve(asked: Request) -> Answer:
-        start = int(asked.headers.get('range', 'bytes=0-')[6:-1])
+    def serve(request: Request) -> Answer:
+        start = int(request.headers.get('range', 'bytes=0-')[6:-1])
         rest = DATA[start:]
         return Answer(206 if start else 200, rest, [('ETag', '"1"')], cut=1000 if len(rest) > 1000 else None)
     with S3Script() as script:
@@ -72,8 +72,8 @@ def test_a_cut_object_goes_on_where_it_ended(monkeypatch: pytest.MonkeyPatch) ->
         source = bucket(script, monkeypatch).open('key')
         with ByteStream(source, digest=Digest.of(DATA), size=len(DATA)) as stream:
             stream.drain()
-        assert [each.headers.get('range') for each in script.asked] == [None, 'bytes=1000-', 'bytes=2000-']
-        assert [each.headers.get('if-match') for each in script.asked] == [None, '"1"', '"1"']
+        assert [each.headers.get('range') for each in script.requests] == [None, 'bytes=1000-', 'bytes=2000-']
+        assert [each.headers.get('if-match') for each in script.requests] == [None, '"1"', '"1"']
 
 
 def test_a_trickle_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,9 +96,9 @@ def test_a_blob_is_sent_with_its_sha256_and_sent_again(monkeypatch: pytest.Monke
             opened.append(1)
             return ByteStream(Source(DATA), digest=Digest.of(DATA))
         bucket(script, monkeypatch).send('key', open_stream, Digest.of(DATA), len(DATA))
-        assert [each.body for each in script.asked] == [DATA, DATA] and len(opened) == 2
-        assert base64.b64decode(script.asked[0].headers['x-amz-checksum-sha256']) == hashlib.sha256(DATA).digest()
-        assert 'x-amz-checksum-sha256' in script.asked[0].headers['authorization']
+        assert [each.body for each in script.requests] == [DATA, DATA] and len(opened) == 2
+        assert base64.b64decode(script.requests[0].headers['x-amz-checksum-sha256']) == hashlib.sha256(DATA).digest()
+        assert 'x-amz-checksum-sha256' in script.requests[0].headers['authorization']
 
 
 def test_errors_of_a_stream_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,7 @@ def test_an_image_is_chosen_by_any_of_its_names(name: str, found: str, tmp_path:
                                   'sha256:' + 64 * 'a', 'Not A Name'])
 def test_other_names_are_refused(name: str, tmp_path: Path) -> None:
     path = write_tar(tmp_path / 'a.tar', docker_members(tags=('registry.example/app:v1', 'mine:latest')))
-    with pytest.raises(UsageError, match='there is: registry.example/app:v1, mine:latest'):
+    with pytest.raises(UsageError, match='available: registry.example/app:v1, mine:latest'):
         opened(path, name)
 
 

@@ -14,7 +14,7 @@ OUT = Location('dir', '/out', {}, {})
 def test_two_images_for_one_place_are_refused(first: Place, second: Place) -> None:
     claims = Claims()
     assert claims.claim(first, 'one', OUT)
-    with pytest.raises(UsageError, match='one and two would go to one place'):
+    with pytest.raises(UsageError, match='one and two would both be written to'):
         claims.claim(second, 'two', OUT)
 
 
@@ -30,7 +30,7 @@ def test_an_image_has_one_form_in_a_place_and_a_path_one_scheme() -> None:
     assert claims.claim(A, 'one', OUT, 'tar') and not claims.claim(A, 'one', OUT, 'tar')
     with pytest.raises(UsageError, match='one can be there in one form only'):
         claims.claim(A, 'one', OUT, 'tree')
-    with pytest.raises(UsageError, match='dir:///out and layout:///out are one place, /root, which can have one'):
+    with pytest.raises(UsageError, match='dir:///out and layout:///out are the same place, /root, which can have one'):
         claims.claim(B, 'two', OUT._replace(scheme='layout'), 'tar')
 
 

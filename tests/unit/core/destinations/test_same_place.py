@@ -60,7 +60,7 @@ def test_two_images_of_a_run(first: Place, second: Place, clash: bool) -> None:
     assert claims.claim(first, 'one', at('/out')) is True
     if clash:
         with pytest.raises(UsageError,
-                           match=r'dir:///out: one and two would go to one place, .*, and one replace the other'):
+                           match=r'dir:///out: one and two would both be written to .*, one replacing the other'):
             claims.claim(second, 'two', at('/out'))
         assert claims.claim(second, 'one', at('/out')) is False
     else:
@@ -80,7 +80,7 @@ def test_sources_of_the_run_are_not_replaced(lies: Place | None, goes: Place, so
     claims.reads(at('/in'), lies, 'one')
     if is_refused:
         with pytest.raises(UsageError,
-                           match='dir:///out: two would replace one, which is a source of the same run: name'):
+                           match='dir:///out: two would replace one, which is a source of the same run: choose'):
             claims.claim(goes, source, at('/out'))
     else:
         assert claims.claim(goes, source, at('/out'))

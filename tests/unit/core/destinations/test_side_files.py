@@ -41,7 +41,7 @@ def test_two_options_may_not_name_one_file(name: str, exists: bool, tmp_path: Pa
     files.add('--receipt', str(tmp_path / 'file'))
     files.add('--receipt', str(tmp_path / name))  # the same option again
     with pytest.raises(UsageError,
-                       match=f'file= and --receipt both write to .*{name.rpartition("/")[2]}: name two files'):
+                       match=f'file= and --receipt both write to .*{name.rpartition("/")[2]}: choose two files'):
         files.add('file=', str(tmp_path / name))
 
 
@@ -55,7 +55,7 @@ def test_a_file_may_not_be_an_image_and_some_may_not_be_within_one(within: bool,
     files.add('--receipt', str(tmp_path / 'a/b/file'), within)
     if is_refused:
         message = (f'--receipt .*/a/b/file is, or lies within, a source or destination of this run, '
-                   f'{tmp_path}/{place}: name a file elsewhere')
+                   f'{tmp_path}/{place}: choose a file elsewhere')
         with pytest.raises(UsageError, match=message):
             files.refuse_places(map(KeptPath, ['', str(tmp_path / 'other'), str(tmp_path / place)]))
     else:
@@ -72,7 +72,7 @@ def test_by_default_a_file_may_not_be_within_an_image(tmp_path: Path) -> None:
 def test_every_directory_up_to_the_root_is_checked() -> None:
     files = SideFiles()
     files.add('file=', '/a/b')
-    with pytest.raises(UsageError, match='run, /: name'):
+    with pytest.raises(UsageError, match='run, /: choose'):
         files.refuse_places([KeptPath('/')])
 
 

@@ -36,13 +36,13 @@ def read(file: HeldBytes, rest: Callable[[int], io.BytesIO] | None) -> None:
 @pytest.mark.parametrize(('content', 'offsets'), [
     (b'', []), (BLOB[:1], [1]), (BLOB[:SIZE - 1], [SIZE - 1]), (BLOB, []), (BLOB + b'more', [])])
 def test_the_source_is_asked_for_what_is_not_held(content: bytes, offsets: list[int], tmp_path: Path) -> None:
-    asked, file = list[int](), held(tmp_path / 'kept', content)
+    requests, file = list[int](), held(tmp_path / 'kept', content)
 
     def rest(offset: int) -> io.BytesIO:
-        asked.append(offset)
+        requests.append(offset)
         return io.BytesIO(BLOB[offset:])
     read(file, rest)
-    assert asked == offsets and file.reused == (len(content) if len(content) <= SIZE else 0)
+    assert requests == offsets and file.reused == (len(content) if len(content) <= SIZE else 0)
     assert (tmp_path / 'kept').read_bytes() == BLOB
 
 

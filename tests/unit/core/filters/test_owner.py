@@ -34,7 +34,7 @@ def test_ranges(kind: int) -> None:
     tar = tar_of([entry('a', uid=0, gid=5), entry('b', uid=65534, gid=1000)], kind)
     made = owners(through(tar, 'owner:map=0:100000:1000,1000:1:1,65534:7:1'))
     assert made == [(100000, 100005, '', ''), (7, 1, '', '')]
-    with pytest.raises(InvalidImage, match='nothing for 65534'):
+    with pytest.raises(InvalidImage, match='no range for 65534'):
         through(tar, 'owner:map=0:100000:1001')
 
 

@@ -38,8 +38,9 @@ def test_bytes_come_whole_and_checked(read: Read, source: Callable[[], Readable]
 @pytest.mark.parametrize('read', [in_chunks, in_bites])
 @pytest.mark.parametrize('chunked', [False, True])
 @pytest.mark.parametrize(('data', 'words'), [
-    (DATA + b'x', f'the blob is longer than the {len(DATA)} bytes'), (DATA[:-1], f'has {len(DATA) - 1} bytes, should'),
-    (b'', 'has 0 bytes'), (b'x' + DATA[1:], f'should have {DIGEST}')])
+    (DATA + b'x', f'the blob has more than the expected {len(DATA)} bytes'),
+    (DATA[:-1], f'has {len(DATA) - 1} bytes, expected'),
+    (b'', 'has 0 bytes'), (b'x' + DATA[1:], f'expected {DIGEST}')])
 def test_a_broken_promise_is_no_end(data: bytes, words: str, chunked: bool, read: Read) -> None:
     stream = ByteStream(Pieces(data) if chunked and data else Source(data), digest=DIGEST, size=len(DATA),
                         what='the blob')

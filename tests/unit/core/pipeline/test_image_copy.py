@@ -208,8 +208,8 @@ def test_arriving_layers_through_a_filter(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize(('arriving', 'words'), [
-    (sample_layers()[:2], f'did not give layer {Digest.of(sample_layers()[2])}'),
-    ([*sample_layers(), b'alien'], f'gave layer {Digest.of(b"alien")}, which its config does not list')])
+    (sample_layers()[:2], f'did not provide layer {Digest.of(sample_layers()[2])}'),
+    ([*sample_layers(), b'alien'], f'provided layer {Digest.of(b"alien")}, which its config does not list')])
 def test_missing_and_alien_arrivals(arriving: list[bytes], words: str, shelf: Shelf) -> None:
     with pytest.raises(InvalidImage, match=words):
         copy(stream(arriving), form='tar')
@@ -343,14 +343,14 @@ class Refused(MemoryOutput):
 
 
 def test_system_errors_of_a_writer_name_the_destination(shelf: Shelf) -> None:
-    with pytest.raises(OutputError, match='cannot write to memory://shelf: Input/output error: look into it'):
+    with pytest.raises(OutputError, match='cannot write to memory://shelf: Input/output error: correct the cause'):
         copy(sample_image(), output(Refused))
     assert shelf.aborts == 1 and shelf.images == []
 
 
 @pytest.mark.parametrize(('kind', 'words'), [
     (Careless, 'did not read layer sha256:.* to its end'), (Mistaken, 'is there with another digest'),
-    (Vague, 'did not read layer'), (Silent, 'returned None for layer sha256:.*WrittenLayer is expected'),
+    (Vague, 'did not read layer'), (Silent, 'returned None for layer sha256:.*expected a WrittenLayer'),
     (Unwritten, 'Unwritten returned None instead of a Receipt')])
 @pytest.mark.parametrize('form', ['stored', 'tar'])
 def test_writers_that_break_their_contract_are_named(kind: type[MemoryOutput], words: str, form: str, shelf: Shelf,

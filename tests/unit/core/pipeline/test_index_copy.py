@@ -143,7 +143,7 @@ def test_a_destination_for_one_image_refuses_before_anything_is_read(shelf: Shel
     image = sample_image()
     image.referrers = [Referrer(artifact(), tag='x')]
     for opened, words in [(index_of(two()), 'is an index of 2: choose one with --platform'),
-                          (artifact(), 'is none: its config is application/vnd.oci.empty'),
+                          (artifact(), 'is not one: its config is application/vnd.oci.empty'),
                           (image, 'leave out referrers=true')]:
         with pytest.raises(UsageError, match=f'memory://shelf holds .*{words}'):
             copy(opened, output(MemoryOutput))
@@ -196,7 +196,7 @@ def test_filters_that_change_nothing_keep_every_byte(shelf: Shelf) -> None:
 def test_content_that_cannot_be_filtered_is_refused() -> None:
     filters, image = [Nothing({}, Settings())], sample_image()
     image.referrers = [Referrer(artifact(), tag='x')]
-    for opened, words in [(artifact(), 'no image that a filter could change'),
+    for opened, words in [(artifact(), 'is not an image, so filters cannot change it'),
                           (index_of([artifact()]), 'holds no image that a filter could change'),
                           (image, 'leave out the filters or referrers=true')]:
         with pytest.raises(UsageError, match=words):

@@ -80,7 +80,7 @@ def test_each_image_goes_to_its_own_place() -> None:
 
 @pytest.mark.parametrize(('destination', 'words'), [
     ('memory://shelf', 'cannot take several images: it holds one'),
-    ('memory://{tag}', r'several images would go to memory://v1: .* must have more fields')])
+    ('memory://{tag}', r'several images would be written to memory://v1: add fields to .*, such as')])
 def test_a_place_for_one_is_refused_before_anything_is_read(destination: str, words: str) -> None:
     def unread(name: str) -> Image:
         raise AssertionError('it was opened')

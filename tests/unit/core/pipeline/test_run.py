@@ -116,7 +116,7 @@ def test_mistakes_are_usage_errors(arguments: list[str], error: type[OccystrapEr
     (f'{HOME}:Nothing', 'Nothing cannot be loaded: AttributeError'),
     ('tests.unit.core.pipeline.memory:SHELVES', 'cannot be used'),
     ('builtins:max', 'cannot be used|made a'), ('occystrap_core:ImageOutput', "can.t instantiate|cannot be used"),
-    ('builtins:print', 'made a NoneType, a ImageOutput is expected')])
+    ('builtins:print', 'returned a NoneType, expected a ImageOutput')])
 def test_an_invalid_factory_is_named(factory: str, words: str) -> None:
     with pytest.raises(PluginError, match=words):
         process(offer('one'), plugins=memory_plugins(factory))
@@ -131,7 +131,7 @@ def test_filters_run_in_order_and_are_fused() -> None:
 
 def test_another_platform_is_not_found() -> None:
     assert process(offer('one'), settings=Settings(platform=Platform.parse('linux/amd64'))).succeeded
-    with pytest.raises(ImageNotFound, match='linux/s390x .*there is: linux/amd64'):
+    with pytest.raises(ImageNotFound, match='linux/s390x .*available: linux/amd64'):
         process(offer('one'), settings=Settings(platform=Platform.parse('linux/s390x')))
 
 

@@ -59,7 +59,7 @@ def test_two_images_that_turn_out_to_be_for_one_place_are_not_both_written() -> 
     source = offer('one', 'two', image=renamed)
     report = run(source, 'memory://shelf', plugins=memory_plugins(f'{HERE}:Renamed'), settings=Settings(images=1))
     assert [bool(image.failure) for image in report.images] == [False, True]
-    assert 'would go to one place, /shelf#same' in report.images[1].failure
+    assert 'would both be written to /shelf#same' in report.images[1].failure
 
 
 def test_a_receipt_that_cannot_be_written_fails_the_only_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

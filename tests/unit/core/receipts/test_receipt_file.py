@@ -90,7 +90,7 @@ def test_the_receipt_of_an_image_that_fails_now_is_kept(path: Path) -> None:
 @pytest.mark.parametrize('content', [b'#!/bin/sh\necho precious\n', b'precious', b'\0' * 512, b'{}\n', b'{"a": 1}'])
 def test_other_files_are_not_overwritten(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(UsageError, match='holds no receipts: name another file, or give --force'):
+    with pytest.raises(UsageError, match='holds no receipts: choose another file, or use --force'):
         ReceiptFile(str(path))
     assert path.read_bytes() == content
 
@@ -99,7 +99,7 @@ def test_a_damaged_receipt_file_is_left_alone(path: Path) -> None:
     write(path, receipt('one'), receipt('two'))
     damaged = path.read_text().replace('"size": ', '"size": 1', 1)
     path.write_text(damaged)
-    with pytest.raises(UsageError, match='its seal does not fit'):
+    with pytest.raises(UsageError, match='its seal does not match'):
         ReceiptFile(str(path))
     assert path.read_text() == damaged
 
@@ -422,8 +422,8 @@ def test_many_lines_are_read(path: Path) -> None:
 
 
 @pytest.mark.parametrize(('content', 'words'), [
-    ('', 'holds no receipt'), ('\n \n', 'holds no receipt'), ('text', 'is not a receipt, nor lines of them'),
-    ('[{"a": 1}]', 'is not a receipt, nor lines of them'), ('{"receipt": 9}', 'has version 9')])
+    ('', 'holds no receipt'), ('\n \n', 'holds no receipt'), ('text', 'is not a file of receipts'),
+    ('[{"a": 1}]', 'is not a file of receipts'), ('{"receipt": 9}', 'has version 9')])
 def test_files_without_receipts_are_refused(content: str, words: str, path: Path) -> None:
     path.write_text(content)
     with pytest.raises((UsageError, InvalidReceipt), match=words):
@@ -463,7 +463,7 @@ def test_receipts_that_need_much_memory_are_refused(path: Path, content: str, wo
     path.write_text(content + '\n')
     with pytest.raises(InvalidReceipt, match=words):
         read_receipts(str(path))
-    with pytest.raises(UsageError, match=f'{words}: name another file'):
+    with pytest.raises(UsageError, match=f'{words}: choose another file'):
         ReceiptFile(str(path))
 
 

@@ -45,7 +45,7 @@ def test_a_list_that_is_cut_short_prunes_nothing(prune: str, tmp_path: Path) -> 
     if prune == 'false':
         assert len(list(entries_of(f'list://{tmp_path}/list?prune={prune}'))) == 2
         return
-    with pytest.raises(UsageError, match='list: the last line does not end.*end it with a newline'):
+    with pytest.raises(UsageError, match='list: the last line has no newline.*add the newline'):
         entries_of(f'list://{tmp_path}/list?prune={prune}')
     (tmp_path / 'list').write_bytes(b'host.example/a:1\n')
     assert len(list(entries_of(f'list://{tmp_path}/list?prune={prune}'))) == 1
@@ -81,7 +81,7 @@ def test_credentials_are_never_shown(line: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(('text', 'words'), [
-    ('', 'names no image'), ('# nothing\n', 'names no image'), (b'caf\xe9', 'not UTF-8 at byte 3')])
+    ('', 'lists no images'), ('# nothing\n', 'lists no images'), (b'caf\xe9', 'not UTF-8 at byte 3')])
 def test_invalid_lists(text: str | bytes, words: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f'images.txt.* {words}'):
         entries_in(tmp_path, 'images.txt', text)

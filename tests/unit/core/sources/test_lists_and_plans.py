@@ -38,7 +38,7 @@ def put(name: str, text: str) -> str:
 def test_an_image_that_is_listed_twice_is_copied_once() -> None:
     report, _ = run(put('images', 'dir://one\ndir://two\ndir://one\n'))
     assert [image.reference for image in report.images] == ['one:v1', 'two:v1'] and report.succeeded
-    assert report.notes == ['images, line 3: dir://one is listed before, images, line 1, and is dropped']
+    assert report.notes == ['images, line 3: dir://one is already listed in images, line 1, and is skipped']
     assert not report.images[1].notes
 
 

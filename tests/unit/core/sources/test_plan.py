@@ -73,20 +73,22 @@ def test_all_errors_in_one_line(tmp_path: Path) -> None:
     said = str(caught.value)
     assert said.startswith(f'{tmp_path}/p.toml: 8 errors: ') and '\n' not in said
     for words in ("unknown key 'wrong'", 'defaults: platform: ', 'defaults: options: ', 'image 1: unknown key '
-                  "'sorce'; did you mean 'source'?", 'image 1: source: a URI or a reference is expected',
+                  "'sorce'; did you mean 'source'?", 'image 1: source: expected a URI or a reference',
                   'image 2: source: ', 'image 2: destination: ', "image 2: filters: filter f: 'x' is not key=value"):
         assert words in said
 
 
 @pytest.mark.parametrize(('text', 'words'), [
     ('', 'there are no images'), ('images = []', 'there are no images'), ('images = 1', 'there are no images'),
-    ("images = ['a']", 'image 1: a table'), ('images = [{}]', 'image 1: source'), ('defaults = 1', 'defaults: a table'),
-    ('images = [{source = 1}]', 'image 1: source'), ("images = [{source = 'a', filters = 'f'}]", 'filters: a list'),
-    ("images = [{source = 'a', filters = [1]}]", 'image 1: filters: text'),
-    ("images = [{source = 'a', platform = 1}]", 'image 1: platform: text'),
-    ("images = [{source = 'a', platform = ' '}]", 'image 1: platform: text'),
-    ('[[images]]\nsource = x', 'p.toml is no TOML: .*line 2'), ('a = 1\na = 2\n', 'p.toml is no TOML: Cannot'),
-    ('a = ' + '[' * 5000, 'p.toml.* (nested|TOML)'), (f'a = {"1" * 10000}', 'no TOML'),
+    ("images = ['a']", 'image 1: expected a table'), ('images = [{}]', 'image 1: source'),
+    ('defaults = 1', 'defaults: expected a table'), ('images = [{source = 1}]', 'image 1: source'),
+    ("images = [{source = 'a', filters = 'f'}]", 'filters: expected a list'),
+    ("images = [{source = 'a', filters = [1]}]", 'image 1: filters: expected text'),
+    ("images = [{source = 'a', platform = 1}]", 'image 1: platform: expected text'),
+    ("images = [{source = 'a', platform = ' '}]", 'image 1: platform: expected text'),
+    ('[[images]]\nsource = x', 'p.toml is not valid TOML: .*line 2'),
+    ('a = 1\na = 2\n', 'p.toml is not valid TOML: Cannot'),
+    ('a = ' + '[' * 5000, 'p.toml.* (nested|TOML)'), (f'a = {"1" * 10000}', 'not valid TOML'),
     ('a' + '.a' * 64 + ' = 1', 'a key has more than 64 parts'), ('[a' + ' . "a"' * 64 + ']', 'more than 64 parts')])
 def test_invalid_plans(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=words):
@@ -94,8 +96,8 @@ def test_invalid_plans(text: str, words: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(('text', 'words'), [
-    ('', 'a plan is expected'), ('- a', 'a plan is expected'), ('images: [', 'line 1 cannot be parsed'),
-    ('images:\n- source: a\n  source: b', 'line 3 cannot be parsed: a key is there twice'),
+    ('', 'expected a plan'), ('- a', 'expected a plan'), ('images: [', 'line 1 cannot be parsed'),
+    ('images:\n- source: a\n  source: b', 'line 3 cannot be parsed: a key appears twice'),
     ('? [a]\n: b', 'line 1 cannot be parsed: a key'),
     ('images: !!python/object/apply:os.system [false]', 'line 1 cannot be parsed'),
     ('a: &a [x]\nb: *a', 'line 2 cannot be parsed: plans have no aliases'),

@@ -64,14 +64,14 @@ def test_the_newest_are_counted_in_each_repository() -> None:
 def test_by_the_time_of_creation() -> None:
     made = {'b': 3.0, 'a': 2.0, 'c': 1.0}
     assert taken('newest=2&order=created', ['a', 'b', 'c'], **made) == ['a', 'b']
-    with pytest.raises(ImageNotFound, match='team/app:d does not say when it was made: exclude it'):
+    with pytest.raises(ImageNotFound, match='team/app:d has no creation time: exclude it'):
         taken('newest=2&order=created', ['a', 'd'], **made)
 
 
 @pytest.mark.parametrize(('query', 'words'), [
     ('semver=>=3', "none of 8 images is selected by semver='>=3'; the newest are: 2.0, 2.0-rc1, 1.10.0, 1.9.1, 1.3 "
                    'and 3 more'),
-    ('regex=x.*', "none of 8 images is selected by regex='x.[*]', which must match the whole tag; there is: "
+    ('regex=x.*', "none of 8 images is selected by regex='x.[*]', which must match the whole tag; available: "
                   '1.2, 1.3, 1.9.1, 1.10.0, 2.0 and 3 more'),
     ('exclude=**', "none of 8 images is selected by exclude='..'")])
 def test_nothing_is_selected(query: str, words: str) -> None:
@@ -81,16 +81,18 @@ def test_nothing_is_selected(query: str, words: str) -> None:
 
 
 def test_tags_that_are_no_versions_are_not_the_newest() -> None:
-    with pytest.raises(ImageNotFound, match="selected by newest='5', and none is a version; there is: latest, nightly"):
+    with pytest.raises(ImageNotFound, match="selected by newest='5', and none is a version; available: latest, "
+                                            "nightly"):
         taken('newest=5', ['latest', 'nightly'])
 
 
 def test_signatures_are_left_out_with_one_line_or_go_with_their_images() -> None:
     assert taken('', ['v1', SIGNATURE, f'sha256-{"b" * 64}']) == [
-        'v1', 'sample://host/team/app:*: left out 2 signature and referrers tags; take them along with referrers=true']
+        'v1', 'sample://host/team/app:*: left out 2 signature and referrers tags; add referrers=true to copy them with '
+              'their images']
     assert taken('referrers=true', ['v1', SIGNATURE]) == [
-        'v1', 'sample://host/team/app:*: 1 signature and referrers tag not copied as images, but with those that they '
-        'belong to']
+        'v1', 'sample://host/team/app:*: 1 signature and referrers tag not copied as images of their own, but with the '
+              'images that they belong to']
     assert taken('', [SIGNATURE], f'host/team/app:{SIGNATURE}') == [SIGNATURE]
     assert taken('', ['v1', SIGNATURE], 'host/team/app:sha256-*') == ['v1', SIGNATURE]
     with pytest.raises(ImageNotFound, match='all 1 tags are signatures or lists of referrers'):
@@ -98,8 +100,8 @@ def test_signatures_are_left_out_with_one_line_or_go_with_their_images() -> None
 
 
 @pytest.mark.parametrize(('query', 'words'), [
-    ('semver=new', "semver='new' cannot be read: a range of versions"), ('newest=0', 'at least 1'),
-    ('order=size', 'one of version, created'), ('regex=(', 'is no regular expression'),
+    ('semver=new', "semver='new' is invalid: expected a range of versions"), ('newest=0', 'at least 1'),
+    ('order=size', 'one of version, created'), ('regex=(', 'is not a regular expression'),
     ('exclude=A b', 'can match no')])
 def test_unreadable_selections(query: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):

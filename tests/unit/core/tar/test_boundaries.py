@@ -377,7 +377,7 @@ def without(name: bytes) -> Callable[[TarEntry], TarEntry | None]:
 def test_a_place_without_space_is_an_output_error() -> None:
     left = LeftOut('/nowhere/at/all', NameMemory().share())
     with pytest.raises(OutputError,
-                       match='cannot write to /nowhere/at/all: No such file or directory: free space or name'):
+                       match='cannot write to /nowhere/at/all: No such file or directory: free space or choose'):
         left.add(parsed(header(b'a', 1)), b'')
 
 

@@ -14,11 +14,11 @@ class Source:
     """A source that answers when it is let; how often it is asked is counted."""
 
     def __init__(self) -> None:
-        self.asked, self.may_answer, self.count = threading.Event(), threading.Event(), 0
+        self.requests, self.may_answer, self.count = threading.Event(), threading.Event(), 0
 
     def present_digest(self, reference: object) -> Digest:
         self.count += 1
-        self.asked.set()
+        self.requests.set()
         assert self.may_answer.wait(10)
         return ANSWER
 
@@ -32,7 +32,7 @@ def test_a_source_that_is_silent_does_not_hold_up_another() -> None:
     silent, other = Source(), Source()
     waiting = threading.Thread(target=lambda: found_before(silent)._present_digest, daemon=True)
     waiting.start()
-    assert silent.asked.wait(10)
+    assert silent.requests.wait(10)
     other.may_answer.set()
     answers = list[Digest | None]()
     asking = threading.Thread(target=lambda: answers.append(found_before(other)._present_digest), daemon=True)

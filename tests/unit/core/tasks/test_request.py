@@ -93,7 +93,7 @@ def test_a_requested_platform_must_be_that_of_the_config(requested: Platform | N
         require_requested(image_of(b'a' * 512), REFERENCE, settings)
     else:
         with pytest.raises(ImageNotFound,
-                           match='no image for platform linux/arm64 at sample:v1; there is: linux/amd64'):
+                           match='no image for platform linux/arm64 at sample:v1; available: linux/amd64'):
             require_requested(image_of(b'a' * 512), REFERENCE, settings)
     require_requested(artifact(), REFERENCE, settings)
     require_requested(index_of(list(IMAGES), LABELS, [0], Origin(None)), REFERENCE, settings)

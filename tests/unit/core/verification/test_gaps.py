@@ -172,7 +172,7 @@ def test_sizes_are_numbers_of_bytes(size: object, is_right: bool) -> None:
     if is_right:
         assert Receipt.from_json(json.dumps(document)).expectations[0].size == size
     else:
-        with pytest.raises(InvalidReceipt, match='has a size that is no number of bytes'):
+        with pytest.raises(InvalidReceipt, match='has an invalid size'):
             Receipt.from_json(json.dumps(document))
 
 
@@ -183,7 +183,7 @@ def test_old_receipts_have_no_verdict_form_or_parts() -> None:
 
 
 def test_a_sealed_receipt_of_an_unknown_form_is_refused() -> None:
-    with pytest.raises(InvalidReceipt, match="'loose' is no form of layers"):
+    with pytest.raises(InvalidReceipt, match="'loose' is not a form of layers"):
         Receipt.from_json(replace(receipt(CONFIG, LOWER, UPPER), form='loose').to_json())
 
 

@@ -95,9 +95,9 @@ def test_notes_count_what_could_not_be_set() -> None:
     assert Setter(rootless=False).no_owner == (os.geteuid(), os.getegid())
     setter.missed['owner'], setter.missed['mode'], setter.clamped = 1, 2, 1
     setter.not_held['nobody can'] = 2
-    assert setter.notes == ['2 modes and 1 owner could not be set, not being root',
+    assert setter.notes == ['2 modes and 1 owner could not be set without root',
                             '2 extended attributes left out: nobody can',
-                            '1 time that the file system cannot hold, set to the nearest possible']
+                            '1 time that the file system cannot store, set to the nearest possible']
     setter.clamped = 2
     assert setter.notes[-1].startswith('2 times that')
 

@@ -227,7 +227,7 @@ def test_a_list_that_is_only_the_mode_is_not_set(opened: int, monkeypatch: pytes
     assert kernel.calls == [] and b'xattr' not in said
 
 
-NOBODY_CAN = 'the file system takes none of this kind'
+NOBODY_CAN = 'the file system does not support them'
 NOT_ON_LINKS = 'links, devices and pipes have none of user.*'
 OUTCOMES: list[tuple[int, bytes, bool, bool, object]] = [
     # error, attribute, of an open file, root: a reason that is counted, what is missed, or an exception
@@ -280,7 +280,7 @@ def test_the_note_recommends_rootless_only_where_it_helps(rootless: bool, is_roo
     setter.is_root = is_root
     setter.missed['owner'], setter.missed['mode'] = 2, 0
     advice = '; rootless=true keeps owners in extended attributes' if advises else ''
-    assert setter.notes == [f'2 owners could not be set, not being root{advice}']
+    assert setter.notes == [f'2 owners could not be set without root{advice}']
 
 
 def test_only_root_without_rootless_is_root() -> None:
@@ -296,7 +296,7 @@ def test_where_an_attribute_was_refused(code: int, is_impossible: bool) -> None:
         assert str(found) == "etc/passwd has the attribute 'user.x', which no such file can have"
         return
     assert isinstance(found, AttributeRefused)
-    advice = ('; look into it and try again' if code == errno.EIO else
+    advice = ('; correct the cause and try again' if code == errno.EIO else
               ': the file system cannot hold it, or is full; free some space or use another file system')
     reason = f"etc/passwd: its attribute 'user.x' of 3 bytes cannot be set: why{advice}"
     assert str(found) == reason

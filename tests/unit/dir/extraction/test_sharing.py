@@ -92,7 +92,7 @@ def test_a_bundle_takes_the_place_of_another_but_of_nothing_else(tmp_path: Path)
     assert not verify(receipt).findings
     (tmp_path / 'other').mkdir()
     (tmp_path / 'other/mine').write_text('mine')
-    with pytest.raises(OutputError, match='holds other things'):
+    with pytest.raises(OutputError, match='contains other files'):
         write(sample_image(), f'oci://{tmp_path}/other')
     assert sorted(path.name for path in tmp_path.iterdir()) == ['other', 'out']
 

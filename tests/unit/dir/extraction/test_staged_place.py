@@ -32,7 +32,7 @@ def test_replaceable_directories(names: list[str], is_ours: bool, tmp_path: Path
         check_place(str(tmp_path), MARKS, 'bundle')
     else:
         foreign = 'mine' if 'mine' in names else sorted(names)[0]
-        with pytest.raises(OutputError, match=f'holds other things, such as {foreign!r}, and is not a bundle'):
+        with pytest.raises(OutputError, match=f'contains other files, such as {foreign!r}, and is not a bundle'):
             check_place(str(tmp_path), MARKS, 'bundle')
 
 
@@ -53,7 +53,7 @@ def test_places_that_cannot_be_replaced_as_a_whole(tmp_path: Path) -> None:
 def test_a_mount_point_cannot_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os.path, 'ismount', lambda path: path == str(tmp_path))
     with pytest.raises(OutputError,
-                       match='is a mount point, which cannot be replaced as a whole: name a new directory'):
+                       match='is a mount point, which cannot be replaced as a whole: choose a new directory'):
         check_place(str(tmp_path), MARKS, 'bundle')
 
 
@@ -167,12 +167,12 @@ def test_an_empty_directory_is_replaced(tmp_path: Path) -> None:
 
 def test_a_directory_of_ours_is_replaced_and_removed(tmp_path: Path) -> None:
     (tmp_path / 'tree/old').mkdir(parents=True)
-    asked: list[list[str]] = []
-    staging = Staging(Beneath(str(tmp_path)), 'tree', False, lambda names: asked.append(list(names)) is None)
+    requests: list[list[str]] = []
+    staging = Staging(Beneath(str(tmp_path)), 'tree', False, lambda names: requests.append(list(names)) is None)
     staging.begin()
     (Path(staging.inside.path) / 'new').touch()
     staging.commit()
-    assert asked == [['old']] and os.listdir(tmp_path) == ['tree'] and os.listdir(tmp_path / 'tree') == ['new']
+    assert requests == [['old']] and os.listdir(tmp_path) == ['tree'] and os.listdir(tmp_path / 'tree') == ['new']
 
 
 def test_nothing_is_written_after_cancellation(tmp_path: Path) -> None:

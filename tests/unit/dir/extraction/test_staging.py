@@ -63,7 +63,7 @@ def test_a_destination_changed_meanwhile_is_left_alone(tmp_path: Path) -> None:
     (Path(staging.inside.path) / 'new').touch()
     (tmp_path / 'tree').mkdir()
     (tmp_path / 'tree/thesis.txt').touch()
-    with pytest.raises(OutputError, match='/tree holds other things now: name a new directory'):
+    with pytest.raises(OutputError, match='/tree contains other files now: choose a new directory'):
         staging.commit()
     staging.discard()
     assert os.listdir(tmp_path) == ['tree'] and os.listdir(tmp_path / 'tree') == ['thesis.txt']

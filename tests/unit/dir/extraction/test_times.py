@@ -24,4 +24,4 @@ def test_the_time_that_is_kept_is_recorded_and_the_difference_reported(tmp_path:
     with path.open('wb') as file:
         keywords = setter.file(file.fileno(), Attributes(0o644, os.geteuid(), os.getegid(), 1 << 70))
     assert f'time={HELD // 10**9}.'.encode() in keywords
-    assert setter.notes == ['1 time that the file system cannot hold, set to the nearest possible']
+    assert setter.notes == ['1 time that the file system cannot store, set to the nearest possible']

@@ -94,7 +94,7 @@ def test_a_device_that_may_not_be_made_is_an_empty_file(count: int, tmp_path: Pa
     assert (root / '0').read_bytes() == b'' and stat.S_ISREG((root / '0').stat().st_mode)
     assert listed(listing)[1].startswith(b'./0 type=file mode=0600') and b'size=0' in listed(listing)[1]
     assert limits.setter.missed['device'] == count
-    assert limits.notes[0].startswith(f'{count} device{"s" * (count > 1)} could not be set, not being root')
+    assert limits.notes[0].startswith(f'{count} device{"s" * (count > 1)} could not be set without root')
 
 
 KINDS = {

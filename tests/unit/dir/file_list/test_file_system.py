@@ -110,9 +110,9 @@ def test_an_error_of_flags_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_flags_are_asked_for_as_the_kernel_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, int, bytes]] = []
-    monkeypatch.setattr(fcntl, 'ioctl', lambda *arguments: asked.append(arguments) or bytes(8))
-    assert flags_of(7) == 0 and asked == [(7, 0x80086601, bytes(8))]  # FS_IOC_GETFLAGS of 64-bit systems
+    requests: list[tuple[int, int, bytes]] = []
+    monkeypatch.setattr(fcntl, 'ioctl', lambda *arguments: requests.append(arguments) or bytes(8))
+    assert flags_of(7) == 0 and requests == [(7, 0x80086601, bytes(8))]  # FS_IOC_GETFLAGS of 64-bit systems
 
 
 def test_flags_are_of_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def test_changed_files_are_named(bundle: Path) -> None:
     (bundle / 'rootfs/etc/mine').touch()
     with pytest.raises(OutputError,
                        match=r'out was changed since it was written \(rootfs/etc/mine: exists, but no layer has '
-                             r'it\): move it away, or give --force'):
+                             r'it\): move it away, or use --force'):
         require(bundle)
     require(bundle, settings=FORCE)
 
@@ -85,7 +85,7 @@ def test_documents_are_held_against_their_digests(tmp_path: Path) -> None:
     (tmp_path / 'b').write_bytes(b'b')
     right, wrong = ('a', Digest.of(b'a')), ('b', Digest.of(b'x'))
     require_documents(str(tmp_path), [right, ('none', Digest.of(b''))], Settings())
-    with pytest.raises(OutputError, match=r'was changed since it was written \(b\): move it away, or give --force'):
+    with pytest.raises(OutputError, match=r'was changed since it was written \(b\): move it away, or use --force'):
         require_documents(str(tmp_path), [right, wrong], Settings())
     require_documents(str(tmp_path), [right, wrong], FORCE)
 

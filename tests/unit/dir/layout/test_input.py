@@ -68,9 +68,9 @@ def test_several_images(tmp_path: Path) -> None:
     assert first.tag == 'one' and str(second) == 'r.example/app:v2'
     for pattern in ('r.example/app:v*', 'app:*', 'app*', '*:v2', 'r.example/*'):
         assert [*map(str, source(tmp_path, image=pattern).references())] == ['r.example/app:v2']
-    with pytest.raises(ImageNotFound, match=r'has no image that matches x\*; there is: one, r.example/app:v2$'):
+    with pytest.raises(ImageNotFound, match=r'has no image that matches x\*; available: one, r.example/app:v2$'):
         opened(tmp_path, image='x*')
-    with pytest.raises(ImageNotFound, match='has no image three; there is: one, r.example/app:v2$'):
+    with pytest.raises(ImageNotFound, match='has no image three; available: one, r.example/app:v2$'):
         opened(f'{tmp_path}:three')
     with pytest.raises(UsageError, match='both choose an image'):
         opened(f'{tmp_path}:one', image='one')
@@ -166,14 +166,14 @@ def test_platforms_side_by_side_in_index_json(tmp_path: Path) -> None:
         each.digest for each in images]
     receipt = write(f'{tmp_path}/to:v1', whole)
     assert findings(receipt, VerifyLevel.FULL) == [] and receipt.manifest_digest == whole.index.digest
-    with pytest.raises(ImageNotFound, match='s390x; there is: linux/amd64, linux/arm64'):
+    with pytest.raises(ImageNotFound, match='s390x; available: linux/amd64, linux/arm64'):
         opened(tmp_path, platform='linux/s390x')
 
 
 def test_an_artifact_is_taken_by_all_only(tmp_path: Path) -> None:
     pointer = put_artifact(tmp_path)
     put_index(tmp_path, entry(pointer, 'sbom'))
-    with pytest.raises(InvalidImage, match='is no container image: its config is application/vnd.oci.empty'):
+    with pytest.raises(InvalidImage, match='is not a container image: its config is application/vnd.oci.empty'):
         opened(f'{tmp_path}:sbom')
     taken = opened(f'{tmp_path}:sbom', platform='all')
     assert isinstance(taken, Artifact)
@@ -204,10 +204,10 @@ LAYER = blob_name(IMAGE.layers[0].descriptor.digest)
 
 @pytest.mark.parametrize(('change', 'words', 'rule'), [
     (without('oci-layout'), 'is not an image layout: it has no oci-layout', 'archive-invalid'),
-    (saying('oci-layout', b'{"imageLayoutVersion": "2.0.0"}'), "version '2.0.0', 1.0.0 is expected", 'archive-invalid'),
-    (saying('oci-layout', b'1.0.0'), 'is not a JSON object|is not JSON', 'archive-invalid'),
+    (saying('oci-layout', b'{"imageLayoutVersion": "2.0.0"}'), "version '2.0.0', expected 1.0.0", 'archive-invalid'),
+    (saying('oci-layout', b'1.0.0'), 'is not a JSON object|is not valid JSON', 'archive-invalid'),
     (without('index.json'), 'it has no index.json', 'index-missing'),
-    (saying('index.json', b'{'), 'index.json is not JSON', 'index-invalid'),
+    (saying('index.json', b'{'), 'index.json is not valid JSON', 'index-invalid'),
     (saying('index.json', b'{"schemaVersion": 2, "manifests": 5}'), "field 'manifests'", 'index-invalid'),
     (saying('index.json', b'{"schemaVersion": 2, "manifests": [{}]}'), "index.json: ", 'index-invalid'),
     (saying('index.json', b' ' * ((4 << 20) + 1)), 'more than the 4194304 bytes', 'index-invalid'),
@@ -220,7 +220,7 @@ LAYER = blob_name(IMAGE.layers[0].descriptor.digest)
     (saying(CONFIG, b'{}'), 'has digest', 'config-digest'),
     (saying(CONFIG, b' ' * ((8 << 20) + 1)), 'more than the 8388608 bytes', 'config-invalid'),
     (without(LAYER), 'is not in', 'layer-missing'),
-    (saying(LAYER, b'short'), 'has 5 bytes, should have', 'layer-size'),
+    (saying(LAYER, b'short'), 'has 5 bytes, expected', 'layer-size'),
     (leading_out('index.json'), 'leads out of the directory', 'index-invalid')])
 def test_broken_documents_are_named_with_their_rule(tmp_path: Path, change: Callable[[Path], object], words: str,
                                                     rule: str) -> None:
@@ -236,7 +236,7 @@ def test_broken_documents_are_named_with_their_rule(tmp_path: Path, change: Call
 @pytest.mark.parametrize('wrong', [{'size': 5}, {'mediaType': media_types.OCI_INDEX}])
 def test_an_entry_that_is_not_what_it_points_at(tmp_path: Path, wrong: dict[str, Any]) -> None:
     put_index(tmp_path, {**entry(put_image(tmp_path, sample_image())), **wrong})
-    with pytest.raises(InvalidImage, match='should have 5|but was served as') as raised:
+    with pytest.raises(InvalidImage, match='expected 5|but was served as') as raised:
         opened(tmp_path)
     assert raised.value.rule in ('manifest-size', 'manifest-media-type')
 

@@ -310,12 +310,12 @@ def blobs_elsewhere(path: Path) -> None:
 
 
 @pytest.mark.parametrize('make, said', [
-    (file, 'is not a directory: name a directory'), (dead_link, 'is a link that leads to no directory'),
-    (foreign, "holds other things, such as 'index.json'"), (directory_of_dir, 'holds an image in another layout'),
+    (file, 'is not a directory: choose a directory'), (dead_link, 'is a link that leads to no directory'),
+    (foreign, "contains other files, such as 'index.json'"), (directory_of_dir, 'holds an image in another layout'),
     (directory_of_mounts, 'holds an image in another layout'),
-    (other_version, "image layout version '2.0.0', 1.0.0 is expected: name another directory"),
-    (linked_version, '/x/oci-layout is a symbolic link, not a regular file: name another directory'),
-    (damaged, 'is not JSON.*repair it, or add --rebuild-index'),
+    (other_version, "image layout version '2.0.0', expected 1.0.0: choose another directory"),
+    (linked_version, '/x/oci-layout is a symbolic link, not a regular file: choose another directory'),
+    (damaged, 'is not valid JSON.*repair it, or add --rebuild-index'),
     (blobs_elsewhere, 'a symbolic link is in the way, where a directory should be .*/x/blobs.: remove it')])
 def test_a_place_that_is_not_ours_is_refused_and_left_alone(
         tmp_path: Path, make: Callable[[Path], None], said: str) -> None:
@@ -330,6 +330,6 @@ def test_a_place_that_is_not_ours_is_refused_and_left_alone(
 
 
 def test_a_missing_parent_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=f'{tmp_path}/a is not a directory; make it first'):
+    with pytest.raises(OutputError, match=f'{tmp_path}/a is not a directory; create it first'):
         output(tmp_path / 'a' / 'b').prepare(sample_image())
     assert os.listdir(tmp_path) == []

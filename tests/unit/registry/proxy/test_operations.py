@@ -52,9 +52,9 @@ def test_it_is_ready_while_downstream_answers(tmp_path: Path, monkeypatch: pytes
 
 def test_many_who_ask_whether_it_is_ready_are_one_for_downstream(tmp_path: Path) -> None:
     with watched(tmp_path) as proxy, ThreadPoolExecutor(8) as threads:
-        proxy.down.asked.clear()
+        proxy.down.requests.clear()
         assert {answer.status_code for answer in threads.map(lambda _: ready(proxy), range(16))} == {200}
-        assert proxy.down.asked.total() <= 2
+        assert proxy.down.requests.total() <= 2
 
 
 def test_a_silent_downstream_is_waited_for_a_short_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,13 +17,13 @@ def test_twice_is_fetched_once(tmp_path: Path) -> None:
     with proxied(tmp_path, [FILTER], upstream=True) as proxy:
         assert proxy.up
         original = push(proxy.up.host, Settings()).manifest_digest
-        proxy.up.asked.clear()
+        proxy.up.requests.clear()
         first = proxy.manifest('app', method='HEAD')
         found = proxy.manifest('app')
         assert Digest.of(found.content) == found.headers['docker-content-digest'] != original
         assert first.headers['docker-content-digest'] == found.headers['docker-content-digest'] and not first.content
         assert proxy.up.manifests('HEAD') == 1 and proxy.up.manifests() == 1
-        assert all(count == 1 for asked, count in proxy.up.asked.items() if '/blobs/' in asked)
+        assert all(count == 1 for request, count in proxy.up.requests.items() if '/blobs/' in request)
         for layer in Manifest.parse(found.content).layers:
             whole = proxy.blob('app', layer.digest)
             assert Digest.of(whole.content) == layer.digest and whole.headers['content-length'] == str(layer.size)
@@ -36,7 +36,7 @@ def test_many_at_once_are_fetched_once(tmp_path: Path) -> None:
     with proxied(tmp_path, [FILTER], upstream=True) as proxy:
         assert proxy.up
         push(proxy.up.host, Settings())
-        proxy.up.asked.clear()
+        proxy.up.requests.clear()
         found: list[bytes] = []
         threads = [threading.Thread(target=lambda: found.append(proxy.manifest('app').content)) for _ in range(20)]
         for each in threads:
@@ -51,7 +51,7 @@ def test_a_tag_that_moves_is_followed_by_head(tmp_path: Path) -> None:
         assert proxy.up
         first = push(proxy.up.host, Settings()).manifest_digest
         assert proxy.manifest('app').headers['docker-content-digest'] == first
-        proxy.up.asked.clear()
+        proxy.up.requests.clear()
         assert proxy.manifest('app').headers['docker-content-digest'] == first
         assert proxy.up.manifests('HEAD') == 1 and not proxy.up.manifests()
         second = push(proxy.up.host, Settings(), sample_image(variant='new')).manifest_digest
@@ -128,9 +128,10 @@ def test_signatures_that_are_made_later_follow(tmp_path: Path) -> None:
         assert listed(proxy, subject) == sorted([first, second])
         assert proxy.manifest('app', second).status_code == 200
         assert proxy.down.storage.referrers('mirror/app', Digest(subject)) == sorted([first, second])
-        proxy.up.asked.clear()
+        proxy.up.requests.clear()
         listed(proxy, subject)
-        assert all('/referrers/' in asked or subject.replace(':', '-') in asked for asked in proxy.up.asked), 'no image'
+        assert all('/referrers/' in request or subject.replace(':', '-') in request
+                   for request in proxy.up.requests), 'no image'
         proxy.up.server.stop()
         assert listed(proxy, subject) == sorted([first, second])
 
@@ -142,10 +143,10 @@ def test_upstream_is_asked_for_signatures_once_in_a_while_and_not_where_images_a
             assert proxy.up
             subject = str(push(proxy.up.host, Settings()).manifest_digest)
             put_referrer(proxy.up.host, subject, 'a/first')
-            proxy.up.asked.clear()
+            proxy.up.requests.clear()
             for _ in range(3):
                 listed(proxy, subject)
-            asked = sum(count for name, count in proxy.up.asked.items() if f'/referrers/{subject}' in name)
+            asked = sum(count for name, count in proxy.up.requests.items() if f'/referrers/{subject}' in name)
             assert asked <= 2 * most and bool(asked) is bool(most)
 
 
@@ -154,8 +155,8 @@ def test_known_digests_survive_a_restart_unless_the_filters_change(tmp_path: Pat
         push(up.host, Settings())
         with proxied(tmp_path, [FILTER], up, down=down) as proxy:
             before = proxy.manifest('app').headers['docker-content-digest']
-        for filters, same, asked in (([FILTER], True, 0), ([f'{FILTER}:ts=5'], False, 1)):
-            up.asked.clear()
+        for filters, same, request in (([FILTER], True, 0), ([f'{FILTER}:ts=5'], False, 1)):
+            up.requests.clear()
             with proxied(tmp_path, filters, up, down=down) as proxy:
                 after = proxy.manifest('app').headers['docker-content-digest']
-            assert (after == before) is same and up.manifests() == asked
+            assert (after == before) is same and up.manifests() == request

@@ -105,7 +105,7 @@ def test_an_artifact_passes_filters_as_it_is(tmp_path: Path) -> None:
         part = put_blob(proxy, 'chart', b'a chart')
         raw = Manifest.build(part, [part]).raw
         assert put(proxy, 'chart', 'v1', raw) == Digest.of(raw)
-        assert proxy.manifest('chart').content == raw and 'no image' in proxy.recent.newest()[0].reason
+        assert proxy.manifest('chart').content == raw and 'not an image' in proxy.recent.newest()[0].reason
 
 
 def test_a_layer_that_is_downstream_need_not_be_pushed(tmp_path: Path) -> None:

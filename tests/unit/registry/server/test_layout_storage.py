@@ -110,7 +110,7 @@ def test_an_image_without_a_repository_has_the_name_of_the_directory(tmp_path: P
 
 
 def test_invalid_layouts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match='is no image layout that can be read'):
+    with pytest.raises(OutputError, match='is not a readable image layout'):
         LayoutStorage(tmp_path)
 
 

@@ -292,8 +292,8 @@ MANAGEMENT: dict[str, Sequence[Ask]] = {
     'with a method that is none': [Ask('PATCH', '/v2/{repo}/manifests/v1', 405, code='UNSUPPORTED')],
     'what is no endpoint': [Ask('GET', '/v2/{repo}/nothing', 404, code='UNSUPPORTED')],
 }
-CASES = {f'{kind}: {name}': asked for kind, rows in [('pull', PULLING), ('push', PUSHING), ('discover', DISCOVERY),
-                                                     ('delete', MANAGEMENT)] for name, asked in rows.items()}
+CASES = {f'{kind}: {name}': request for kind, rows in [('pull', PULLING), ('push', PUSHING), ('discover', DISCOVERY),
+                                                       ('delete', MANAGEMENT)] for name, request in rows.items()}
 
 
 @cache
@@ -368,11 +368,12 @@ class Terms:
             return value
         return int(self(value)) if value.startswith('{size of ') else self(value)
 
-    def body(self, asked: bytes | str) -> bytes:
+    def body(self, request: bytes | str) -> bytes:
         """Return what is sent or expected."""
-        if isinstance(asked, str):
-            return self.documents.get(asked) or (BLOB if asked == 'stream' else asked.replace('{{}}', '{}').encode())
-        return self.words['repo'].encode() if asked == b'{repo}' else asked
+        if isinstance(request, str):
+            return (self.documents.get(request) or
+                    (BLOB if request == 'stream' else request.replace('{{}}', '{}').encode()))
+        return self.words['repo'].encode() if request == b'{repo}' else request
 
 
 def pieces(data: bytes) -> Iterator[bytes]:
@@ -381,24 +382,24 @@ def pieces(data: bytes) -> Iterator[bytes]:
         yield data[start:start + 4000]
 
 
-def check(client: httpx.Client, asked: Ask, terms: Terms) -> None:
+def check(client: httpx.Client, request: Ask, terms: Terms) -> None:
     """Send a request and compare its answer."""
-    body = terms.body(asked.body)
-    streamed = 'Transfer-Encoding' in asked.sends
-    answer = client.request(asked.method, terms(asked.path), headers=asked.sends,
+    body = terms.body(request.body)
+    streamed = 'Transfer-Encoding' in request.sends
+    answer = client.request(request.method, terms(request.path), headers=request.sends,
                             content=pieces(body) if streamed else body)
-    where = f'{asked.method} {terms(asked.path)}: {answer.status_code} {answer.headers} {answer.text[:300]}'
-    assert answer.status_code == asked.status, where
-    for name, text in asked.gets.items():
+    where = f'{request.method} {terms(request.path)}: {answer.status_code} {answer.headers} {answer.text[:300]}'
+    assert answer.status_code == request.status, where
+    for name, text in request.gets.items():
         assert answer.headers.get(name) == (None if text is None else terms(text)), f'{name}: {where}'
-    if isinstance(asked.content, Mapping):
+    if isinstance(request.content, Mapping):
         found = answer.json()
-        assert {name: found[name] for name in asked.content} == terms.filled(asked.content), where
-    elif asked.content is not None:
-        assert answer.content == terms.body(asked.content), where
-    if asked.code or (asked.status >= 400 and asked.method != 'HEAD'):
+        assert {name: found[name] for name in request.content} == terms.filled(request.content), where
+    elif request.content is not None:
+        assert answer.content == terms.body(request.content), where
+    if request.code or (request.status >= 400 and request.method != 'HEAD'):
         error, = answer.json()['errors']
-        assert asked.code in ('', error['code']) and error['message'] and error['code'].isupper(), where
+        assert request.code in ('', error['code']) and error['message'] and error['code'].isupper(), where
     terms.words['location'] = answer.headers.get('Location', terms.words['location'])
 
 
@@ -406,15 +407,15 @@ def check(client: httpx.Client, asked: Ask, terms: Terms) -> None:
 @pytest.mark.parametrize('case', CASES)
 def test_the_specification(case: str, algorithm: str, client: httpx.Client) -> None:
     terms = Terms(f'r{list(CASES).index(case):03}/{algorithm}', algorithm)
-    for asked in CASES[case]:
-        check(client, asked, terms)
+    for request in CASES[case]:
+        check(client, request, terms)
 
 
 def test_a_list_of_referrers_is_never_larger_than_a_manifest_may_be(client: httpx.Client) -> None:
     """Each referrer may have annotations of megabytes, and nobody reads a list of all of them."""
     terms = Terms('large/list', 'sha256')
-    for asked in (upload(CONFIG, '{config}'), *IMAGE):
-        check(client, asked, terms)
+    for request in (upload(CONFIG, '{config}'), *IMAGE):
+        check(client, request, terms)
     sent = []
     for number in range(3):
         raw = json.dumps({**json.loads(terms.documents['large']), 'artifactType': f'a/{number}', 'subject': {

@@ -73,5 +73,5 @@ def test_a_failure_is_said_once_and_stops_nothing(storage: Storage, capsys: pyte
 def test_a_server_that_ends_by_itself_is_an_error(storage: Storage) -> None:
     with RegistryServer(storage) as server:
         server.stop()
-        with pytest.raises(ServiceUnavailable, match='has ended by itself'):
+        with pytest.raises(ServiceUnavailable, match='has stopped unexpectedly'):
             wait_for_signal(server, 1)
