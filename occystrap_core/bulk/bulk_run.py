@@ -55,7 +55,6 @@ class BulkRun:
         """Copy all images that `source` names and verify them; return the report. Raises as Run does."""
         started = time.monotonic()
         report = self.report = RunReport(self.level, self.settings.requests, copies=True)
-        self.progress.begin(())
         try:
             with closing(self.settings.shared):
                 self._process(report, source, destinations, filters)
@@ -71,6 +70,7 @@ class BulkRun:
         first = list(islice(jobs, 2))  # what is impossible shows itself before a worker begins
         with self._executor() as (executor, slots):
             options = WorkerOptions.of(self.settings, self.level, self.refresh, slots)
+            self.progress.begin(())
             coordinator = Coordinator(executor, slots, options, self.settings.cancellation.check, self._ended)
             if isinstance(self.progress, BulkProgress):
                 self.progress.at_work = lambda: coordinator.at_work

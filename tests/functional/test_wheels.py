@@ -1,4 +1,4 @@
-"""The six distributions as users get them: built as wheels, installed one by one into a clean environment."""
+"""The seven distributions as users get them: built as wheels, installed one by one into a clean environment."""
 import subprocess
 import sys
 import venv
@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 PROJECTS = {'core': ROOT, **{name: ROOT / f'plugins/occystrap_{name}'
-                             for name in ('dir', 'tar', 'registry', 'docker', 's3')}}
+                             for name in ('dir', 'tar', 'registry', 'docker', 's3', 'dask')}}
 
 
 @pytest.fixture(scope='session')
@@ -28,10 +28,10 @@ class Environment:
         self._bin, self._directory, self._wheels = directory / 'venv/bin', directory, wheels
         venv.create(directory / 'venv')
 
-    def install(self, name: str) -> None:
+    def install(self, name: str, *options: str) -> None:
         """Install one wheel; what it needs of the others comes from the wheels too."""
         pip = [sys.executable, '-m', 'pip', '--python', self._bin / 'python', '--disable-pip-version-check']
-        command = [*pip, 'install', '--quiet', '--no-compile', '--find-links', self._wheels[name].parent,
+        command = [*pip, 'install', '--quiet', '--no-compile', *options, '--find-links', self._wheels[name].parent,
                    self._wheels[name]]
         subprocess.run(command, check=True, capture_output=True)
 
@@ -65,6 +65,8 @@ def test_core_alone_says_how_to_get_schemes_and_each_brings_its_own(wheels: dict
         environment.install(name)
         listed = environment.run('plugins').stdout
         assert f'source {name}://' in listed and f'destination {name}://' in listed and 'FAILED' not in listed
+    environment.install('dask', '--no-deps')  # whose declarations need no Dask
+    assert 'executor dask' in environment.run('plugins').stdout
     shown = environment.run('demo')
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert '1/1 verified' in shown.stdout and '0/1 verified, 1 FAILED' in shown.stdout

@@ -17,16 +17,19 @@ def mirror_at(host: str) -> str:
     return f'registry://{host}/{{repository}}:{{tag}}'
 
 
-def asked_since(sixty: SixtyImages, before: int) -> Counter[str]:
-    """Return how often what was asked of the source after the first requests: `GET sha256:…`, `GET manifest NAME`."""
+@contextmanager
+def assert_shared_once(sixty: SixtyImages) -> Iterator[None]:
+    """Fail unless the block asks the source for each shared layer once, and for each manifest once."""
+    before = len(sixty.registry.requests())
+    yield
     asked = Counter[str]()
     for request in sixty.registry.requests()[before:]:
         method, path, _ = request.split()
-        if blob := re.search(r'/blobs/(sha256:\w+)$', path):
-            asked[f'{method} {blob[1]}'] += 1
-        elif manifest := re.search(r'/v2/(.*)/manifests/', path):
-            asked[f'{method} manifest {manifest[1]}'] += 1
-    return asked
+        if found := re.search(r'/blobs/(sha256:\w+)$|/v2/(.*/manifests)/', path):
+            asked[f'{method} {found[1] or found[2]}'] += 1
+    assert {asked[f'GET {digest}'] for digest in sixty.shared} == {1}
+    assert [count for what, count in asked.items() if what.endswith('/manifests') and what.startswith('GET ')
+            ] == [1] * COUNT
 
 
 def assert_all_there(occystrap: CommandLine, receipts: Path, count: int = COUNT) -> None:

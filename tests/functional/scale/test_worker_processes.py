@@ -36,7 +36,7 @@ def register_filters():
 @pytest.mark.parametrize('way', [signal.SIGKILL, signal.SIGSTOP], ids=['killed', 'frozen'])
 def test_what_a_lost_worker_had_is_done_again(way: signal.Signals, sixty: SixtyImages, destination: Registry,
                                               occystrap: CommandLine, tmp_path: Path) -> None:
-    count = 20
+    count = 12
     executor = 'processes:workers=2,frozen=2'
     with bulk_process(occystrap, sixty.listed(tmp_path, count), destination.host, '--executor', executor) as run:
         run.hear('[3]')
@@ -47,7 +47,7 @@ def test_what_a_lost_worker_had_is_done_again(way: signal.Signals, sixty: SixtyI
 
 def test_an_interrupted_run_stops_its_workers_and_can_be_resumed(
         sixty: SixtyImages, destination: Registry, occystrap: CommandLine, tmp_path: Path) -> None:
-    count, options = 20, ('--executor', 'processes:workers=2')
+    count, options = 12, ('--executor', 'processes:workers=2')
     with bulk_process(occystrap, sixty.listed(tmp_path, count), destination.host, *options) as run:
         run.hear('[3]')
         workers = run.workers()
@@ -75,7 +75,7 @@ def test_workers_end_when_their_client_is_killed(sixty: SixtyImages, destination
 
 def test_an_image_that_kills_its_workers_fails_alone(sixty: SixtyImages, destination: Registry, occystrap: CommandLine,
                                                      tmp_path: Path) -> None:
-    directory, count = tmp_path / 'poison', 8
+    directory, count = tmp_path / 'poison', 6
     information = directory / 'poison_plugin-1.0.dist-info'
     information.mkdir(parents=True)
     (directory / 'poison_plugin.py').write_text(POISON)

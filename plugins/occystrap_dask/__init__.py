@@ -1,0 +1,1 @@
+"""Images copied by the workers of a Dask cluster."""

@@ -1,0 +1,18 @@
+"""The declarations of this plugin; cheap to import: Dask is imported when its executor is used."""
+from collections.abc import Iterable
+
+from occystrap_core import Option, OptionType, hookimpl
+from occystrap_core.orders import ExecutorKind
+
+
+@hookimpl
+def register_executors() -> Iterable[ExecutorKind]:
+    """Return the executor dask."""
+    return [ExecutorKind('dask', 'occystrap_dask.cluster:dask_workers', [
+        Option('scheduler', help='the address of the scheduler: tcp://HOST:8786, tls://HOST:8786 (required)'),
+        Option('frozen', OptionType.number(1, 86400, name='seconds'), 30.0,
+               'how long a worker may give no sign of life before its image is done again by another'),
+        Option('workers', OptionType.whole(1, 100_000),
+               help='how many images at once, and how many workers to wait for (default: as many as are there)'),
+        Option('wait', OptionType.SECONDS, 30.0, 'how long to wait for workers'),
+    ], 'the workers of a Dask cluster, an image in each: dask:scheduler=tcp://HOST:8786')]

@@ -1,0 +1,167 @@
+"""Bulk runs on real Dask workers: what is lost is done again, what is interrupted stops, and no password travels."""
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import distributed
+import pytest
+
+import occystrap_core
+import occystrap_dask
+from tests.conftest import require_service
+from tests.functional.scale.bulk import assert_all_there, assert_shared_once, bulk_process, mirror_at
+from tests.services.command_line import CommandLine
+from tests.services.dask_cluster import DaskCluster, dask_cluster
+from tests.services.recorded import recorded
+from tests.services.registry import Registry
+from tests.services.sixty_images import SixtyImages
+
+CANARY = 'canary-4711'
+ALL = os.environ.get('OCCYSTRAP_TEST_ALL') == '1'
+
+
+@pytest.fixture(scope='module')
+def cluster() -> Iterator[DaskCluster]:
+    """A cluster for all tests here, which replace the workers that they kill."""
+    with require_service(lambda: dask_cluster(4 if ALL else 2)) as service:
+        yield service
+
+
+def test_sixty_images(cluster: DaskCluster, sixty: SixtyImages, destination: Registry, occystrap: CommandLine,
+                      tmp_path: Path) -> None:
+    with assert_shared_once(sixty):
+        result = occystrap('process', sixty.listed(tmp_path), mirror_at(destination.host), '--receipt', 'receipts',
+                           '--executor', cluster.executor, fresh=True).assert_success()
+    assert result.err.splitlines()[-1].endswith(', 60/60 verified')
+    assert_all_there(occystrap, tmp_path / 'receipts')
+
+
+@pytest.mark.parametrize('way', [*[signal.SIGKILL] * (5 if ALL else 1), signal.SIGSTOP])
+def test_what_a_lost_worker_had_is_done_again(
+        way: signal.Signals, cluster: DaskCluster, sixty: SixtyImages, destination: Registry, occystrap: CommandLine,
+        tmp_path: Path) -> None:
+    count, worker = 12, random.choice([each for each in cluster.workers if each.poll() is None])
+    source = sixty.listed(tmp_path, count)
+    with bulk_process(occystrap, source, destination.host, '--executor', cluster.executor) as run:
+        run.hear('[3]')
+        worker.send_signal(way)
+        try:
+            assert run.end().endswith(f'{count}/{count} verified')
+        finally:
+            worker.kill()
+            worker.wait()
+            cluster.add_worker()
+    assert_all_there(occystrap, tmp_path / 'receipts', count)
+
+
+@pytest.mark.parametrize('way', [signal.SIGINT, signal.SIGKILL], ids=['interrupted', 'killed'])
+def test_workers_stop_with_their_client(way: signal.Signals, cluster: DaskCluster, sixty: SixtyImages,
+                                        destination: Registry, occystrap: CommandLine, tmp_path: Path) -> None:
+    with bulk_process(occystrap, sixty.listed(tmp_path), destination.host, '--executor', cluster.executor) as run:
+        run.hear('[3]')
+        run.process.send_signal(way)
+        since = time.monotonic()
+        run.end(130 if way is signal.SIGINT else -way)
+        assert time.monotonic() - since < 5
+    time.sleep(max(0.0, since + 5 - time.monotonic()))
+    asked = destination.requests()
+    time.sleep(1)
+    assert destination.requests() == asked
+    if way is signal.SIGINT:
+        assert [each for each in run.said if each.startswith('occystrap: error: interrupted; ')]
+
+
+def test_a_run_goes_on_when_the_scheduler_is_started_again(
+        sixty: SixtyImages, destination: Registry, occystrap: CommandLine, tmp_path: Path) -> None:
+    count = 12
+    source = sixty.listed(tmp_path, count)
+    with require_service(lambda: dask_cluster(1)) as first:
+        with bulk_process(occystrap, source, destination.host, '--executor', first.executor) as run:
+            run.hear('[3]')
+            first.scheduler.kill()
+            last = run.end(1)
+        assert last.startswith('Summary: ')
+        errors = [each for each in run.said if each.startswith('occystrap: error: ')]
+        assert errors == [f'occystrap: error: the Dask scheduler {first.address} is gone: start it again, and go on '
+                          'with --resume']
+        port = first.port
+    with require_service(lambda: dask_cluster(1, port)) as second:
+        resumed = occystrap('process', source, mirror_at(destination.host), '--receipt', 'receipts', '--resume',
+                            'receipts', '--executor', second.executor, fresh=True).assert_success()
+    assert ' unchanged, ' in resumed.err.splitlines()[-1]
+    assert_all_there(occystrap, tmp_path / 'receipts', count)
+
+
+@pytest.fixture
+def python_with(tmp_path: Path) -> Callable[[str], str]:
+    """Makes a Python that has Dask, and of occystrap another version, or nothing; returns its path."""
+    def make(version: str) -> str:
+        subprocess.run([sys.executable, '-m', 'venv', '--without-pip', tmp_path / 'venv'], check=True)
+        (packages,) = (tmp_path / 'venv/lib').glob('*/site-packages')
+        for each in Path(distributed.__file__).parent.parent.iterdir():
+            if 'occystrap' not in each.name:
+                (packages / each.name).symlink_to(each)
+        if version:
+            shutil.copytree(Path(occystrap_core.__file__).parent, packages / 'occystrap_core')
+            (packages / 'occystrap_core/version.py').write_text(f'__version__ = {version!r}\n')
+            (packages / 'occystrap_dask').symlink_to(Path(occystrap_dask.__file__).parent)
+            for name in ('core', 'dask'):
+                information = packages / f'occystrap_{name}-{version}.dist-info'
+                information.mkdir()
+                (information / 'METADATA').write_text(
+                    f'Metadata-Version: 2.1\nName: occystrap-{name}\nVersion: {version}\n')
+        return str(tmp_path / 'venv/bin/python')
+    return make
+
+
+@pytest.mark.parametrize(('version', 'reason'), [('9.9', 'it has occystrap-core 9.9, this is '),
+                                                 ('', 'it has no occystrap-core')], ids=['version', 'nothing'])
+def test_a_worker_that_cannot_do_it_is_left_out(
+        version: str, reason: str, python_with: Callable[[str], str], cluster: DaskCluster, sixty: SixtyImages,
+        destination: Registry, occystrap: CommandLine, tmp_path: Path) -> None:
+    executor, count = cluster.executor, 6
+    worker = cluster.add_worker(python_with(version))
+    try:
+        result = occystrap('process', sixty.listed(tmp_path, count), mirror_at(destination.host), '--executor',
+                           executor, fresh=True).assert_success()
+    finally:
+        worker.kill()
+        worker.wait()
+    notes = [each for each in result.err.splitlines() if ' is left out: ' in each]
+    assert len(notes) == 1 and reason in notes[0] and 'pip install occystrap-core[all]==' in notes[0]
+    assert result.err.splitlines()[-1].endswith(f', {count}/{count} verified')
+
+
+def test_no_password_travels(private_registry: Registry, sixty: SixtyImages, occystrap: CommandLine, tmp_path: Path,
+                             ) -> None:
+    """The worker has the login of the destination; what the client knows is seen by nobody."""
+    assert private_registry.user and private_registry.password
+    login = {'OCCYSTRAP_USERNAME': private_registry.user, 'OCCYSTRAP_PASSWORD': private_registry.password}
+    mine = {'OCCYSTRAP_USERNAME': 'ann', 'OCCYSTRAP_PASSWORD': CANARY}
+    goes = f'registry://{private_registry.host}/secret/{{repository}}:{{tag}}'
+    with require_service(lambda: dask_cluster(1, **login)) as cluster, recorded(cluster.port) as between:
+        result = occystrap('process', sixty.listed(tmp_path, 4), goes, '--executor',
+                           f'dask:scheduler=tcp://{between.host}', env=mine, fresh=True)
+        seen = bytes(between.seen) + cluster.logs().encode() + result.err.encode() + result.out.encode()
+    result.assert_success()
+    assert b'secret/team/app-01:v1' in seen
+    assert CANARY.encode() not in seen and private_registry.password.encode() not in seen
+    refused = occystrap('process', f'registry://ann:{CANARY}@{sixty.registry.host}/team/app-01:v1', goes, '--executor',
+                        f'dask:scheduler={cluster.address}').assert_code(2)
+    assert len(refused.errors) == 1 and 'occystrap login' in refused.err and CANARY not in refused.err
+
+
+@pytest.mark.parametrize(('executor', 'words'), [
+    ('dask', 'which scheduler? Write --executor dask:scheduler=tcp://HOST:8786'),
+    ('dask:scheduler=tcp://127.0.0.1:1,wait=1', 'no Dask scheduler answers at tcp://127.0.0.1:1'),
+    ('dask:scheduler=nonsense://x', 'no Dask scheduler answers at nonsense://x')])
+def test_mistakes(executor: str, words: str, occystrap: CommandLine) -> None:
+    result = occystrap('process', 'registry://127.0.0.1:1/app:v1', 'dir://out', '--executor', executor, fresh=True)
+    assert result.code in (1, 2) and len(result.errors) == 1, result
+    assert result.errors[0].startswith('occystrap: error: ') and words in result.errors[0]

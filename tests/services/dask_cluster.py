@@ -1,0 +1,71 @@
+"""A Dask cluster as its users run it: `dask scheduler` and `dask worker` processes, to kill and to stop."""
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.services.directories import service_directory
+from tests.services.ports import LOOPBACK, free_port
+from tests.services.processes import running
+from tests.services.requirements import ServiceUnavailable
+
+DASK = Path(sys.executable).with_name('dask')
+_SETTINGS = {'DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT': '5s', 'DASK_DISTRIBUTED__WORKER__HTTP__ROUTES': '[]'}
+
+
+@dataclass
+class DaskCluster:
+    """A scheduler and its workers, each a process of one thread; `directory` has their logs."""
+
+    directory: Path
+    environment: Mapping[str, str]
+    port: int
+    scheduler: 'subprocess.Popen[bytes]'
+    stack: ExitStack
+    workers: list['subprocess.Popen[bytes]'] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        """The scheduler's address."""
+        return f'tcp://{LOOPBACK}:{self.port}'
+
+    @property
+    def executor(self) -> str:
+        """The executor that uses it, with all workers that were started and run."""
+        count = sum(each.poll() is None for each in self.workers)
+        return f'dask:scheduler={self.address},workers={count},frozen=3'
+
+    def add_worker(self, python: str = sys.executable) -> 'subprocess.Popen[bytes]':
+        """Start a worker, perhaps of another Python."""
+        log = self.directory / f'worker-{len(self.workers)}'
+        command = [python, '-m', 'dask', 'worker', self.address, '--nthreads', '1', '--no-nanny', '--no-dashboard',
+                   '--host', LOOPBACK, '--local-directory', str(self.directory)]
+        self.workers.append(self.stack.enter_context(running(
+            command, log=log, ready=lambda: 'Registered to' in log.read_text(),
+            environment=self.environment)))
+        return self.workers[-1]
+
+    def logs(self) -> str:
+        """What all of them wrote."""
+        return ''.join(each.read_text() for each in [*self.directory.glob('worker-?'), self.directory / 'scheduler'])
+
+
+@contextmanager
+def dask_cluster(count: int, port: int = 0, **variables: str) -> Iterator[DaskCluster]:
+    """Run a cluster with so many workers, which have a home of their own and `variables`."""
+    if not DASK.exists():
+        raise ServiceUnavailable(f'{DASK} is missing: run tools/install')
+    with service_directory('dask') as directory, ExitStack() as stack:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith('OCCYSTRAP_')}
+        environment = {**kept, **_SETTINGS, 'HOME': str(directory), 'DOCKER_CONFIG': str(directory), **variables}
+        log, port = directory / 'scheduler', port or free_port()
+        scheduler = stack.enter_context(running(
+            [str(DASK), 'scheduler', '--host', LOOPBACK, '--port', str(port), '--no-dashboard'], log=log,
+            ready=lambda: 'Scheduler at' in log.read_text(), environment=environment))
+        cluster = DaskCluster(directory, environment, port, scheduler, stack)
+        for _ in range(count):
+            cluster.add_worker()
+        yield cluster
