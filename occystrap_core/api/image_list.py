@@ -32,3 +32,10 @@ class ImageList(ABC):
     @abstractmethod
     def entries(self) -> Iterable[ListedImage]:
         """Return the entries, in order. Raises UsageError, naming file and line, for an entry that cannot be parsed."""
+
+    def stream(self) -> Iterable[ListedImage]:
+        """Return the entries one by one, without reading all of a long list first; by default as `entries` does.
+
+        One that cannot be parsed is given as it is written: whoever opens its source reports it, and goes on.
+        """
+        return self.entries()

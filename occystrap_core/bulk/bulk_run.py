@@ -47,8 +47,8 @@ class BulkRun:
     earlier: EarlierReceipts = field(default_factory=EarlierReceipts)
     fail_fast: bool = False
     refresh: bool = True
-    keeps_receipts: bool = False
-    """Whether the report needs them; there may be many."""
+    keeps_images: bool = False
+    """Whether the report has images that succeeded, of which there may be many, and not their number alone."""
     report: RunReport | None = field(init=False, default=None)
 
     def process(self, source: str, destinations: Sequence[str], filters: Sequence[str] = ()) -> RunReport:
@@ -108,10 +108,13 @@ class BulkRun:
                 self.receipts.add(receipt)
             except OccystrapError as error:
                 report.failure = report.failure or f'copied, but {failure_text(error, self.plugins)}'
-        if not self.keeps_receipts:
-            report.receipt = None
-        self.report.images.append(report)
         self.progress.finished(report)
+        if self.keeps_images or not report.succeeded:
+            self.report.images.append(report)
+            return
+        for note in report.notes:
+            print_message(f'note: {report.name}: {note}')
+        self.report.others.add(report)
 
 
 def _report_of(done: ImageDone, receipt: Receipt | None, worker: str) -> ImageReport:

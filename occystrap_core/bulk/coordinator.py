@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from occystrap_core.bulk.order_work import Answer, OrderWork, WorkerOptions
-from occystrap_core.errors import OccystrapError, ServiceError
+from occystrap_core.bulk.pace import Pace
+from occystrap_core.errors import OccystrapError, ServiceError, ServiceUnavailable
 from occystrap_core.orders import ImageDone, ImageOrder, ImagePlan
 
 DEATHS = 3
 """Workers that an image may take with it before it fails."""
+REFUSALS = 3
+"""How often an image is tried that a service refuses because of too many requests."""
 _REMEMBERED = 200_000
 """Layers of which it is remembered where they were brought."""
 _LOOK = 0.1
@@ -26,6 +29,7 @@ class Job:
     earlier: str = ''
     plan: ImagePlan | None = None
     deaths: int = 0
+    refusals: int = 0
     brings: frozenset[tuple[str, str]] = frozenset()
     """The layers that it transfers now, each with the place that all images of the destination find it at."""
 
@@ -45,8 +49,10 @@ class Layers:
 
     def brought(self, plan: ImagePlan) -> Mapping[str, str]:
         """Return the digests of what others brought, each with the destination that has it."""
-        known = {digest: self.there.get((plan.store, digest)) for digest in plan.layers}
-        return {digest: goes for digest, goes in known.items() if goes}
+        known = [digest for digest in plan.layers if (plan.store, digest) in self.there]
+        for digest in known:  # what is used most is forgotten last
+            self.there.move_to_end((plan.store, digest))
+        return {digest: self.there[plan.store, digest] for digest in known}
 
     def ended(self, job: Job, succeeded: bool) -> None:
         """Let others bring what a failed image did not, and find what a good one has."""
@@ -65,10 +71,13 @@ class Coordinator:
                  ended: Callable[[ImageDone, str], None]) -> None:
         """`check` is called several times a second, and may raise; `ended` with every result, and the worker's name."""
         self._executor, self._slots, self._options = executor, slots, options
+        self._pace = Pace(slots)
         self._check, self._ended = check, ended
         self._ready: queue.SimpleQueue[tuple[Job, Future[Answer]]] = queue.SimpleQueue()
         self._flying: set[Future[Answer]] = set()
         self._again: deque[Job] = deque()
+        self._late: deque[Job] = deque()
+        """Those that are tried again when all others are done."""
         self._planned: list[Job] = []
         self._layers = Layers()
         self.workers: Counter[str] = Counter()
@@ -90,7 +99,7 @@ class Coordinator:
 
     def _fill(self, jobs: Iterator[Job]) -> bool:
         """Give the workers what can be done now; return whether they have something to do."""
-        while len(self._flying) < self._slots:
+        while len(self._flying) < self._pace.slots:
             job = self._next(jobs)
             if job is None:
                 break
@@ -108,7 +117,9 @@ class Coordinator:
                 return job
         if self._again:
             return self._again.popleft()
-        return next(jobs, None) if len(self._planned) < 4 * self._slots else None
+        if len(self._planned) >= 4 * self._slots:
+            return None
+        return next(jobs, None) or (self._late.popleft() if self._late else None)
 
     def _submit(self, job: Job) -> None:
         brought = self._layers.brought(job.plan) if job.plan else {}
@@ -142,6 +153,8 @@ class Coordinator:
                 self._failed(job, f'no worker could execute it: {type(error).__name__}: {error}')
 
     def _answered(self, job: Job, answer: Answer) -> None:
+        refused = bool(answer.result.requests.get('rate_limits'))
+        self._pace.answered(refused)
         if isinstance(answer.result, ImagePlan):
             job.plan = answer.result
             self._planned.append(job)
@@ -150,6 +163,11 @@ class Coordinator:
         if job.plan:
             done = done._replace(requests=_sum(job.plan.requests, done.requests))
         self._layers.ended(job, done.succeeded)
+        if refused and isinstance(done.error, ServiceUnavailable) and job.refusals + 1 < REFUSALS:
+            job.refusals += 1
+            job.plan = None
+            self._late.append(job)
+            return
         self.workers[answer.worker] += 1
         self._ended(done, answer.worker)
 

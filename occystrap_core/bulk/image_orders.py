@@ -7,14 +7,14 @@ from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.image_list import ListedImage
 from occystrap_core.api.schemes import WriterScheme
 from occystrap_core.api.selection_options import without_selection
-from occystrap_core.api.uri import Location
+from occystrap_core.api.uri import Location, redact
 from occystrap_core.bulk.coordinator import Job
 from occystrap_core.destinations.destination_fields import Untagged, require_room
 from occystrap_core.errors import OccystrapError, UsageError
 from occystrap_core.oci.reference import Reference
 from occystrap_core.orders import ImageDone, ImageOrder, require_no_login
 from occystrap_core.plugins.manager import Plugins
-from occystrap_core.plugins.resolver import open_output
+from occystrap_core.plugins.resolver import open_output, require_many
 from occystrap_core.settings import Settings
 from occystrap_core.sources.selection import select
 from occystrap_core.tasks.source_orders import Order, Orders
@@ -29,7 +29,8 @@ class ImageOrders:
         self._places: dict[int, int] = {}
         """The places that are taken, each with the image that goes there, as hashes: there may be millions."""
         self._paths = set[int]()
-        """The paths of destinations."""
+        """The paths of destinations that take one image."""
+        self._given = self._mistakes = 0
         self.notes: list[str] = []
         """Lines for the user about what is left out."""
 
@@ -41,10 +42,26 @@ class ImageOrders:
         """
         with ExitStack() as closing:
             orders = Orders(self._plugins, self._settings, closing)
-            for each in orders.of(ListedImage(source, tuple(destinations), None, filters)):
-                self._require_possible(each)
-                yield from self._of_source(each, orders, earlier)
-            self.notes += orders.notes
+            for each in orders.one_by_one(ListedImage(source, tuple(destinations), None, filters), self._mistaken):
+                try:
+                    self._require_possible(each)
+                    yield from self._of_source(each, orders, earlier)
+                except UsageError as error:
+                    if orders.list_location is None:
+                        raise
+                    self._fail_or_raise(str(each.location), str(each.destination), error)
+        if not self._given and not self._mistakes:
+            raise UsageError(f'{redact(source)} names no image: add references or URIs, one a line')
+
+    def _mistaken(self, entry: ListedImage, error: UsageError) -> None:
+        self._fail_or_raise(redact(entry.source), ' '.join(map(redact, entry.destinations)), error)
+
+    def _fail_or_raise(self, source: str, destination: str, error: UsageError) -> None:
+        """Report a mistake in a list; raise it if the run has not really begun, so that nothing is copied."""
+        if self._given < 2:
+            raise error
+        self._mistakes += 1
+        self._failed(ImageDone(ImageOrder(source, destination), error=error))
 
     def _of_source(self, order: Order, orders: Orders, earlier: Callable[[Location], str]) -> Iterator[Job]:
         try:
@@ -61,6 +78,7 @@ class ImageOrders:
             made = ImageOrder(self._named_alone(order.images, reference), str(destination),
                               tuple(order.written_filters), order.platform or None, order.settings.bringer)
             if self._is_free(order, reference, destination, written, made):
+                self._given += 1
                 yield Job(made, earlier(destination))
         if untagged.failure:
             what = f'{order.location}: {counted(untagged.count, "image")} without a tag'
@@ -82,14 +100,26 @@ class ImageOrders:
         if before is not None:
             raise UsageError(f'{goes}: two images of the run would go there, and {made.source} replace the other')
         self._places[key] = image
+        if output.together is not None or not self._takes_many(goes):
+            self._require_first(goes, written, output.together is not None)
+        return True
+
+    def _takes_many(self, goes: Location) -> bool:
+        try:
+            require_many(self._plugins, goes)
+        except UsageError:
+            return False
+        return True
+
+    def _require_first(self, goes: Location, written: Location, together: bool) -> None:
+        """Raise UsageError if another image goes to the path of a destination that takes one from each process."""
         path = hash((goes.scheme, goes.path))
         if path in self._paths:
             require_room(self._plugins, [(str(number), written, goes) for number in range(2)])
-            if output.together is not None:
-                raise UsageError(f'{goes} becomes visible when all its images are there, which is the work of one '
-                                 'process: leave out --executor')
+            assert together
+            raise UsageError(f'{goes} becomes visible when all its images are there, which is the work of one process: '
+                             'leave out --executor')
         self._paths.add(path)
-        return True
 
     def _require_possible(self, order: Order) -> None:
         """Raise UsageError for what one process has to do, or must not travel."""

@@ -68,7 +68,7 @@ def show(report: RunReport, shared: Common, evidence: bool = False) -> None:
         _show_image(image)
     for pruned in report.pruned:
         print_message(pruned.line())
-    if len(report.images) > 1:
+    if report.count > 1:
         _show_failed(report)
     elif report.images and report.images[0].failure:
         print_message(f'{report.images[0].destination}: error: {report.images[0].failure}')

@@ -230,7 +230,7 @@ def _show_stopped(report: 'RunReport', error: BaseException, shared: Common) -> 
     interrupted = isinstance(error, Cancelled | Interrupted)
     assert shared.plugins
     report.stopped('interrupted' if interrupted else failure_text(error, shared.plugins))
-    if report.images:
+    if report.count:
         shared.ending = [*filter(None, [report.how_to_resume()]), report.summary()]
     if shared.format == 'json':
         print_json(report.to_json())

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from occystrap_core.report.image_report import ImageReport, PrunedImage, left_out_text, settled_text
+from occystrap_core.report.image_totals import ImageTotals
 from occystrap_core.settings import RequestStats, VerifyLevel
 from occystrap_core.terminal_text import counted, images_text, size_text
 from occystrap_core.verification.results import Outcome
@@ -31,14 +32,21 @@ class RunReport:
     """Lines for the user about what is no image of the run."""
     pruned: list[PrunedImage] = field(default_factory=list)
     """Images that the source no longer has, gone or not."""
+    others: ImageTotals = field(default_factory=ImageTotals)
+    """Images that succeeded, and that are not in `images`."""
     pruning: bool = False
     """Whether there may be such images, so that a source without any is no failure."""
+
+    @property
+    def count(self) -> int:
+        """The number of images."""
+        return len(self.images) + self.others.count
 
     @property
     def succeeded(self) -> bool:
         """Whether every image succeeded, and there was one, and the run came to its end."""
         done = all(image.succeeded for image in self.images) and not any(each.reason for each in self.pruned)
-        return (bool(self.images) or self.pruning) and done and not self.error
+        return (bool(self.count) or self.pruning) and done and not self.error
 
     def leave_out(self) -> None:
         """Count the artifacts that were left out in one note, and no longer among the images."""
@@ -49,11 +57,12 @@ class RunReport:
     def summary(self) -> str:
         """Return the summary, always the last line for the user."""
         done = [image for image in self.images if not image.failure]
-        parts = [self._counted(len(done)), counted(sum(image.layers for image in done), 'layer'),
+        layers = self.others.layers + sum(image.layers for image in done)
+        parts = [self._counted(self.others.count + len(done)), counted(layers, 'layer'),
                  self._size(done), f'{self.seconds:.1f}s', *self._network()]
-        if unchanged := sum(image.done_before and image.source_asked for image in done):
+        if unchanged := self.others.unchanged + sum(image.done_before and image.source_asked for image in done):
             parts.append(f'{unchanged} unchanged')
-        if before := sum(image.done_before and not image.source_asked for image in done):
+        if before := self.others.before + sum(image.done_before and not image.source_asked for image in done):
             parts.append(f'{before} done before (source not asked)')
         if left_out := {digest: size for image in done for digest, size in image.left_out_layers().items()}:
             parts.append(f'{counted(len(left_out), "layer")} ({size_text(sum(left_out.values()))}) left out')
@@ -64,17 +73,17 @@ class RunReport:
             parts += self._verification()
         elif failed := len(self.images) - len(done):
             parts.append(f'{failed} FAILED')
-        settled = max((image.settle_seconds for image in done if image.succeeded), default=0.0)
+        settled = max([self.others.settle_seconds, *(image.settle_seconds for image in done if image.succeeded)])
         return f'Summary: {", ".join(parts)}{settled_text(settled)}'
 
     def _size(self, done: Sequence[ImageReport]) -> str:
         if self.copies:
             return f'{size_text(self.requests.bytes_moved)} moved'
-        return size_text(sum(image.size for image in done))
+        return size_text(self.others.size + sum(image.size for image in done))
 
     def _counted(self, done: int) -> str:
         if self.destinations < 2:
-            return images_text(done, len(self.images))
+            return images_text(done, self.count)
         sources = len({image.reference for image in self.images})
         return f'{done}/{len(self.images)} copies of {counted(sources, "image")}'
 
@@ -93,7 +102,7 @@ class RunReport:
         verified = [image for image in self.images if image.outcome is Outcome.VERIFIED and not image.failure]
         unverified = [image for image in self.images if image.outcome is Outcome.UNVERIFIED]
         failed = len(self.images) - len(verified) - len(unverified)
-        parts = [f'{len(verified)}/{len(self.images)} verified']
+        parts = [f'{self.others.count + len(verified)}/{self.count} verified']
         parts += [f'{len(unverified)} UNVERIFIED'] if unverified else []
         return parts + ([f'{failed} FAILED'] if failed else [])
 
@@ -106,7 +115,8 @@ class RunReport:
 
     def how_to_resume(self) -> str:
         """Return how to copy what is left, if a part of the images was; else an empty string."""
-        if not self.copies or self.succeeded or not any(image.succeeded for image in self.images):
+        succeeded = self.others.count or any(image.succeeded for image in self.images)
+        if not self.copies or self.succeeded or not succeeded:
             return ''
         proved = f' with --resume {self.receipts[0]}' if self.receipts else ''
         return f'Resume: run the same command{proved}; what is already there and current is skipped'
@@ -115,9 +125,10 @@ class RunReport:
         """Return the numbers of the run: `changed` images were copied, `bytes_moved` of layers written, `bytes_reused`
         of what an interrupted run had kept; seconds."""
         good = [image for image in self.images if image.succeeded]
-        return {'images': len(self.images), 'destinations': self.destinations,
-                'changed': sum(not image.done_before for image in good),
-                'unchanged': sum(image.done_before for image in good), 'failed': len(self.images) - len(good),
+        there = sum(image.done_before for image in good) + self.others.unchanged + self.others.before
+        return {'images': self.count, 'destinations': self.destinations,
+                'changed': self.others.count + len(good) - there, 'unchanged': there,
+                'failed': len(self.images) - len(good),
                 'pruned': sum(not each.reason for each in self.pruned),
                 'bytes_moved': self.requests.bytes_moved, 'bytes_reused': self.requests.bytes_reused,
                 'seconds': round(self.seconds, 3), 'retries': self.requests.retries}

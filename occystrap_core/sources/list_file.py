@@ -4,13 +4,20 @@ from collections.abc import Iterable
 
 from occystrap_core.api.image_list import ImageList, ListedImage
 from occystrap_core.errors import UsageError
-from occystrap_core.sources.source_file import Problems, file_name, read_text, source_uri
+from occystrap_core.sources.source_file import Problems, file_name, read_lines, read_text, source_uri
 
 _COMMENT = re.compile(r'(^|\s)#.*')
 
 
 class ListFile(ImageList):
     """The images listed in a file: `list://images.txt`, or `list://-` for stdin."""
+
+    def stream(self) -> Iterable[ListedImage]:
+        """Yield the listed images while the file is read, which may be of any length; raises UsageError."""
+        name = file_name(self.location.path)
+        for number, line in enumerate(read_lines(self.location.path), 1):
+            if written := _COMMENT.sub('', line).strip():
+                yield ListedImage(_written(written), where=f'{name}, line {number}')
 
     def entries(self) -> Iterable[ListedImage]:
         """Return the listed images, in order; raises UsageError, naming file and lines, for all mistakes together."""
@@ -30,3 +37,11 @@ class ListFile(ImageList):
         if not found:
             raise UsageError(f'{name} lists no images: write one reference or URI per line')
         return found
+
+
+def _written(text: str) -> str:
+    """Return the URI for a line, or the line if it is none."""
+    try:
+        return source_uri(text)
+    except UsageError:
+        return text

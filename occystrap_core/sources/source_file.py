@@ -1,5 +1,6 @@
 """Files that list images: read completely, within limits, all mistakes reported together."""
 import sys
+from collections.abc import Iterator
 
 from occystrap_core.api.short_names import registry_uri
 from occystrap_core.api.uri import parse_uri
@@ -17,6 +18,8 @@ def source_uri(text: str) -> str:
 CAP = 4 << 20
 """Most bytes of a list or plan: some 40,000 images."""
 _SHOWN = 10
+_LONGEST = 1 << 16
+"""Bytes of a line."""
 
 
 class Problems:
@@ -43,6 +46,19 @@ class Problems:
 def file_name(path: str) -> str:
     """Return the name of the file at `path`; - stands for stdin."""
     return 'stdin' if path == '-' else path
+
+
+def read_lines(path: str) -> Iterator[str]:
+    """Yield the lines of a file of any length, `-` for stdin; raises UsageError for one that cannot be read.
+
+    What is not UTF-8 becomes a line that names no image; one longer than any name is cut.
+    """
+    try:
+        with sys.stdin.buffer if path == '-' else open(path, 'rb') as file:
+            while line := file.readline(_LONGEST):
+                yield line.decode('utf-8-sig', 'backslashreplace')
+    except OSError as error:
+        raise UsageError(f'{file_name(path)} cannot be read: {error.strerror}') from None
 
 
 def read_text(path: str, cap: int = CAP) -> str:

@@ -78,6 +78,26 @@ class Orders:
                 with _naming_entry(each):
                     yield from self.of(each, listed=True)
 
+    def one_by_one(self, entry: ListedImage, failed: Callable[[ListedImage, UsageError], None]) -> Iterator[Order]:
+        """Yield what to do, as `of`, without reading all of a list first: each input is closed after its orders.
+
+        `failed` is called with entries of a list that are mistakes; raises UsageError if there is no list.
+        """
+        with ExitStack() as self._closing:
+            opened = self._opened(entry, self._choice(entry, next(iter(entry.destinations), None)))
+            if isinstance(opened, ImageInput):
+                yield from self._orders_of(opened, entry)
+                return
+        self.list_location = opened.location
+        for each in opened.stream():
+            filters = entry.filters if each.filters is None else each.filters
+            filled = each._replace(destinations=each.destinations or entry.destinations, filters=filters)
+            try:
+                with ExitStack() as self._closing, _naming_entry(each):
+                    yield from self.of(filled, listed=True)
+            except UsageError as error:
+                failed(filled, error)
+
     def _distinct(self, opened: ImageList, order: ListedImage) -> Iterator[ListedImage]:
         """Yield the entries of a list, each once, with what they leave to the command line that names the list."""
         before: dict[tuple[object, ...], str] = {}

@@ -5,13 +5,17 @@ from typing import Any
 
 import pytest
 
-from occystrap_core.bulk.coordinator import DEATHS, Coordinator, Job
+from occystrap_core.bulk.coordinator import DEATHS, REFUSALS, Coordinator, Job
 from occystrap_core.bulk.order_work import Answer, OrderWork, WorkerOptions
 from occystrap_core.errors import OutputError, ServiceUnavailable
 from occystrap_core.orders import ImageDone, ImageOrder, ImagePlan
 
 IMAGES = {'a': 'xy', 'b': 'yz', 'c': 'z', 'd': 'w'}
 """Images and their layers."""
+
+
+class Refused(ServiceUnavailable):
+    """What a registry says with 429."""
 
 
 class Engine(Executor):
@@ -36,11 +40,12 @@ class Engine(Executor):
     def ended(self, name: str, error: Exception | None = None) -> None:
         """Have a copy end, successfully or with an error in its result."""
         work, future = self.copies.pop(name)
-        failure = error if isinstance(error, OutputError) else None
+        failure = error if isinstance(error, OutputError | Refused) else None
         if error and not failure:
             future.set_exception(error)
         else:
-            future.set_result(Answer(ImageDone(work.order, error=failure), 'worker'))
+            counts = {'rate_limits': 5 if isinstance(failure, Refused) else 0}
+            future.set_result(Answer(ImageDone(work.order, error=failure, requests=counts), 'worker'))
 
 
 class Play:
@@ -104,6 +109,16 @@ def test_an_image_that_kills_its_workers_fails_alone() -> None:
     play.run('ad', *dies, play.at_work('d', 'd'))
     assert play.done['d'] == 'worker'
     assert play.done['a'] == f'a: {DEATHS} workers died of it, and it is not tried again; the last: killed'
+
+
+def test_an_image_refused_by_429_is_tried_again_behind_all_others() -> None:
+    play, refused = Play(slots=2), Refused('429: too many requests')
+    play.run('acd', play.at_work('ac', 'a', error=refused), play.at_work('c', 'c'), play.at_work('ad', 'd'),
+             play.at_work('a', 'a'))
+    assert play.done == {'a': 'worker', 'c': 'worker', 'd': 'worker'} and list(play.done)[-1] == 'a'
+    for_good = Play(slots=2)
+    for_good.run('a', *[for_good.at_work('a', 'a', error=refused)] * REFUSALS)
+    assert for_good.done == {'a': '429: too many requests'}
 
 
 def test_no_more_are_at_work_than_there_are_slots() -> None:

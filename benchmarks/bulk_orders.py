@@ -1,0 +1,70 @@
+"""What the client of a bulk run needs for many orders: a list of images, and workers that copy nothing.
+
+    python benchmarks/bulk_orders.py 100000
+
+Prints a line: orders, seconds until the first is with a worker, seconds in all, memory of the process at its most. The
+orders are planned and answered by an executor in this process that does no work, so this is the client alone.
+"""
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from occystrap_core.api.schemes import ExecutorKind
+from occystrap_core.bulk.bulk_run import BulkRun
+from occystrap_core.bulk.earlier_receipts import EarlierReceipts
+from occystrap_core.bulk.order_work import Answer, OrderWork
+from occystrap_core.orders import ImageDone, ImagePlan
+from occystrap_core.plugins.manager import build_plugin_manager
+from occystrap_core.report.progress import Progress
+from occystrap_core.settings import Settings, VerifyLevel
+
+SLOTS = 64
+begun: list[float] = []
+
+
+class Nothing(Executor):
+    """Answers at once: ten layers that all images share, and one of its own."""
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 'Future[Any]':
+        """Answer a plan, or a copy, as a worker would."""
+        assert isinstance(work, OrderWork)
+        begun[:] = begun or [time.monotonic()]
+        future: Future[Any] = Future()
+        own = f'sha256:{abs(hash(work.order.source)):064x}'
+        shared = frozenset([*(f'sha256:{number:064x}' for number in range(10)), own])
+        future.set_result(Answer(ImageDone(work.order, 'verified', {}) if work.plan else ImagePlan(
+            work.order, 'store', shared, {'manifest': (b'x' * 2000, '')}), 'worker'))
+        return future
+
+
+@contextmanager
+def nothing(options: Mapping[str, Any], note: Callable[[str], None]) -> Iterator[tuple[Executor, int]]:
+    """Give the executor."""
+    yield Nothing(), SLOTS
+
+
+def main(count: int) -> None:
+    """Run so many orders."""
+    with tempfile.TemporaryDirectory() as directory:
+        listed = Path(directory) / 'images.txt'
+        with listed.open('w') as file:
+            file.writelines(f'registry://source.example/team-{number % 1000}/app-{number}:v1\n'
+                            for number in range(count))
+        run = BulkRun(build_plugin_manager(), Settings(), VerifyLevel.FAST, Progress(),
+                      ExecutorKind('nothing', f'{__name__}:nothing'), {}, None, EarlierReceipts())
+        started = time.monotonic()
+        report = run.process(f'list://{listed}', ['registry://mirror.example/{repository}:{tag}'])
+    assert report.succeeded and report.count == count, report.summary()
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f'{count} orders: the first after {begun[0] - started:.1f} s, all after {time.monotonic() - started:.1f} s, '
+          f'{memory:.0f} MiB')
+
+
+if __name__ == '__main__':
+    main(int(sys.argv[1]))

@@ -1,0 +1,45 @@
+"""Lists that are read while images are copied: mistakes in them fail alone, and length costs little."""
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.functional.scale.bulk import mirror_at
+from tests.services.command_line import CommandLine
+from tests.services.registry import Registry
+from tests.services.sixty_images import SixtyImages
+
+ROOT = Path(__file__).parents[3]
+ORDERS = 1_000_000 if os.environ.get('OCCYSTRAP_TEST_ALL') == '1' else 2_000
+
+
+def test_mistakes_in_the_middle_of_a_list_fail_alone(sixty: SixtyImages, destination: Registry, occystrap: CommandLine,
+                                                     tmp_path: Path) -> None:
+    source, host = sixty.listed(tmp_path, 3), sixty.registry.host
+    with open(source.removeprefix('list://'), 'a') as listed:
+        listed.write(f'%%\nregistry://{host}/team/app-05:v1?colour=red\nregistry://ann:canary@{host}/team/app-06:v1\n'
+                     f'registry://{host}/team/app-00:v1\nregistry://{host}/team/missing:v1\n')
+    result = occystrap('process', source, mirror_at(destination.host), '--executor', 'processes:workers=1')
+    result.assert_code(1)
+    assert result.err.splitlines()[-1].endswith('3/7 verified, 4 FAILED')
+    assert 'team/app-00:v1 is listed more than once, and copied once' in result.err and 'canary' not in result.err
+    failed = [line for line in result.err.splitlines() if line.startswith('FAILED ')]
+    for line, words in zip(failed, ['line 4: ', 'line 5: ', 'has a login in it', 'team/missing:v1 does not exist'],
+                           strict=True):
+        assert words in line, result
+
+
+def test_mistakes_at_its_beginning_are_refused(sixty: SixtyImages, occystrap: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / 'images.txt').write_text(f'registry://{sixty.registry.host}/team/app-00:v1\n%%\n')
+    for source, words in (('list://images.txt', 'images.txt, line 2: '), (f'list://{os.devnull}', 'names no image')):
+        result = occystrap('process', source, 'dir://out?unique_names=true', '--executor', 'processes').assert_code(2)
+        assert len(result.errors) == 1 and words in result.errors[0], result
+    assert not (tmp_path / 'out').exists()
+
+
+def test_many_orders_cost_the_client_little() -> None:
+    done = subprocess.run([sys.executable, ROOT / 'benchmarks/bulk_orders.py', str(ORDERS)], cwd=ROOT, check=True,
+                          capture_output=True, text=True)
+    found = re.fullmatch(r'(\d+) orders: the first after ([\d.]+) s, all after [\d.]+ s, (\d+) MiB\n', done.stdout)
+    assert found and int(found[1]) == ORDERS and float(found[2]) < 10 and int(found[3]) < 500, done.stdout
