@@ -94,6 +94,8 @@ class ImageOutput(ABC):
 
     def __init__(self, location: Location, settings: Settings) -> None:
         self.location, self.settings = location, settings
+        self.parts: list[Expectation] = []
+        """What to expect of the parts that were written by way of `put_documents`, in the order in which they ended."""
 
     def place(self, reference: Reference) -> Place:
         """Return the place of an image of this name, the same for every spelling of the location.
@@ -154,13 +156,21 @@ class ImageOutput(ABC):
                               'single image would replace: copy with --platform=all, choose another tag, or use '
                               '--replace-index')
 
-    def child(self) -> 'ImageOutput':
+    def child(self) -> 'ImageOutput | None':
         """Return a writer into the same place for a part of an index, which is found there by its digest alone.
 
         Several are used in parallel; `has_layer` of each finds the layers that the others wrote. What they share, such
-        as connections, is closed by this writer.
+        as connections, is closed by this writer. None for the core's own, which calls this writer for layers, and
+        `put_documents` for config and manifest.
         """
-        raise PluginError(f'{type(self).__name__} declares holds_indexes, but has no child()')
+        return None
+
+    def put_documents(self, part: WrittenImage | WrittenIndex) -> Sequence[Expectation]:
+        """Write config and manifest of a part, or an index within the index; return what to expect of these documents.
+
+        Called, in parallel for several parts, if `child` returns None; what it returns is added to `parts`.
+        """
+        raise PluginError(f'{type(self).__name__} has no put_documents()')
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Return where the layer already is, with its size, having checked that it is complete; None if it is not

@@ -6,6 +6,7 @@ from functools import partial
 
 from occystrap_core.api.image_filter import ImageFilter
 from occystrap_core.api.image_output import ImageOutput
+from occystrap_core.api.part_output import PartOutput
 from occystrap_core.api.written_image import LayerForm, PlacedLayer, WrittenImage, WrittenIndex, WrittenReferrer, merged
 from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.destinations.bringers import bringers
@@ -55,6 +56,11 @@ class PartCopy(ImageCopy):
         receipt = super()._finalized(written)
         self.written = as_written(self._output, written.manifest)
         return receipt
+
+
+def child_of(output: ImageOutput) -> ImageOutput:
+    """Return the writer's own writer of a part, or core's; raises PluginError if it can have neither."""
+    return output.child() or PartOutput(output)
 
 
 class Parts:
@@ -112,7 +118,7 @@ class Parts:
         return list(self._output.attach_referrers(written)) if written else []
 
     def _copy_image(self, image: Image) -> None:
-        output = self._output.child()
+        output = child_of(self._output)
         output.layer_store = output.layer_store or (Parts, id(self))
         copy = PartCopy(image, output, self._settings, self._source, self._advance, self._recipe,
                         self._reads)
@@ -127,7 +133,7 @@ class Parts:
         self._layers.update((layer.digest, layer) for layer in copy.layers)
 
     def _write_index(self, index: ImageIndex) -> None:
-        document, output = self.resulting(index), self._output.child()
+        document, output = self.resulting(index), child_of(self._output)
         self._receipts[id(index)] = output.finalize_index(WrittenIndex(index.reference, self._source, document))
         self._documents[id(index)] = as_written(output, document) or document
 

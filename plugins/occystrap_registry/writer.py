@@ -186,7 +186,10 @@ class _Part(RegistryOutput):
     """Pushes a part of an index, or a referrer, under its digest, over the connections of the whole."""
 
     def __init__(self, whole: RegistryOutput) -> None:
-        self.__dict__.update(whole.__dict__)
+        ImageOutput.__init__(self, whole.location, whole.settings)
+        self.compression, self.layer_store = whole.compression, whole.layer_store
+        self._address, self._client = whole._address, whole._client
+        self._forms, self._uploads, self._resent = whole._forms, whole._uploads, whole._resent
         self._tagged = None
 
     def _check_access(self) -> None:

@@ -29,7 +29,6 @@ class BucketOutput(ImageOutput):
         self.compression = self.location.options['compression'] or 'gzip'
         self.layer_store = 's3', self._layout.bucket.connection, self._layout.place.path
         self._referrers: list[Entry] = []
-        self._parts: list[Expectation] = []
 
     @cached_property
     def blobs(self) -> Blobs:
@@ -58,10 +57,6 @@ class BucketOutput(ImageOutput):
         """Check that the bucket answers."""
         self.require_possible(index)
 
-    def child(self) -> ImageOutput:
-        """Return a writer for a part of an index."""
-        return _PartOutput(self, self._parts)
-
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Return a blob of which the server reports this very sha256."""
         assert layer.descriptor
@@ -77,12 +72,21 @@ class BucketOutput(ImageOutput):
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write config and manifest, then the receipt, then the record."""
-        documents = [*put_documents(self.blobs, image), *sorted(self._parts, key=str)]
+        documents = [*self.put_documents(image), *sorted(self.parts, key=str)]
         assert image.manifest
         entries = self._entries(image.manifest, image.reference)
         receipt = image.receipt(self.location, self._expected(entries, documents))
         self._publish(entries, image.reference, receipt)
         return receipt
+
+    def put_documents(self, part: WrittenImage | WrittenIndex) -> Sequence[Expectation]:
+        """Write config and manifest of an image, and the records of layers sent in parts, or an index."""
+        if isinstance(part, WrittenIndex):
+            return [self.blobs.put_manifest(part.index)]
+        assert part.manifest
+        layers = [layer.descriptor.digest for layer in part.layers if layer.descriptor]
+        return [self.blobs.put('config', part.config.raw, part.config.digest),
+                self.blobs.put_manifest(part.manifest), *self.blobs.checksums(layers)]
 
     def attach_referrers(self, referrers: Sequence[WrittenReferrer]) -> Sequence[Expectation]:
         """Remember the entries of referrers, without a name, for the record; return their expectations."""
@@ -93,7 +97,7 @@ class BucketOutput(ImageOutput):
     def finalize_index(self, index: WrittenIndex) -> Receipt:
         """Write the index, after all that it lists, then the receipt, then the record."""
         entries = self._entries(index.index, index.reference)
-        receipt = index.receipt(self.location, self._expected(entries[:1], [self.blobs.put_manifest(index.index)]))
+        receipt = index.receipt(self.location, self._expected(entries[:1], self.put_documents(index)))
         self._publish(entries, index.reference, receipt)
         return receipt
 
@@ -119,58 +123,6 @@ class BucketOutput(ImageOutput):
 
     def _name(self, reference: Reference) -> str:
         return self.location.options['tag'] or reference.familiar
-
-
-class _PartOutput(ImageOutput):
-    """Writes a part of an index, or a referrer: its blobs and manifests go into the layout of the whole, unlisted."""
-
-    layer_form = LayerForm.STORED
-    holds_indexes = True
-
-    def __init__(self, whole: BucketOutput, written: list[Expectation]) -> None:
-        """The documents that this part writes are added to `written`."""
-        super().__init__(whole.location, whole.settings)
-        self.compression, self.layer_store = whole.compression, whole.layer_store
-        self._whole, self._blobs, self._written = whole, whole.blobs, written
-
-    def place(self, reference: Reference) -> Place:
-        """Return the place of the whole."""
-        return self._whole.place(reference)
-
-    def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Return the existing blob, as the writer of the whole does."""
-        return self._whole.has_layer(layer)
-
-    def blob_size(self, digest: Digest) -> int | None:
-        """Return the size in bytes of an existing blob, as the writer of the whole does."""
-        return self._whole.blob_size(digest)
-
-    def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
-        """Send a blob; raises ServiceError."""
-        return self._whole.write_layer(layer)
-
-    def finalize(self, image: WrittenImage) -> Receipt:
-        """Write config and manifest."""
-        receipt = image.receipt(self.location, put_documents(self._blobs, image))
-        self._written.extend(receipt.expectations)
-        return receipt
-
-    def finalize_index(self, index: WrittenIndex) -> Receipt:
-        """Write the index."""
-        document = self._blobs.put_manifest(index.index)
-        self._written.append(document)
-        return index.receipt(self.location, [document])
-
-    def abort(self) -> None:
-        """Do nothing: the whole is aborted as well."""
-
-
-def put_documents(blobs: Blobs, image: WrittenImage) -> list[Expectation]:
-    """Write config and manifest; return their expectations, and those for the records of layers sent in parts."""
-    assert image.manifest
-    layers = [layer.descriptor.digest for layer in image.layers if layer.descriptor]
-    return [blobs.put('config', image.config.raw, image.config.digest), blobs.put_manifest(image.manifest),
-            *blobs.checksums(layers)]
 
 
 def _pinned(location: Location) -> Location:

@@ -36,7 +36,6 @@ class LayoutOutput(ImageOutput):
         self._blobs = Blobs(self._workspace, settings.verify is VerifyLevel.FULL)
         self._referrers: list[Entry] = []
         self._listed: list[Expectation] = []
-        self._parts: list[Expectation] = []
         self._left_out: dict[Digest, str] = {}
         self._new: NewImage | None = None
 
@@ -66,10 +65,6 @@ class LayoutOutput(ImageOutput):
         """Raise OutputError unless the destination is or can become a layout."""
         self._begin(index)
 
-    def child(self) -> ImageOutput:
-        """Return a writer for a part of an index."""
-        return _PartOutput(self, self._blobs, self._parts)
-
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Return the existing blob if it has the right size and, with full verification, the right digest."""
         assert layer.descriptor
@@ -92,10 +87,18 @@ class LayoutOutput(ImageOutput):
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write config and manifest, then the entry in index.json, then the receipt."""
-        documents = [*_put_documents(self._blobs, image), *sorted(self._parts, key=str), *self._listed]
+        documents = [*self.put_documents(image), *sorted(self.parts, key=str), *self._listed]
         assert image.manifest
         return self._publish(image.manifest, image.reference, lambda entries: image.receipt(
             self.location, [*entries, *documents]))
+
+    def put_documents(self, part: WrittenImage | WrittenIndex) -> Sequence[Expectation]:
+        """Write config and manifest of an image, or an index; raises OutputError."""
+        if isinstance(part, WrittenIndex):
+            return [self._blobs.put_manifest(part.index)]
+        assert part.manifest
+        return [self._blobs.put_manifest(part.manifest),
+                self._blobs.put('config', part.config.raw, part.config.digest)]
 
     def attach_referrers(self, referrers: Sequence[WrittenReferrer]) -> Sequence[Expectation]:
         """Remember the entries for index.json, referrers without a name, for `finalize`; return their expectations."""
@@ -105,9 +108,9 @@ class LayoutOutput(ImageOutput):
 
     def finalize_index(self, index: WrittenIndex) -> Receipt:
         """Write the index, after all that it lists, then its entry in index.json, then the receipt."""
-        document = self._blobs.put_manifest(index.index)
+        documents = self.put_documents(index)
         return self._publish(index.index, index.reference, lambda entries: index.receipt(
-            self.location, [*entries, document]))
+            self.location, [*entries, *documents]))
 
     def abort(self) -> None:
         """Remove all that this run wrote and no image names, but for layers that the next run may go on with.
@@ -173,56 +176,3 @@ class LayoutOutput(ImageOutput):
 
     def _sweep(self) -> None:
         remove_unnamed(self._workspace)
-
-
-class _PartOutput(ImageOutput):
-    """Writes a part of an index, or a referrer: its blobs and manifests go into the layout of the whole, unlisted."""
-
-    layer_form = LayerForm.STORED
-    holds_indexes = True
-
-    def __init__(self, whole: LayoutOutput, blobs: Blobs, written: list[Expectation]) -> None:
-        """The documents that this part writes are added to `written`."""
-        super().__init__(whole.location, whole.settings)
-        self.compression, self.layer_store = whole.compression, whole.layer_store
-        self._whole, self._blobs, self._written = whole, blobs, written
-
-    def place(self, reference: Reference) -> Place:
-        """Return the place of the whole."""
-        return self._whole.place(reference)
-
-    def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Return the existing blob, as the writer of the whole does."""
-        return self._whole.has_layer(layer)
-
-    def omit_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Note a blob that is left out, as the writer of the whole does."""
-        return self._whole.omit_layer(layer)
-
-    def blob_size(self, digest: Digest) -> int | None:
-        """Return the size in bytes of an existing blob, as the writer of the whole does."""
-        return self._whole.blob_size(digest)
-
-    def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
-        """Write a blob; raises OutputError."""
-        return self._whole.write_layer(layer)
-
-    def finalize(self, image: WrittenImage) -> Receipt:
-        """Write config and manifest."""
-        receipt = image.receipt(self.location, _put_documents(self._blobs, image))
-        self._written.extend(receipt.expectations)
-        return receipt
-
-    def finalize_index(self, index: WrittenIndex) -> Receipt:
-        """Write the index."""
-        document = self._blobs.put_manifest(index.index)
-        self._written.append(document)
-        return index.receipt(self.location, [document])
-
-    def abort(self) -> None:
-        """Do nothing: the whole is aborted as well."""
-
-
-def _put_documents(blobs: Blobs, image: WrittenImage) -> list[Expectation]:
-    assert image.manifest
-    return [blobs.put_manifest(image.manifest), blobs.put('config', image.config.raw, image.config.digest)]

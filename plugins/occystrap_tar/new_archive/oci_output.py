@@ -36,7 +36,6 @@ class OciArchiveOutput(ArchiveOutput):
         self._notes: list[str] = []
         self._entries: list[Entry] = []
         self._left_out: dict[Digest, str] = {}
-        self._parts: list[Expectation] = []
         self._receipt: Receipt | None = None
 
     def place(self, reference: Reference) -> Place:
@@ -67,10 +66,6 @@ class OciArchiveOutput(ArchiveOutput):
         self._bundle.begin(self)
         self._spare_base(index)
         self._reserve(*index.images())
-
-    def child(self) -> ImageOutput:
-        """Return a writer for a part of an index."""
-        return _PartOutput(self, self._parts)
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Return the blob if another image of the run has brought it."""
@@ -111,9 +106,16 @@ class OciArchiveOutput(ArchiveOutput):
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write config and manifest; the image becomes visible with the others of the run."""
         assert image.manifest
-        documents = [*self._put_documents(image), *sorted(self._parts, key=str)]
+        documents = [*self.put_documents(image), *sorted(self.parts, key=str)]
         return self._finished(image.manifest, image.reference, lambda listed: image.receipt(
             self.location, [*listed, *documents]))
+
+    def put_documents(self, part: WrittenImage | WrittenIndex) -> Sequence[Expectation]:
+        """Write config and manifest of an image, or an index."""
+        if isinstance(part, WrittenIndex):
+            return [self._put('index', part.index)]
+        assert part.manifest
+        return [self._put('config', part.config), self._put('manifest', part.manifest)]
 
     def attach_referrers(self, referrers: Sequence[WrittenReferrer]) -> Sequence[Expectation]:
         """Remember the entries for index.json, referrers without a name; return their expectations."""
@@ -122,9 +124,9 @@ class OciArchiveOutput(ArchiveOutput):
 
     def finalize_index(self, index: WrittenIndex) -> Receipt:
         """Write the index; it becomes visible with the other images of the run."""
-        document = self._put('index', index.index)
+        documents = self.put_documents(index)
         return self._finished(index.index, index.reference, lambda listed: index.receipt(
-            self.location, [*listed, document]))
+            self.location, [*listed, *documents]))
 
     def publish(self, outputs: Sequence[ImageOutput]) -> None:
         """Write index.json and rename the archive to its path."""
@@ -184,10 +186,6 @@ class OciArchiveOutput(ArchiveOutput):
         blob = self._bundle.find(digest) or self._bundle.write(digest, size, [memoryview(document.raw)])
         return Expectation(kind, blob.name, digest, size)
 
-    def _put_documents(self, image: WrittenImage) -> list[Expectation]:
-        assert image.manifest
-        return [self._put('config', image.config), self._put('manifest', image.manifest)]
-
     def _finished(self, document: Manifest | Index, reference: Reference,
                   receipt_of: Callable[[Sequence[Expectation]], Receipt]) -> Receipt:
         """List a document in index.json; `receipt_of` makes a receipt with the expectations for layout and entries."""
@@ -199,33 +197,6 @@ class OciArchiveOutput(ArchiveOutput):
         if not self.deferred:
             self.publish([self])
         return self._receipt
-
-
-class _PartOutput(OciArchiveOutput):
-    """Writes a part of an index, or a referrer: its blobs and manifests go into the archive of the whole, unlisted."""
-
-    def __init__(self, whole: OciArchiveOutput, written: list[Expectation]) -> None:
-        """The documents that this part writes are added to `written`."""
-        super().__init__(whole.location, whole.settings)
-        self._written, self._left_out, self.kept_blobs = written, whole._left_out, whole.kept_blobs
-
-    def prepare(self, image: Image) -> None:
-        """Do nothing: the whole has laid out everything."""
-
-    def finalize(self, image: WrittenImage) -> Receipt:
-        """Write config and manifest."""
-        receipt = image.receipt(self.location, self._put_documents(image))
-        self._written.extend(receipt.expectations)
-        return receipt
-
-    def finalize_index(self, index: WrittenIndex) -> Receipt:
-        """Write the index."""
-        document = self._put('index', index.index)
-        self._written.append(document)
-        return index.receipt(self.location, [document])
-
-    def abort(self) -> None:
-        """Do nothing: the whole is aborted as well."""
 
 
 def _is_member(expected: Expectation) -> bool:

@@ -22,7 +22,7 @@ class IndexShelf(MemoryOutput):
         self.is_part = whole is not None
         self.steps: list[str] = whole.steps if whole else []
 
-    def child(self) -> ImageOutput:
+    def child(self) -> ImageOutput | None:
         return type(self)(self.location, self.settings, whole=self)
 
     def finalize(self, image: WrittenImage) -> Receipt:
@@ -49,6 +49,22 @@ class IndexShelf(MemoryOutput):
         self.steps.append(name)
         return Expectation('index' if isinstance(document, Index) else 'manifest', name, document.digest,
                            len(document.raw))
+
+
+class PutShelf(IndexShelf):
+    """A destination whose parts are written by core's own writer."""
+
+    def child(self) -> None:
+        return None
+
+    def put_documents(self, part: WrittenImage | WrittenIndex) -> Sequence[Expectation]:
+        document = part.index if isinstance(part, WrittenIndex) else part.manifest
+        assert document
+        kept = [('index' if isinstance(document, Index) else 'manifest', document.raw)]
+        if isinstance(part, WrittenImage):
+            kept.append(('config', part.config.raw))
+        self.shelf.blobs |= {Digest.of(raw): raw for _, raw in kept}
+        return [Expectation(kind, Digest.of(raw), Digest.of(raw), len(raw)) for kind, raw in kept]
 
 
 def descriptor_of(content: Content) -> Descriptor:

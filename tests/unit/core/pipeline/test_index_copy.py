@@ -20,7 +20,7 @@ from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.judge import judge
 from occystrap_core.verification.results import Outcome
 from tests.unit.core.image.sources import Source
-from tests.unit.core.pipeline.indexes import IndexShelf, artifact, descriptor_of, index_of
+from tests.unit.core.pipeline.indexes import IndexShelf, PutShelf, artifact, descriptor_of, index_of
 from tests.unit.core.pipeline.memory import SHELVES, MemoryOutput, Shelf, Without, verify_output
 
 PLATFORMS = ['linux/amd64', 'linux/arm64/v8']
@@ -85,6 +85,24 @@ def test_nested_indexes_and_one_listed_twice(shelf: Shelf) -> None:
     assert to.steps.index(inner.index.digest) > max(to.steps.index(descriptor_of(each.content).digest)
                                                     for each in inner.children)
     assert [each.locator for each in receipt.of_kind('index')] == ['tag', inner.index.digest]
+
+
+def test_core_writes_parts_by_way_of_the_whole(shelf: Shelf) -> None:
+    index = index_of([index_of(two(), PLATFORMS), artifact(), two()[0]])
+    expected, blobs = copy(index).expectations, dict(shelf.blobs)
+    shelf.blobs.clear()
+    to = output(PutShelf)
+    assert set(copy(index, to).expectations) == set(expected) and shelf.blobs == blobs
+    assert {each.digest for each in to.parts} == {each.digest for each in expected} - {index.index.digest}
+
+
+def test_a_writer_of_indexes_without_a_way_to_write_parts(shelf: Shelf) -> None:
+    class Neither(IndexShelf):
+        def child(self) -> None:
+            return None
+    with pytest.raises(PluginError, match=r'Neither declares holds_indexes, but has neither child\(\) nor put_docu'):
+        copy(index_of(two(), PLATFORMS), output(Neither))
+    assert not shelf.writes
 
 
 def test_a_choice_is_a_new_index_with_the_entries_as_they_were(shelf: Shelf) -> None:
@@ -153,7 +171,7 @@ def test_a_destination_for_one_image_refuses_before_anything_is_read(shelf: Shel
 def test_a_writer_that_promises_too_much_is_named() -> None:
     class Empty(MemoryOutput):
         holds_indexes = True
-    with pytest.raises(PluginError, match='Empty declares holds_indexes, but has no child'):
+    with pytest.raises(PluginError, match='Empty declares holds_indexes, but has neither child'):
         copy(index_of(two()), output(Empty))
     with pytest.raises(PluginError, match='does not take STORED form'):
         copy(index_of(two()), output(IndexShelf, form='tar'))
