@@ -9,6 +9,7 @@ from occystrap_core.image.image import Image
 from occystrap_core.image.layer import NO_OBSERVERS, Layer, ReadObservers
 from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.descriptor import Descriptor
+from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Manifest
 from occystrap_core.oci.reference import Reference
 
@@ -17,9 +18,9 @@ class OpaqueBlob(Layer):
     """A blob of unknown content: stored bytes, never a tar."""
 
     def __init__(self, index: int, descriptor: Descriptor, opener: Callable[[], Readable],
-                 rest: Callable[[int], Readable] | None = None) -> None:
-        """`opener` opens the blob, `rest` at an offset in bytes, None if that is impossible."""
-        self.index, self.descriptor, self._opener, self._rest = index, descriptor, opener, rest
+                 rest: Callable[[int], Readable] | None = None, base: str = '') -> None:
+        """`opener` opens the blob, `rest` at an offset, None if that is impossible; `base` as in StoredLayer."""
+        self.index, self.descriptor, self._opener, self._rest, self.base = index, descriptor, opener, rest, base
         self.diff_id = descriptor.digest  # it has no other content
 
     def stored(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
@@ -46,10 +47,12 @@ class Artifact(Image):
 
     def __init__(self, reference: Reference, config: bytes, manifest: Manifest,
                  opener: Callable[[Descriptor], Readable],
-                 rest: Callable[[Descriptor, int], Readable] | None = None) -> None:
+                 rest: Callable[[Descriptor, int], Readable] | None = None,
+                 base: Callable[[Digest], str] = lambda digest: '') -> None:
         """`config` is the blob that the manifest has as its config; `opener` opens the other blobs, `rest` at an offset
-        in bytes."""
-        blobs = [OpaqueBlob(index, each, partial(opener, each), partial(rest, each) if rest else None)
+        in bytes; `base` names the image that has a blob which the source leaves out."""
+        blobs = [OpaqueBlob(index, each, partial(opener, each), partial(rest, each) if rest else None,
+                            base(each.digest))
                  for index, each in enumerate(manifest.layers)]
         layers = tuple(each.digest for each in manifest.layers)
         opaque = ImageConfig(config, layers, manifest.config.digest.algorithm)

@@ -2,7 +2,6 @@
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import cache, partial
-from typing import TypeVar
 
 from occystrap_core.errors import ImageNotFound, InvalidImage, set_error_rule
 from occystrap_core.files.stream import Readable
@@ -16,8 +15,6 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.platform import Platform
 from occystrap_core.oci.reference import Reference
-
-T = TypeVar('T', bound=Image)
 
 
 class BlobStore(ABC):
@@ -84,7 +81,7 @@ class BlobStore(ABC):
         """Return one layer of an image."""
         return StoredLayer(index, descriptor, diff_id, partial(self.blob, descriptor),
                            cache(partial(self.tar_size, descriptor)), partial(self.blob_size, descriptor),
-                           partial(self.rest_of_blob, descriptor))
+                           partial(self.rest_of_blob, descriptor), self.base(descriptor.digest))
 
     def image(self, reference: Reference, manifest: Manifest, raw: bytes | None = None) -> Image:
         """Return the image; its config is read unless it is given as `raw`. Raises as `manifest` does."""
@@ -100,12 +97,7 @@ class BlobStore(ABC):
         # Image checks that there are as many layers as diff_ids
         layers = [self._layer(reference, index, descriptor, diff_id)
                   for index, (descriptor, diff_id) in enumerate(zip(manifest.layers, config.diff_ids))]
-        return self._with_bases(Image(reference, config, layers, manifest))
-
-    def _with_bases(self, image: T) -> T:
-        for layer in image.layers:
-            layer.base = self.base(layer.descriptor.digest) if layer.descriptor else ''
-        return image
+        return Image(reference, config, layers, manifest)
 
     def _layer(self, reference: Reference, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:
         try:
@@ -131,7 +123,7 @@ class BlobStore(ABC):
         return self._artifact(reference, raw, manifest)
 
     def _artifact(self, reference: Reference, config: bytes, manifest: Manifest) -> Artifact:
-        return self._with_bases(Artifact(reference, config, manifest, self.blob, self.rest_of_blob))
+        return Artifact(reference, config, manifest, self.blob, self.rest_of_blob, self.base)
 
     def _config(self, reference: Reference, manifest: Manifest) -> bytes:
         return self.document(manifest.config, f'the config of {reference}')

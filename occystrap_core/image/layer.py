@@ -107,12 +107,13 @@ class StoredLayer(Layer):
     def __init__(self, index: int, descriptor: Descriptor, diff_id: Digest, opener: Callable[[], Readable],
                  size_hint: Callable[[], int | None] = lambda: None,
                  present: Callable[[], int | None] = lambda: None,
-                 rest: Callable[[int], Readable] | None = None) -> None:
+                 rest: Callable[[int], Readable] | None = None, base: str = '') -> None:
         """`opener` opens the blob; `size_hint` returns the tar's size, for example from a gzip blob's last four bytes;
         `present` returns the blob's size at the source, None if unknown, and raises ImageNotFound if it is missing;
-        `rest` opens the blob at an offset in bytes, None if that is impossible."""
+        `rest` opens the blob at an offset in bytes, None if that is impossible; `base` names the image that has a blob
+        which the source, a delta, leaves out."""
         media_types.layer_compression(descriptor.media_type)
-        self.index, self.descriptor, self.diff_id = index, descriptor, diff_id
+        self.index, self.descriptor, self.diff_id, self.base = index, descriptor, diff_id, base
         self._opener, self._size_hint, self._present, self._rest = opener, size_hint, present, rest
 
     def present_size(self) -> int | None:

@@ -172,8 +172,8 @@ class ArchiveStore(BlobStore):
         with set_error_rule('layer'):
             member = None if self.base(descriptor.digest) else self._archive.find(blob_name(descriptor.digest))
             if member and member.size != descriptor.size:
-                raise SizeMismatch(f'{self._archive.name}: layer {descriptor.digest} has {member.size} bytes, should '
-                                   f'have {descriptor.size}')
+                raise SizeMismatch(f'{self._archive.name}: layer {descriptor.digest} has {member.size} bytes, '
+                                   f'expected {descriptor.size}')
         return super().layer(index, descriptor, diff_id)
 
     @cached_property
