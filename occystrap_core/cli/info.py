@@ -13,7 +13,6 @@ from occystrap_core.errors import ImageError, NoImage, ServiceError, UsageError
 from occystrap_core.image.sequential_image import SequentialImage
 from occystrap_core.oci.reference import Reference
 from occystrap_core.plugins.manager import Plugins
-from occystrap_core.plugins.resolver import open_source, source_location
 from occystrap_core.settings import Settings
 from occystrap_core.terminal import print_json, print_lines, print_message
 from occystrap_core.terminal_text import size_text
@@ -45,17 +44,11 @@ def info(context: click.Context, /, source: str, platform: str | None, **network
 
 def _described(plugins: Plugins, settings: Settings, source: str) -> list[dict[str, Any]]:
     """Return each image; of several, `failure` for one that cannot be read. Raises as opening the only image does."""
-    from occystrap_core.sources.selection import print_notes, select
+    from occystrap_core.sources.selection import open_selected, print_notes
     described, artifacts = [], 0
     with ExitStack() as closing:
         closing.callback(settings.shared.close)
-        location = source_location(plugins, source)
-        opened = open_source(plugins, location, settings)
-        if not isinstance(opened, ImageInput):
-            raise UsageError(f'{source} is a list: name an image, or a pattern of some')
-        closing.callback(opened.close)
-        references, notes = select(opened, location)
-        print_notes(notes)
+        opened, _, references = open_selected(plugins, settings, source, 'an image, or a pattern of some', closing)
         for reference in references:
             try:
                 described.append(_opened(opened, reference, source))

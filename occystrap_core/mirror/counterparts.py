@@ -19,7 +19,7 @@ from occystrap_core.plugins.resolver import (
 from occystrap_core.receipts.kept_receipts import kept_receipts
 from occystrap_core.report.image_report import ImageReport
 from occystrap_core.settings import Settings
-from occystrap_core.sources.selection import print_notes, select
+from occystrap_core.sources.selection import open_selected, print_notes, select
 from occystrap_core.tasks.source_orders import opened_inputs
 from occystrap_core.tasks.task_list import TaskList
 from occystrap_core.verification.receipt import KeptReceipts, Receipt
@@ -95,13 +95,8 @@ def counterparts_filled(plugins: Plugins, settings: Settings, written: Location,
     if kept.receipts:
         return Counterparts([_filled(plugins, settings, written, each, closing) for each in kept.receipts],
                             [_report(name, target, Severity.UNVERIFIED, reason) for name, reason in kept.unproved])
-    there = source_location(plugins, target)
-    images = open_source(plugins, there, settings)
-    if not isinstance(images, ImageInput):
-        raise UsageError(f'{target} is a list: give the place of the images, or their receipts')
-    closing.callback(images.close)
-    references, notes = select(images, there)
-    print_notes(notes)
+    instead = 'the place of the images, or their receipts'
+    images, there, references = open_selected(plugins, settings, target, instead, closing)
     pairs = []
     for each in references:
         location = destination_location(plugins, f'{there.scheme}://{images.location_of(each).path}')

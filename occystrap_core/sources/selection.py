@@ -1,6 +1,7 @@
 """Selecting some of the images that a source names: by exclusion, expression, version, and age."""
 import re
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -12,6 +13,9 @@ from occystrap_core.oci.patterns import Excluded, first_names, has_glob, natural
 from occystrap_core.oci.reference import Reference, split_tag
 from occystrap_core.oci.referrers import is_referrer_tag
 from occystrap_core.oci.versions import Version
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.plugins.resolver import open_source, source_location
+from occystrap_core.settings import Settings
 from occystrap_core.terminal import print_message
 
 _SHOWN = 5
@@ -41,6 +45,22 @@ def select(images: ImageInput, location: Location) -> Selected:
     if not found:
         raise _nothing(listed, location)
     return Selected(found, notes)
+
+
+def open_selected(plugins: Plugins, settings: Settings, source: str, instead: str, closing: ExitStack,
+                  ) -> tuple[ImageInput, Location, Sequence[Reference]]:
+    """Open the input of a source until `closing` ends, and select images of it, with the notes of that printed.
+
+    Raises as `open_source` and `select` do; UsageError, which says what to give `instead`, for a list.
+    """
+    location = source_location(plugins, source)
+    opened = open_source(plugins, location, settings)
+    if not isinstance(opened, ImageInput):
+        raise UsageError(f'{source} is a list: give {instead}')
+    closing.callback(opened.close)
+    references, notes = select(opened, location)
+    print_notes(notes)
+    return opened, location, references
 
 
 def is_selected(reference: Reference, images: ImageInput, location: Location) -> bool:
