@@ -26,7 +26,7 @@ __all__ = ['ExecutorKind', 'ImageDone', 'ImageOrder', 'ImagePlan', 'NothingToFil
 
 
 class NothingToFilter(UsageError):
-    """What an order has filters for is no image: an artifact, such as a chart or a signature, or an index of these."""
+    """What an order filters is not an image: an artifact, such as a chart or a signature, or an index of these."""
 
 
 class ImageOrder(NamedTuple):

@@ -187,7 +187,7 @@ class Settings:
     `credentials`: user and password by host[:port], from URIs and options; kept in memory only, so that the verifier of
     the same run has them and no receipt does. `rebuild_index`: rebuild a damaged list of a destination's images, even
     if entries are lost. `replace_index`: a single image may replace an index of several. `force`: overwrite files that
-    are no image archives, and replace unpacked files that were changed since. `names`: the memory for names of entries
+    are not image archives, and replace unpacked files that were changed since. `names`: the memory for names of entries
     in layers that are searched, checked or filtered. `stdout_taken`: a JSON report goes to stdout, so nothing else may.
     `base`: the blobs that need not be written, since what is written goes to a place that has them (--since), each with
     the name of an image that it belongs to; None if everything is. `lane`: which of several destinations of a source

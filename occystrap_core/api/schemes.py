@@ -25,7 +25,7 @@ class InputScheme(NamedTuple):
     """A scheme that images can be read from; `factory` names a class called with (location, settings).
 
     It returns an ImageInput or ImageList, and is called once for each source that is named (see ImageInput). `instead`
-    says what to do for who gives a scheme that is no destination as one. `recognizes` returns, from the name and a look
+    says what to do if the scheme is given as a destination. `recognizes` returns, from the name and a look
     at the directory alone, whether a path is that of an image of this scheme, for users who give no scheme. With `many`
     a location may name many images: the scheme then has the options of selection besides its own (`exclude`, `semver`,
     `newest` …), which the core applies to what `references` returns.

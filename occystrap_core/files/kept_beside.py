@@ -21,7 +21,7 @@ _WAITING = 0.5
 
 
 class KeptBeside(HeldBytes):
-    """The beginning of a blob of which something else is made and written. What fails here is no failure of that.
+    """The beginning of a blob from which something else is made and written. A failure here does not fail that.
 
     The next run must make that anew, so that all it is spared is waiting for the source. Where a source is about as
     fast as the work, or the disk has little room, nothing is kept. It may be closed while another thread still reads.

@@ -23,7 +23,8 @@ def lock_if_current(descriptor: int, operation: int, status: Callable[[], os.sta
 
     That happens when whoever held the lock before removed it: the caller opens or makes it once more. `operation` is
     fcntl.LOCK_SH or LOCK_EX; with LOCK_NB, BlockingIOError is raised instead of waiting. `status` is as for
-    `is_current`. With `optional`, a file system without locks is no error. Raises OSError, having closed `descriptor`.
+    `is_current`. With `optional`, a file system without locks is not an error. Raises OSError, with
+    `descriptor` closed.
     """
     current = False
     try:

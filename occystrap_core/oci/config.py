@@ -23,7 +23,7 @@ class ImageConfig:
 
     @classmethod
     def parse(cls, raw: bytes, algorithm: str = SHA256) -> Self:
-        """Return the config in `raw`; raises InvalidImage if it is no config or has no rootfs of layers.
+        """Return the config in `raw`; raises InvalidImage if it is not a config or has no rootfs of layers.
 
         The config of an image without layers may have no rootfs, if it names a platform.
         """
@@ -37,7 +37,7 @@ class ImageConfig:
 
     @classmethod
     def describes(cls, raw: bytes, layers: int) -> bool:
-        """Return whether `raw` is the config of an image with so many layers, whatever it is listed as.
+        """Return whether `raw` is the config of an image with this number of layers, whatever it is listed as.
 
         Programs that keep other things in registries write such configs too, but without a platform.
         """

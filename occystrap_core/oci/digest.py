@@ -47,7 +47,7 @@ class Digest(str):
 
     @classmethod
     def of_hex(cls, digits: str) -> Self:
-        """Return the digest with these hexadecimal digits, whose number tells the algorithm; raises InvalidImage."""
+        """Return the digest with these hexadecimal digits; their number gives the algorithm. Raises InvalidImage."""
         return cls(f'{"sha512" if len(digits) == _DIGITS["sha512"] else SHA256}:{digits}')
 
     @property

@@ -20,7 +20,7 @@ T = TypeVar('T')
 
 
 def parse_object(raw: bytes, what: str, cap: int = MANIFEST_CAP, names: FieldNames = EXACT) -> dict[str, Any]:
-    """Return the JSON object in `raw`; raises InvalidImage, naming `what`, if it is no object or as `parse_json` does.
+    """Return the JSON object in `raw`; raises InvalidImage, naming `what`, if it is another value or as `parse_json`.
     """
     value = parse_json(raw, what, cap, names)
     if not isinstance(value, dict):

@@ -68,7 +68,7 @@ class Manifest(NamedTuple):
 
     @classmethod
     def parse(cls, raw: bytes, media_type: str | None = None, algorithm: str = SHA256) -> Self:
-        """Return the manifest in `raw`; raises InvalidImage if it is no manifest or contradicts `media_type`."""
+        """Return the manifest in `raw`; raises InvalidImage if it is not a manifest or contradicts `media_type`."""
         with set_error_rule('manifest'):
             document = _parsed(raw, 'the manifest')
             kind = _manifest_kind(document, media_type)
@@ -107,7 +107,7 @@ class Index(NamedTuple):
 
     @classmethod
     def parse(cls, raw: bytes, media_type: str | None = None, algorithm: str = SHA256) -> Self:
-        """Return the index in `raw`; raises InvalidImage if it is no index or contradicts `media_type`."""
+        """Return the index in `raw`; raises InvalidImage if it is not an index or contradicts `media_type`."""
         with set_error_rule('index'):
             document = _parsed(raw, 'the index')
             kind = _manifest_kind(document, media_type)

@@ -65,7 +65,7 @@ def select_offers(offers: Sequence[Offer[T]], name: str | None, place: str, how:
     """Return all images with all their names if `name` is None, those that it matches if it is a pattern, or the one
     called so.
 
-    An image without a name, or with one that is no reference, is known by its digest, except if it is the only one.
+    An image without a name, or with one that is not a reference, is known by its digest, except if it is the only one.
     Raises as `select_offer` does.
     """
     if name is not None and has_glob(name):
@@ -109,7 +109,7 @@ def find_offers(offers: Sequence[Offer[T]], name: str) -> list[tuple[Offer[T], R
 
 
 def parse_name(name: str) -> Reference:
-    """Return a name as a reference; `untagged` if it is no valid name."""
+    """Return a name as a reference; `untagged` if it is not a valid name."""
     try:
         return Reference.parse(name)
     except UsageError:

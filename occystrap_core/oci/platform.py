@@ -42,7 +42,7 @@ class Platform(NamedTuple):
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Return the platform of an index entry or config; raises InvalidImage if a field is no string.
+        """Return the platform of an index entry or config; raises InvalidImage if a field is not a string.
 
         A null counts as missing, as in the programs that write these documents.
         """

@@ -143,7 +143,7 @@ def _version(reference: Reference, location: Location) -> Version | None:
 
 
 def _newest(found: Sequence[Reference], images: ImageInput, location: Location) -> Sequence[Reference]:
-    """Return so many of each repository as `newest=` says, in the order of the source."""
+    """Return the number of each repository that `newest=` gives, in the order of the source."""
     if not (count := location.options.get('newest')):
         return found
     if location.options.get('order') == 'created':

@@ -66,7 +66,7 @@ class Receipt:
     platforms: PlatformChoices = PlatformChoices()
     verdict: RecordedVerdict | None = None
     brought_by: Sequence[Bringer] = ()
-    """All who brought the image to this place, in order; empty in receipts of earlier versions."""
+    """All sources that the image was copied to this place from, in order; empty in receipts of earlier versions."""
     sealed: bool = field(default=True, compare=False)
     by_digest: bool = field(default=False, compare=False)
 
@@ -223,7 +223,7 @@ class Receipt:
         return replace(self, verdict=verdict)
 
     def brought_also_by(self, others: Iterable[Bringer]) -> Self:
-        """Return the receipt of an image that others brought, too."""
+        """Return the receipt of an image that other sources copied to the same place."""
         return replace(self, brought_by=tuple(sorted({*self.brought_by, *others})))
 
     def to_json(self) -> str:

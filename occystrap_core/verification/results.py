@@ -184,7 +184,7 @@ class CheckResults:
             self.found(expectation, size=entry.size, digest=entry.digest, evidence=REPORTED)
 
     def settled(self, seconds: float) -> None:
-        """Report that the destination showed what was written only so many seconds after it was first looked at."""
+        """Report how many seconds after the first look the destination showed what was written."""
         self.settle_seconds = max(self.settle_seconds, seconds)
 
     def error(self, item: object, message: str) -> None:
@@ -196,7 +196,7 @@ class CheckResults:
         self.results.append(CheckResult(Severity.UNVERIFIED, str(item), reason))
 
     def warning(self, item: object, message: str) -> None:
-        """Report something unusual that is no error."""
+        """Report something unusual that is not an error."""
         self.results.append(CheckResult(Severity.WARNING, str(item), message))
 
     def info(self, item: object, message: str) -> None:
