@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from occystrap_core.oci.layout_contents import (
         LayoutReferrers, blobs_below, find_named, independent_images, find_referrer,
     )
-    from occystrap_core.oci.layout_names import LayoutChoice, require_layout_name, split_pinned
+    from occystrap_core.oci.layout_names import ChosenEntries, LayoutChoice, require_layout_name, split_pinned
     from occystrap_core.oci.manifest import Index, Manifest, parse_manifest_or_index
     from occystrap_core.oci.manifest_form import (
         ManifestForm, has_annotations, has_form, in_form, index_in_form, index_made_anew, is_regular, made_anew,
@@ -50,7 +50,7 @@ _HOMES = {
     'layout': 'BLOB_DIRECTORIES CONTAINERD_NAME INDEX_FILE LAYOUT_FILE LAYOUT_VERSION REF_NAME LayoutEntries '
               'blob_name entry_name layout_offers require_version select_entry',
     'layout_contents': 'LayoutReferrers blobs_below find_named independent_images find_referrer',
-    'layout_names': 'LayoutChoice require_layout_name split_pinned',
+    'layout_names': 'ChosenEntries LayoutChoice require_layout_name split_pinned',
     'manifest': 'Index Manifest parse_manifest_or_index',
     'manifest_form': 'ManifestForm has_annotations has_form in_form index_in_form index_made_anew is_regular made_anew',
     'media_types': 'Compression',
@@ -65,7 +65,8 @@ __getattr__ = lazy_exports(__name__, __name__, _HOMES)
 
 __all__ = [
     'ALGORITHMS', 'AMBIGUOUS', 'ARCHIVE_FIELDS', 'BLOB_DIRECTORIES', 'CONFIG_CAP', 'CONFIG_FIELDS',
-    'CONTAINERD_NAME', 'COSIGN_SUFFIXES', 'Compression', 'Descriptor', 'Digest', 'Entry', 'Excluded', 'FieldNames',
+    'CONTAINERD_NAME', 'COSIGN_SUFFIXES', 'ChosenEntries', 'Compression', 'Descriptor', 'Digest', 'Entry', 'Excluded',
+    'FieldNames',
     'INDEX_FILE', 'ImageConfig', 'Index', 'IndexFile', 'LAYOUT_FILE', 'LAYOUT_VERSION', 'LayoutChoice',
     'LayoutEntries', 'LayoutReferrers', 'MANIFEST_CAP', 'MANIFEST_FIELDS', 'Manifest', 'ManifestForm', 'Offer',
     'Platform', 'PlatformChoice', 'REF_NAME', 'Reference', 'SHA256', 'are_of_other_repositories', 'blob_name',

@@ -1,12 +1,12 @@
 """The names of images in a layout as users write them, and which image a name, a pattern or a digest means."""
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from occystrap_core.errors import ImageNotFound, UsageError
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
-from occystrap_core.oci.layout import LayoutEntries, select_entry
+from occystrap_core.oci.layout import REF_NAME, LayoutEntries, entry_name, select_entry
 from occystrap_core.oci.manifest import Index
 from occystrap_core.oci.named_images import Offer, find_offers, select_offer, select_offers
 from occystrap_core.oci.patterns import has_glob
@@ -57,6 +57,49 @@ class LayoutChoice(NamedTuple):
         if self.digest and (isinstance(selected, Index) or selected.digest != self.digest):
             raise ImageNotFound(f'{self.place}: {name} is {entries[0].digest}, not {self.digest}', 'manifest-digest')
         return entries, reference
+
+
+class ChosenEntries:
+    """The images chosen of a layout, by reference, each with its entries in the list of images."""
+
+    def __init__(self, place: str) -> None:
+        """`place` names the layout in messages."""
+        self._place = place
+        self._entries: dict[Reference, LayoutEntries] = {}
+
+    def add(self, found: Iterable[tuple[LayoutEntries, Reference]]) -> list[Reference]:
+        """Add images, and return the references of all; raises UsageError if two different images have one."""
+        for entries, reference in found:
+            if self._entries.setdefault(reference, entries) != entries:
+                raise UsageError(f'{self._place} has several images {reference}: choose one by its digest, @sha256:…')
+        return list(self._entries)
+
+    def __contains__(self, reference: Reference) -> bool:
+        return reference in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, reference: Reference) -> LayoutEntries:
+        return self._entries[reference]
+
+    def digests(self, reference: Reference) -> tuple[Digest, ...]:
+        """Return the digests of the image's entries, which are the same for all its names."""
+        return tuple(entry.digest for entry in self._entries[reference])
+
+    def digest(self, reference: Reference) -> Digest | None:
+        """Return the digest of the image's entry, None for an image of several."""
+        digests = self.digests(reference)
+        return digests[0] if len(digests) == 1 else None
+
+    def name(self, reference: Reference) -> str:
+        """Return the name of an image in the layout, empty if it has none or was not chosen."""
+        named = [each.annotations.get(REF_NAME) or entry_name(each) for each in self._entries.get(reference, ())]
+        return next(filter(None, named), '')
+
+    def option(self, reference: Reference) -> str:
+        """Return what `?image=` takes for this one of several images: its name, or else its digest."""
+        return self.name(reference) or str(self.digests(reference)[0])
 
 
 def require_layout_name(name: str) -> str:

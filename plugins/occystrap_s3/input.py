@@ -8,8 +8,8 @@ from occystrap_core import (
 )
 from occystrap_core.files import prefix_errors, set_error_rule
 from occystrap_core.oci import (
-    REF_NAME, Descriptor, Digest, Index, IndexFile, LayoutChoice, LayoutEntries, LayoutReferrers, Manifest, Offer,
-    Reference, entry_name, layout_offers, select_entry,
+    ChosenEntries, Descriptor, Digest, Index, IndexFile, LayoutChoice, LayoutEntries, LayoutReferrers, Manifest, Offer,
+    Reference, layout_offers, select_entry,
 )
 from occystrap_s3.layout.bucket_layout import BucketLayout
 from occystrap_s3.layout.bucket_store import BucketStore
@@ -28,16 +28,13 @@ class BucketInput(ImageInput):
         self._layout = BucketLayout.at(location, settings, self._place)
         self._store = BucketStore(self._layout)
         self._requested = settings.platform_choice(location.options.get('platform'))
-        self._chosen: dict[Reference, LayoutEntries] = {}
+        self._chosen = ChosenEntries(str(self._place))
 
     def references(self) -> Sequence[Reference]:
         """Return the chosen images; raises ImageNotFound, UsageError with the choices, InvalidImage, ServiceError."""
         offers = self._offers()
         choice = LayoutChoice(str(self._place), self._place.name, self._place.digest, self.location.options['image'])
-        for entries, reference in choice.of(offers, self._unnamed, lambda: offers):
-            if self._chosen.setdefault(reference, entries) != entries:
-                raise UsageError(f'{self._place} has several images {reference}: choose one by its digest, @sha256:…')
-        return list(self._chosen)
+        return self._chosen.add(choice.of(offers, self._unnamed, lambda: offers))
 
     def open(self, reference: Reference) -> Image | ImageIndex:
         """Return the image, or the requested part of an index; raises ImageNotFound, InvalidImage, ServiceError."""
@@ -55,27 +52,21 @@ class BucketInput(ImageInput):
         """Return the layout, with the image's name in it or, without one, that in the location."""
         asked = self._place.name or self.location.options['image'] if len(self._chosen) == 1 else ''
         given = '' if self._place.digest else asked or reference.familiar
-        return self._layout.place_of(self._name(reference) or given)
+        return self._layout.place_of(self._chosen.name(reference) or given)
 
     def present_digest(self, reference: Reference) -> Digest | None:
         """Return the digest in the record, None for an image of several entries."""
-        entries = self._chosen[reference]
-        return entries[0].digest if len(entries) == 1 else None
+        return self._chosen.digest(reference)
 
     def location_of(self, reference: Reference) -> Location:
         """Return the location of one of several images: by its name in the layout, or its digest."""
         if len(self._chosen) < 2:
             return self.location
-        return self.location.with_options(image=self._name(reference) or str(self._chosen[reference][0].digest))
+        return self.location.with_options(image=self._chosen.option(reference))
 
     def content_key(self, reference: Reference) -> Hashable:
         """Return the digests of the image's entries, which are the same for all its names."""
-        return tuple(entry.digest for entry in self._chosen[reference])
-
-    def _name(self, reference: Reference) -> str:
-        """Return the name of an image in the layout, empty if it has none."""
-        named = [entry.annotations.get(REF_NAME) or entry_name(entry) for entry in self._chosen.get(reference, ())]
-        return next(filter(None, named), '')
+        return self._chosen.digests(reference)
 
     def _read(self, selected: Descriptor | Index) -> Manifest | Index:
         """Return the selected manifest or index, its size checked."""

@@ -6,12 +6,11 @@ from typing import NamedTuple
 
 from occystrap_core import (
     Image, ImageIndex, ImageInput, ImageNotFound, IndexReader, InvalidImage, Location, Place, Settings,
-    UsageError,
 )
 from occystrap_core.files import prefix_errors, set_error_rule
 from occystrap_core.oci import (
-    LAYOUT_FILE, MANIFEST_CAP, REF_NAME, Digest, Index, IndexFile, LayoutEntries, LayoutReferrers, Offer, Reference,
-    entry_name, layout_offers, require_version, select_entry,
+    LAYOUT_FILE, MANIFEST_CAP, ChosenEntries, Digest, Index, IndexFile, LayoutEntries, LayoutReferrers, Offer,
+    Reference, layout_offers, require_version, select_entry,
 )
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.index_file import read_source_index
@@ -37,16 +36,12 @@ class LayoutInput(ImageInput):
         self._place = parse_place(location.path)
         self._contents = LayoutStore(self._place.root)
         self._requested = settings.platform_choice(location.options.get('platform'))
-        self._chosen: dict[Reference, LayoutEntries] = {}
+        self._chosen = ChosenEntries(self._place.root)
 
     def references(self) -> Sequence[Reference]:
         """Return the chosen images; raises ImageNotFound, UsageError with the choices, InvalidImage."""
-        for entries, reference in choose_images(self._contents, self._offers(), self._place,
-                                                self.location.options['image']):
-            if self._chosen.setdefault(reference, entries) != entries:
-                raise UsageError(f'{self._place.root} has several images {reference}: choose one by its digest, '
-                                 '@sha256:…')
-        return list(self._chosen)
+        return self._chosen.add(choose_images(self._contents, self._offers(), self._place,
+                                              self.location.options['image']))
 
     def open(self, reference: Reference) -> Image | ImageIndex:
         """Return the image, or the requested part of an index; raises ImageNotFound, InvalidImage."""
@@ -64,27 +59,21 @@ class LayoutInput(ImageInput):
         """Return the layout, with the image's name in index.json or, without one, that in the location."""
         asked = self._place.tag or self.location.options['image'] if len(self._chosen) == 1 else ''
         given = '' if self._place.digest else asked or reference.familiar
-        return Place.at(self._place.root, self._name(reference) or given)
+        return Place.at(self._place.root, self._chosen.name(reference) or given)
 
     def present_digest(self, reference: Reference) -> Digest | None:
         """Return the digest in index.json, None for an image of several entries."""
-        entries = self._chosen[reference]
-        return entries[0].digest if len(entries) == 1 else None
+        return self._chosen.digest(reference)
 
     def location_of(self, reference: Reference) -> Location:
         """Return the location of one of several images: by its name in the layout, or its digest."""
         if len(self._chosen) < 2:
             return self.location
-        return self.location.with_options(image=self._name(reference) or str(self._chosen[reference][0].digest))
+        return self.location.with_options(image=self._chosen.option(reference))
 
     def content_key(self, reference: Reference) -> Hashable:
         """Return the digests of the image's entries, which are the same for all its names."""
-        return tuple(entry.digest for entry in self._chosen[reference])
-
-    def _name(self, reference: Reference) -> str:
-        """Return the name of an image in index.json, empty if it has none."""
-        named = [entry.annotations.get(REF_NAME) or entry_name(entry) for entry in self._chosen.get(reference, ())]
-        return next(filter(None, named), '')
+        return self._chosen.digests(reference)
 
     @cached_property
     def _referrers(self) -> LayoutReferrers:
