@@ -33,6 +33,8 @@ _MEASURED = 1.0
 class Staging(Storage):
     """A storage of what is pushed, with at most `quota` bytes; blobs that it lacks are fetched from downstream."""
 
+    is_at_hand = False
+
     def __init__(self, root: Path, downstream: Remote, blobs: DownstreamBlobs, readiness: Readiness, quota: int,
                  ) -> None:
         super().__init__(root)

@@ -1,6 +1,7 @@
 """Admission: a request is refused by its head, before its body is read; answers have a deadline."""
 import asyncio
 from collections.abc import Collection, Sequence
+from functools import partial
 
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -32,7 +33,8 @@ class Admission:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        exchange, peer = Exchange(scope, receive, send, self._observer), tuple(scope['client'])
+        peer = tuple(scope['client'])
+        exchange = Exchange(scope, receive, send, self._observer, partial(self._callers.is_behind, peer))
         self._callers.asks(peer)
         try:
             refusal = await self._refusal(scope)

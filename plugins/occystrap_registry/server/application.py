@@ -18,6 +18,7 @@ from occystrap_registry.server.handlers import Handlers
 from occystrap_registry.server.problems import Problem, answer_http_error, answer_problem, answer_system_error
 from occystrap_registry.server.recent_images import RecentImages
 from occystrap_registry.server.upload_files import Uploads
+from occystrap_registry.server.warm_answers import WarmPaths
 
 
 async def version(request: Request) -> Response:
@@ -67,5 +68,6 @@ def registry_application(contents: Contents, uploads: Uploads | None, callers: C
     application.state.uploads = uploads
     application.state.callers = callers
     application.state.rules = rules
+    application.state.warm = WarmPaths()
     application.state.recent = recent or RecentImages()
     return Admission(application, contents, rules, access, callers, observer, logs, [each.path for each in public])

@@ -86,6 +86,11 @@ class Callers:
         if caller := self._callers.get(peer):
             caller.requests += 1
 
+    def is_behind(self, peer: Peer) -> bool:
+        """Return whether a connection has not taken yet what was sent before."""
+        caller = self._callers.get(peer)
+        return caller is None or caller.transport.get_write_buffer_size() > 0
+
     def admit(self, peer: Peer) -> None:
         """Note that a request was admitted."""
         if caller := self._callers.get(peer):

@@ -11,6 +11,8 @@ class Contents(ABC):
 
     directory: str | None = None
     """Where they lie, if that is one place."""
+    is_at_hand = False
+    """Whether manifests and sizes of blobs are in small files of this machine, one each, and wait for nothing else."""
 
     def admits(self, path: str) -> bool:
         """Return whether requests for a path, such as `/v2/app/tags/list`, are admitted."""

@@ -32,7 +32,11 @@ class Exchange:
     It stays so if the client has gone by then. `received` and `sent` count the bytes of their bodies.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, observer: Observer | None) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, observer: Observer | None,
+                 is_behind: Callable[[], bool]) -> None:
+        """`is_behind` tells whether the client has yet to take what was sent: only then is there anything to wait for.
+        """
+        self._is_behind = is_behind
         self.scope, self.status, self.received, self.sent = scope, 0, 0, 0
         self._receive, self._send, self._observer = receive, send, observer
         self._begun, self._is_alone = time.monotonic(), False
@@ -55,12 +59,18 @@ class Exchange:
             self.status = 0 if self._is_alone else message['status']
             if self._observer:
                 self._observer(self.scope['method'], self.scope['path'], self.status)
+        if self._is_behind():
+            await self._send_in_time(message)
+        else:
+            await self._send(message)
+        self.sent += len(message.get('body', b''))
+
+    async def _send_in_time(self, message: Message) -> None:
         try:
             async with asyncio.timeout(_SENDING):
                 await self._send(message)
         except TimeoutError:
             raise TooSlow from None
-        self.sent += len(message.get('body', b''))
 
     def to_json(self) -> dict[str, Any]:
         """Return what the log says of it. No query and no login is among it, which may be secret."""

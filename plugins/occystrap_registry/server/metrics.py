@@ -34,6 +34,7 @@ class Metrics:
                                  '0)', ('method', 'route', 'code'), registry=registry)
         self._durations = Histogram('occystrap_request_duration_seconds', 'Time from the head of a request to the end '
                                     'of its answer', ('method', 'route'), buckets=_SECONDS, registry=registry)
+        self._kinds = dict[tuple[str, str, int], tuple[Counter, Histogram]]()
         self._received = Counter('occystrap_received_bytes', 'Bytes of the bodies of requests', registry=registry)
         self._sent = Counter('occystrap_sent_bytes', 'Bytes of the bodies of answers', registry=registry)
         self._stored = Counter('occystrap_stored', 'Blobs and manifests that were pushed or mounted', ('kind',),
@@ -55,12 +56,20 @@ class Metrics:
     def add(self, exchange: Exchange) -> None:
         """Count a request with its answer."""
         method, route = method_name(exchange.scope['method']), route_name(exchange.scope['path'])
-        self._requests.labels(method, route, str(exchange.status)).inc()
-        self._durations.labels(method, route).observe(exchange.seconds)
+        count, duration = self._of(method, route, exchange.status)
+        count.inc()
+        duration.observe(exchange.seconds)
         self._received.inc(exchange.received)
         self._sent.inc(exchange.sent)
         if exchange.status == 201 and route in (UPLOADS, MANIFESTS):
             self._stored.labels(MANIFESTS if route == MANIFESTS else BLOBS).inc()
+
+    def _of(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+        """Return what counts requests of a kind; to find that by its labels each time takes longer than to count."""
+        key = method, route, status
+        if key not in self._kinds:
+            self._kinds[key] = self._requests.labels(method, route, f'{status}'), self._durations.labels(method, route)
+        return self._kinds[key]
 
     def add_collected(self, found: Collected) -> None:
         """Count what a garbage collection has removed."""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -70,6 +71,7 @@ class Storage(Contents):
         """Held while a blob is looked for, linked, touched or unlinked, so that what was said to be there stays."""
         self._locks = [threading.Lock() for _ in range(64)]
 
+    is_at_hand = True
     largest = float('inf')
     """Limit of a blob in bytes."""
 
@@ -313,16 +315,22 @@ class Storage(Contents):
         return found
 
     def _linked(self, repository: str, digest: Digest) -> Path:
-        return Path(f'{self._repositories}/{repository}/_layout/{blob_name(digest)}')  # one by one they take longer
+        return _path(f'{self._repositories}/{repository}/_layout/{blob_name(digest)}')
 
     def _manifest(self, repository: str, digest: Digest) -> Path:
-        return Path(f'{self._repositories}/{repository}/_manifests/{_mark(digest)}')
+        return _path(f'{self._repositories}/{repository}/_manifests/{_mark(digest)}')
 
     def _referrers(self, repository: str, subject: Digest) -> Path:
         return self.repositories_directory / repository / '_referrers' / _mark(subject)
 
     def _tag(self, repository: str, tag: str) -> Path:
-        return Path(f'{self._repositories}/{repository}/_tags/{tag}')
+        return _path(f'{self._repositories}/{repository}/_tags/{tag}')
+
+
+@lru_cache(2048)
+def _path(text: str) -> Path:
+    """Return a path; to make one takes as long as to open a file, and the same are asked for again and again."""
+    return Path(text)
 
 
 def _remove_damaged(path: Path, size: int) -> None:
