@@ -48,9 +48,12 @@ class Browser:
         self._ask('goog/cdp/execute', cmd='Emulation.setEmulatedMedia', params={
             'features': [{'name': 'prefers-color-scheme', 'value': scheme}]})
 
-    def without_scripts(self) -> None:
-        """Run no script of pages that are loaded from now on."""
+    @contextmanager
+    def without_scripts(self) -> Iterator[None]:
+        """Run no script of pages that are loaded in the block."""
         self._ask('goog/cdp/execute', cmd='Emulation.setScriptExecutionDisabled', params={'value': True})
+        yield
+        self._ask('goog/cdp/execute', cmd='Emulation.setScriptExecutionDisabled', params={'value': False})
 
     def screenshot(self, path: Path) -> None:
         """Write a picture of the window."""

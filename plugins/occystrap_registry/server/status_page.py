@@ -34,6 +34,8 @@ _MOST = 100
 
 _COLUMNS = (('Image', 'image'), ('Result', 'result'), ('Filters', 'filters'), ('Size', 'number'), ('Took', 'number'),
             ('When', 'when'))
+_LONGEST = 400
+"""Characters of a reason that are shown; an image of many layers may have as many."""
 _SHOWN = 19
 """Characters of a digest that are shown; the rest appears where one points."""
 
@@ -120,7 +122,7 @@ def _row(image: RecentImage) -> Html:
     notes = [element('small', f'→ {image.reference}')] if image.reference else []
     if image.digest:
         notes.append(element('small', f'{image.digest[:_SHOWN]}…', title=image.digest))
-    reason = [element('span', image.reason, class_='reason')] if image.reason else []
+    reason = [_reason(image.reason)] if image.reason else []
     filters = [element('span', each, class_='filter') for each in image.filters]
     when = datetime.fromtimestamp(image.when, timezone.utc)
     return element(
@@ -132,6 +134,12 @@ def _row(image: RecentImage) -> Html:
         element('td', _duration(image.seconds), class_='number'),
         element('td', element('time', f'{when:%H:%M:%S} UTC', datetime=f'{when:%Y-%m-%dT%H:%M:%SZ}'), class_='when'),
         class_=image.outcome)
+
+
+def _reason(text: str) -> Html:
+    if len(text) <= _LONGEST:
+        return element('span', text, class_='reason')
+    return element('span', f'{text[:_LONGEST]}…', class_='reason', title=text)
 
 
 def _duration(seconds: float) -> str:

@@ -1,13 +1,20 @@
 """Uploads to registries that refuse one way of sending a blob, redirect it, or answer otherwise than the spec says."""
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import sleep
 
 import pytest
 
 from occystrap_core import OutputError, ServiceError, Settings
 from occystrap_core.oci import Descriptor, Digest
+from occystrap_registry.distribution.blob_upload import BlobUpload
+from occystrap_registry.distribution.upload_session import open_session
 from occystrap_registry.distribution.uploads import Uploads, whole
+from occystrap_registry.server.opened_storage import open_storage
+from occystrap_registry.server.server_thread import RegistryServer
+from tests.services.ports import free_port
+from tests.unit.registry.images import HTTP
 from tests.unit.registry.scripted import Request, Answer, Scripted, client_of
 
 UPLOADS = '/v2/app/blobs/uploads/'
@@ -294,3 +301,21 @@ def test_a_secret_for_a_token_is_not_sent_on(status: int, server: Scripted) -> N
         with pytest.raises(ServiceError):
             client_of(server.host, Settings(timeout=5.0, retries=0), ('me', 'canary')).fetch('GET', '/x', '')
         assert server.received('POST', '/token') and not elsewhere.requests
+
+
+@pytest.mark.parametrize('in_chunks', [False, True])
+def test_an_upload_that_a_restarted_server_does_not_know_is_begun_anew(tmp_path: Path, in_chunks: bool) -> None:
+    """Of our own server, which says so as the specification asks."""
+    port = free_port()
+    client = client_of(f'127.0.0.1:{port}', Settings(timeout=5.0, retries=1))
+    with open_storage(tmp_path / 's') as storage, RegistryServer(storage, port):
+        session = open_session(client)
+        with client.once('PATCH', str(session.url), '', {'Content-Length': '5'}, whole(b'12345')) as answer:
+            assert answer.whole().status == 202
+    with open_storage(tmp_path / 's') as storage, RegistryServer(storage, port) as server:
+        assert not list(storage.temporary.iterdir())
+        for method in ('GET', 'PATCH', 'PUT', 'DELETE'):
+            gone = HTTP.request(method, str(session.url), params={'digest': Digest.of(BLOB)})
+            assert gone.status_code == 404 and gone.json()['errors'][0]['code'] == 'BLOB_UPLOAD_UNKNOWN'
+        BlobUpload(client, described(BLOB), whole(BLOB), lambda: False).send(session._replace(in_chunks=in_chunks))
+        assert HTTP.get(f'http://{server.host}/v2/app/blobs/{Digest.of(BLOB)}').content == BLOB
