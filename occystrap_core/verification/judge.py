@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from occystrap_core.errors import InvalidImage
 from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.documents import parse_object
 from occystrap_core.oci.manifest import Index, parse_manifest_or_index
 from occystrap_core.settings import VerifyLevel
 from occystrap_core.verification.expectation import Evidence, Expectation, Part
@@ -202,11 +203,23 @@ def _inconsistencies(receipt: Receipt, looks: Iterable[Look]) -> list[CheckResul
         for expected, raw in read.values():
             if expected.kind in ('manifest', 'index'):
                 found += [(expected, message) for message in _unknown(raw, known)]
+    found += _other_entries(receipt, [each for each in read.values() if each[0].kind == 'entry'])
     for part in receipt.all_parts():
         if part.image_id in read and _is_image(receipt, part, read):
             expected, raw = read[part.image_id]
             found += [(expected, message) for message in _other_layers(raw, part.diff_ids)]
     return [CheckResult(Severity.ERROR, str(expected), message) for expected, message in found]
+
+
+def _other_entries(receipt: Receipt, entries: Sequence[tuple[Expectation, bytes]]) -> list[tuple[Expectation, str]]:
+    """Return the entries of a list of images that mean what the receipt does not expect; one must mean its own image.
+    """
+    known = {each.digest for each in receipt.of_kind('manifest', 'index')}
+    meant = {expected: Digest(parse_object(raw, 'the entry').get('digest')) for expected, raw in entries}
+    found = [(expected, f'means {digest}, which the receipt does not expect') for expected, digest in meant.items()
+             if digest not in known]
+    is_own = not meant or not {receipt.manifest_digest, receipt.image_id}.isdisjoint(meant.values())
+    return found if found or is_own else [(expected, 'means another image') for expected in meant]
 
 
 def _unknown(raw: bytes, known: set[Digest]) -> list[str]:

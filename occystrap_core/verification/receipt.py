@@ -13,6 +13,7 @@ from occystrap_core.errors import InvalidImage, InvalidReceipt, UsageError
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import parse_json
 from occystrap_core.oci.field_names import STRICT
+from occystrap_core.oci.layout import blob_name
 from occystrap_core.oci.named_images import parse_name
 from occystrap_core.verification.digest_expectations import located_by_diff_id, located_by_digest
 from occystrap_core.verification.expectation import (
@@ -127,7 +128,7 @@ class Receipt:
         lacking = [f'{what} {digest}' for what, digest in self._required() if (what, digest) not in known]
         if lacking:
             return f'it does not expect {", ".join(lacking[:3])}'
-        return self._gap_of_names() or self._gap_of_merged() or self._gap_of_parts() or self._gap_of_old()
+        return self._gap_of_merged() or self._gap_of_blobs() or self._gap_of_parts() or self._gap_of_old()
 
     def _covered(self) -> Iterator[tuple[str, Digest | None]]:
         """Yield each expected digest, and those it covers: a blob its layer, a tree or a list its image."""
@@ -149,17 +150,11 @@ class Receipt:
                 yield 'manifest', part.manifest_digest
             yield from (('layer', each) for each in part.diff_ids)
 
-    def _gap_of_names(self) -> str:
-        """Return what is missing if a name at the destination means something that the receipt does not expect, so that
-        it is not of the image that it names."""
-        named = [(each, each.covers[0]) for each in self.of_kind('entry') if each.covers]
-        named += [(each, each.digest) for each in self.of_kind('tag')]
-        documents = {each.digest for each in self.expectations if each.kind in _DOCUMENTS}
-        for each, digest in named:
-            if digest not in documents:
-                return f'it does not expect {digest}, which {each} means'
-        is_own = any(digest in (self.manifest_digest, self.image_id) for _, digest in named)
-        return '' if is_own or not named else f'{named[0][0]} means another image'
+    def _gap_of_blobs(self) -> str:
+        """Return what is missing if a layout is expected to have a blob elsewhere than its readers look for it."""
+        blobs = self.of_kind(*_DOCUMENTS, 'layer') if self.of_kind('entry') else ()
+        elsewhere = next((each for each in blobs if each.locator != blob_name(each.digest)), None)
+        return f'it does not expect {blob_name(elsewhere.digest)}, but {elsewhere}' if elsewhere else ''
 
     def _gap_of_merged(self) -> str:
         """Return what is missing if the tree does not cover the image that the receipt is of."""

@@ -25,6 +25,7 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
         for each in receipt.of_kind('config', 'layer'):
             if each.locator != each.digest:
                 check.results.differs(each, f'its locator must be {each.digest}, its only name in a daemon')
+        _require_name(receipt, check.results)
         try:
             if facts := check.look_up():
                 check.compare(facts)
@@ -32,6 +33,13 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
         except ServiceError as error:
             check.results.unverified(receipt.destination, str(error))
         return check.results
+
+
+def _require_name(receipt: Receipt, results: CheckResults) -> None:
+    """Report as unverified if the receipt does not expect its image under the name of its destination."""
+    named = Reference.parse(receipt.path or receipt.reference).as_docker
+    if named not in [Reference.parse(each.locator).as_docker for each in receipt.of_kind('tag')]:
+        results.unverified(receipt.destination, f'the receipt does not expect its image under the name {named}')
 
 
 def moved(receipt: Receipt, location: Location) -> Receipt:

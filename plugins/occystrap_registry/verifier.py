@@ -7,7 +7,7 @@ from occystrap_core import (
     ServiceError, Settings, VerifyLevel,
 )
 from occystrap_core.files import ByteStream
-from occystrap_core.oci import CONFIG_CAP, Descriptor, Digest, parse_manifest_or_index, subject_of
+from occystrap_core.oci import CONFIG_CAP, Descriptor, Digest, Reference, parse_manifest_or_index, subject_of
 from occystrap_registry.distribution.blobs import BlobSource, blob_size
 from occystrap_registry.distribution.client import InternalServerError, RegistryClient
 from occystrap_registry.distribution.documents import fetch_manifest, get_manifest
@@ -69,11 +69,22 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
                 results.settled(_require_registry(client, receipt, odd, settings))
         results.settled(_settle(client, findings, settings))
         results.extend(_summed_up(findings))
+        _require_tag(receipt, results)
     except ServiceError as error:
         results.unverified(receipt.destination, str(error))
     finally:
         client.close()
     return results
+
+
+def _require_tag(receipt: Receipt, results: CheckResults) -> None:
+    """Report as unverified if the receipt is for a tag, and does not expect that the tag means its image."""
+    named = Reference.parse(receipt.path, with_host=True)
+    is_untagged = receipt.options.get('untagged', '').lower() in ('true', 'yes', 'on', '1')
+    tag = named.tag or ('' if named.digest or is_untagged else named.with_default_tag().tag)
+    own = [each.locator for each in receipt.of_kind('index', 'manifest') if each.digest == receipt.manifest_digest]
+    if tag and not named.digest and tag not in own:
+        results.unverified(receipt.destination, f'the receipt does not expect its manifest under the tag {tag}')
 
 
 def _find_all(client: RegistryClient, receipt: Receipt, level: VerifyLevel) -> list[_Finding]:

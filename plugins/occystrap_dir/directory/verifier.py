@@ -5,8 +5,8 @@ from contextlib import suppress
 from occystrap_core import CheckResults, Expectation, InvalidImage, Receipt, Settings, VerifyLevel
 from occystrap_core.oci import Digest
 from occystrap_dir.directory.catalog import CATALOG, known_catalog, parse_catalog
-from occystrap_dir.directory.checksums import digests_of, read_checksums, write_checksums
-from occystrap_dir.directory.expansion import TREES, expanded_name
+from occystrap_dir.directory.checksums import CHECKSUMS, digests_of, read_checksums, write_checksums
+from occystrap_dir.directory.expansion import TREES, expanded_name, tree_name
 from occystrap_dir.directory.image_check import ImageCheck
 from occystrap_dir.directory.manifests import CAP, read_manifest
 from occystrap_dir.extraction.privacy import check_privacy
@@ -16,6 +16,9 @@ from occystrap_dir.workspace.locks import shared_if_exists
 from occystrap_dir.workspace.names import file_size, read_document
 from occystrap_dir.workspace.partial_files import STATE
 from occystrap_dir.workspace.workspace import LOCK, RECEIPTS
+
+_NAMES = {'catalog': CATALOG, 'checksums': CHECKSUMS}
+"""The files of these kinds have one name."""
 
 
 def verify_dir(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
@@ -61,6 +64,8 @@ class DirectoryCheck:
         """Return what was found for one expectation."""
         results = CheckResults()
         with reporting(expectation, results):
+            if (name := _NAMES.get(expectation.kind, expectation.locator)) != expectation.locator:
+                results.differs(expectation, f'its readers look for {name}')
             self._by_kind.get(expectation.kind, unknown)(expectation, results)
         return results
 
@@ -115,5 +120,7 @@ class DirectoryCheck:
     def _files(self, expected: Expectation, results: CheckResults) -> None:
         """Compare the unpacked files with their list."""
         for manifest in self._receipt.of_kind('manifest'):
+            if expected.locator != tree_name(manifest.locator):
+                results.differs(expected, f'it should be {tree_name(manifest.locator)}')
             check_files(expected, self._root, expanded_name(manifest.locator), self._level is VerifyLevel.FULL,
                         self._settings, results)

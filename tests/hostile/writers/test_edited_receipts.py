@@ -1,5 +1,6 @@
 """No edit of a receipt that takes out or alters an expectation ends in verified, not even one with a new seal."""
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
 from tests.hostile.in_process import run_here
 from tests.hostile.writers.images import NEW, OLD
-from tests.hostile.writers.places import Place
+from tests.hostile.writers.places import InDirectory, Place
 from tests.services.installed import installed_plugins
 
 PLUGINS = installed_plugins()
@@ -80,8 +81,13 @@ def test_no_edit_is_verified(place: Place, receipt: Receipt, level: VerifyLevel)
 
 def outcome(receipt: Receipt, level: VerifyLevel) -> str:
     """Return what becomes of a receipt that is read from its text, with a seal that fits."""
+    return outcome_of_text(receipt.to_json(), level)
+
+
+def outcome_of_text(text: str, level: VerifyLevel) -> str:
+    """Return what becomes of a receipt that is read from a text."""
     try:
-        read = Receipt.from_json(receipt.to_json())
+        read = Receipt.from_json(text)
     except InvalidReceipt:
         return 'refused'
     settings = Settings(retries=0, jobs=2, timeout=5)
@@ -89,7 +95,46 @@ def outcome(receipt: Receipt, level: VerifyLevel) -> str:
         return verify_receipt(PLUGINS, read, level, settings).outcome.value
 
 
+def as_version_1(receipt: Receipt) -> str:
+    """Return a receipt as the first version wrote it: without a seal, and without what a thing was made from."""
+    document = {**json.loads(receipt.to_json()), 'receipt': 1}
+    for name in ('seal', 'form', 'parts'):
+        del document[name]
+    for each in document['expectations']:
+        each.pop('covers', None)
+    return json.dumps(document)
+
+
 def test_a_receipt_of_another_image_in_the_same_place_is_not_verified(
         place: Place, archives: dict[str, str], receipt: Receipt) -> None:
     run_here('process', archives[NEW], place.uri).assert_success()
     assert outcome(receipt, VerifyLevel.FAST) == Outcome.FAILED.value
+    for edited in elsewhere(receipt, lambda each: str(each.digest)):
+        assert outcome(edited, VerifyLevel.FAST) != 'verified', edited.expectations
+
+
+def test_a_file_beside_those_that_readers_look_for_proves_nothing(place: Place, receipt: Receipt) -> None:
+    """Each file of the place is replaced, and what it was is found where a receipt with a new seal says."""
+    if not isinstance(place, InDirectory) or not place.path.is_dir():
+        return
+    (place.path / 'beside').mkdir()
+    for edited in elsewhere(receipt, lambda each: f'beside/{each.digest.hex}'):
+        moved, = (each for each in edited.expectations if each not in receipt.expectations)
+        there = next((place.path / each.locator for each in receipt.expectations if each.digest == moved.digest))
+        if not there.is_file():
+            continue
+        before = there.read_bytes()
+        (place.path / moved.locator).write_bytes(before)
+        there.write_bytes(bytes(len(before)))
+        assert outcome(edited, VerifyLevel.FULL) != 'verified', moved
+        assert outcome_of_text(as_version_1(edited), VerifyLevel.FULL) != 'verified', moved
+        there.write_bytes(before)
+
+
+def elsewhere(receipt: Receipt, locate: Callable[[Expectation], str]) -> Iterator[Receipt]:
+    """Yield receipts, each of which looks for one thing elsewhere."""
+    whole = tuple(receipt.expectations)
+    for number, each in enumerate(whole):
+        if locate(each) != each.locator:
+            yield replace(receipt, expectations=(
+                *whole[:number], each._replace(locator=locate(each)), *whole[number + 1:]))

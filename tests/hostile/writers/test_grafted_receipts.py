@@ -14,7 +14,7 @@ from occystrap_core.receipts.receipt_lines import read_receipts
 from occystrap_core.testing.sample import sample_config, sample_layers
 from tests.functional.archives import write_docker_archive
 from tests.hostile.in_process import run_here
-from tests.hostile.writers.test_edited_receipts import outcome
+from tests.hostile.writers.test_edited_receipts import as_version_1, outcome, outcome_of_text
 from tests.services.registry import Registry
 
 PLACES = {
@@ -52,6 +52,7 @@ def test_no_graft_is_verified(written: list[Receipt], level: VerifyLevel) -> Non
     one, other = written
     assert outcome(one, level) == outcome(other, level) == 'verified'
     seen = {words: outcome(graft, level) for words, graft in grafts(one, other)}
+    seen |= {f'{words}, version 1': outcome_of_text(as_version_1(graft), level) for words, graft in grafts(one, other)}
     assert len(seen) > 1 and not [words for words, said in seen.items() if said == 'verified']
 
 
