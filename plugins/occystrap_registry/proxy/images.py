@@ -52,14 +52,14 @@ class ProxiedImages:
     def push(self, repository: str, reference: Digest | str, manifest: PushedManifest) -> Stored:
         """Filter what was pushed, store it downstream and verify it there.
 
-        A referrer is not filtered. If its subject was replaced by another image, it is left out.
+        A referrer is left out if its subject was replaced by another image. One that is an image is filtered as any
+        other: a subject alone must not lead past the filters.
         """
         if manifest.subject and self._is_replaced(repository, manifest.subject):
             return Stored(None, f'left out: its subject {manifest.subject} was filtered, and has another digest')
-        filters = () if manifest.subject else self._orders.filters
         source = f'registry://{self._staged_at}/{repository}@{manifest.digest}'
         with self._staging.in_use(repository):
-            done, note = self._copied(source, repository, reference, manifest.digest, '', filters)
+            done, note = self._copied(source, repository, reference, manifest.digest, '', self._orders.filters)
         if done.error:
             raise push_problem(done.error)
         return Stored(Digest(done.digest), note)

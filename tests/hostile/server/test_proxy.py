@@ -274,3 +274,21 @@ def test_the_staging_area_is_nobodys(tmp_path: Path, own: Registry) -> None:
             assert len(password) == 32 and client.put(
                 f'http://{host}/v2/app/manifests/v1', auth=(user, password)).status_code == 405
     assert sample_image().manifest
+
+
+def test_a_subject_leads_no_image_past_the_filters(tmp_path: Path) -> None:
+    """An image with a subject is an image, which anybody pulls by its tag; a signature of one passes as it is."""
+    with proxied(tmp_path, [FILTER]) as proxy:
+        send(proxy)
+        plain = Manifest.parse(proxy.manifest('app').content)
+        subject = Descriptor(media_types.OCI_MANIFEST, Digest.of(b'none'), 4)
+        document = {**json.loads(plain.raw), 'subject': subject.to_json()}
+        raw = json.dumps({**document, 'annotations': {'by': 'somebody'}}).encode()
+        image = proxy.request('PUT', 'app/manifests/subject', content=raw,
+                              headers={'Content-Type': media_types.OCI_MANIFEST}).raise_for_status()
+        assert image.headers['Occystrap-Stored-Digest']
+        assert proxy.recent.newest()[0].filters == (FILTER,)
+        signature = json.dumps({**document, 'config': {**document['config'], 'mediaType': 'text/plain'}}).encode()
+        answer = proxy.request('PUT', f'app/manifests/{Digest.of(signature)}', content=signature,
+                               headers={'Content-Type': media_types.OCI_MANIFEST}).raise_for_status()
+        assert answer.headers['Occystrap-Stored-Digest'] == Digest.of(signature)

@@ -160,3 +160,12 @@ def test_known_digests_survive_a_restart_unless_the_filters_change(tmp_path: Pat
             with proxied(tmp_path, filters, up, down=down) as proxy:
                 after = proxy.manifest('app').headers['docker-content-digest']
             assert (after == before) is same and up.manifests() == request
+
+
+def test_a_digest_of_upstream_is_not_served_unfiltered(tmp_path: Path) -> None:
+    with proxied(tmp_path, [FILTER], upstream=True) as proxy:
+        assert proxy.up
+        digest = push(proxy.up.host, Settings()).manifest_digest
+        answer = proxy.manifest('app', str(digest))
+        assert answer.status_code == 404 and 'pull it by its tag' in answer.text
+        assert proxy.manifest('app').status_code == 200
