@@ -139,16 +139,15 @@ class Prunable:
         return {*receipt.brought_by} - self._left[_image(receipt)]
 
     def _look(self, source: PrunedSource, receipts: Sequence[Receipt]) -> None:
-        goes = {destination_name(self._plugins, each) for each in source.destinations}
         schemes = {each.scheme for each in source.destinations}
         matched = {text for each in source.references for text in source.keeping(str(each))}
         for receipt in (each for each in receipts if each.scheme in schemes):
             brought = [each for each in receipt.brought_by if source.name in (each.source, each.in_list)]
-            here = {own_name(self._plugins, receipt), *(each.destination for each in brought)}
+            here = any(_is_at(self._plugins, each, receipt, brought) for each in source.destinations)
             is_present = not self._present.isdisjoint(_keys(receipt))
-            if not receipt.brought_by and not is_present and _may_go(source, receipt, not goes.isdisjoint(here)):
+            if not receipt.brought_by and not is_present and _may_go(source, receipt, here):
                 self._unknown.add(_image(receipt))
-            if not brought or goes.isdisjoint(here):
+            if not brought or not here:
                 continue
             matched |= (keeping := source.keeping(*_names(receipt)))
             if keeping and not is_present:
@@ -184,6 +183,21 @@ def _stay(images: Collection[object]) -> str:
 def own_name(plugins: Plugins, receipt: Receipt) -> str:
     """Return the name of the destination where a receipt's image is, which may have been moved since it was written."""
     return destination_name(plugins, Location(receipt.scheme, receipt.path, {}, {}))
+
+
+def _is_at(plugins: Plugins, written: Location, receipt: Receipt, brought: Sequence[Bringer]) -> bool:
+    """Return whether a receipt is for an image at a destination of this run.
+
+    Its own path decides: what it says of who brought the image tells which fields, or which name, that was written
+    with, but leads to no other place.
+    """
+    own, name = own_name(plugins, receipt), destination_name(plugins, written)
+    if own == name or name not in [each.destination for each in brought]:
+        return own == name
+    if has_fields(written):
+        fixed = name.partition('{')[0].rpartition('/')[0].rstrip('/')
+        return f'{own}/'.startswith(f'{fixed}/')
+    return name.startswith((f'{own}:', f'{own}@', f'{own}/'))
 
 
 def _may_go(source: PrunedSource, receipt: Receipt, here: bool) -> bool:

@@ -2,6 +2,7 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -230,3 +231,20 @@ def test_without_receipts_of_a_registry_nothing_is_pruned_which_is_told(host: st
     for how in ('--prune', '--dry-run'):
         assert note in run(f'{source}&newest=1&exclude=copy/**', place, how).err
     assert 'nothing is pruned' not in run(f'{source}&exclude=copy/**', place, '--prune', '--receipt', 'file').err
+
+
+@pytest.mark.parametrize('place', ['layout://m', 'layout://m/{repository}', 'dir://m?unique_names=true'])
+def test_a_receipt_of_another_place_removes_nothing_there(place: str, host: str) -> None:
+    """A line of the run's file that says who brought its image, to a place that this run has nothing to do with."""
+    source = f'registry://{host}/team/a:*?prune=true'
+    run(source, place, '--receipt', 'receipts')
+    options = '?unique_names=true' if place.startswith('dir') else ''
+    run(f'registry://{host}/team/b:v1', f'{place.partition(":")[0]}://victim{options}', '--receipt', 'theirs')
+    ours, theirs = (Receipt.from_json(Path(name).read_text().splitlines()[0]) for name in ('receipts', 'theirs'))
+    httpx.delete(f'http://{host}/v2/team/b/manifests/{theirs.manifest_digest or theirs.source_digest}', trust_env=False)
+    forged = replace(theirs, brought_by=ours.brought_by)
+    with open('receipts', 'a') as file:
+        file.write(f'{forged.to_json()}\n')
+    before = {path: path.read_bytes() for path in Path('victim').rglob('*') if path.is_file()}
+    result = run_here('process', source, place, '--prune', '--receipt', 'receipts')
+    assert {path: path.read_bytes() for path in Path('victim').rglob('*') if path.is_file()} == before, result
