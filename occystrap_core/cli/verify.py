@@ -131,9 +131,7 @@ def _kept(plugins: Plugins, target: str, at: str | None, expect: str | None) -> 
     if '://' not in target and os.path.isdir(target):
         target = str(destination_location(plugins, os.path.abspath(target)))
     if '://' not in target:
-        if expect:
-            require_digest(target, expect)
-        receipts = read_receipts(target)
+        receipts = read_receipts(target, expected=require_digest(target, expect) if expect else None)
         moved = receipts_at(plugins, receipts, at) if at else receipts_beside(target, receipts)
         return KeptReceipts(moved, ()), [receipt.destination for receipt in receipts]
     if at or expect:

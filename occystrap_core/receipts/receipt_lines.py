@@ -1,6 +1,7 @@
 """Reading files of receipts, line by line: JSON lines as `--receipt` writes them, or one receipt as formatted JSON."""
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BufferedReader
 from itertools import chain
 from typing import BinaryIO
@@ -8,29 +9,33 @@ from typing import BinaryIO
 from occystrap_core.api.uri import redact
 from occystrap_core.errors import InvalidImage, InvalidReceipt, UsageError
 from occystrap_core.files.device import hash_file
-from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.digest import SHA256, Digest
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.seal import LONGEST
 
 _CAP = 1 << 30
 
 
-def read_receipts(path: str, cut: bool = False) -> list[Receipt]:
+def read_receipts(path: str, cut: bool = False, expected: Digest | None = None) -> list[Receipt]:
     """Return the receipts in a file of JSON or JSON lines; of several for one image in one place, the last,
     with all who brought it.
 
     With `cut` an incomplete last line of a killed process is ignored. Raises UsageError if the file has no receipts or
-    cannot be read, InvalidReceipt if one of them is damaged or incomplete.
+    cannot be read, InvalidReceipt if one of them is damaged or incomplete, or if what was read has not the `expected`
+    digest.
     """
     found: dict[object, Receipt] = {}
+    computed = hashlib.new(expected.algorithm if expected else SHA256)
     try:
         with open(path, 'rb') as file:
-            for number, line in enumerate(_receipts_in(file, path, cut), 1):
+            for number, line in enumerate(_receipts_in(file, path, cut, computed.update), 1):
                 receipt = parse_line(line, path if number < 2 else f'{path}, receipt {number}')
                 before = found.get(receipt.identity)
                 found[receipt.identity] = receipt.brought_also_by(before.brought_by) if before else receipt
     except (OSError, ValueError) as error:
         raise UsageError(f'cannot read the receipt {redact(path)}: {getattr(error, "strerror", error)}') from None
+    if expected and Digest.of_hash(computed) != expected:
+        raise _another_file(path, Digest.of_hash(computed), expected)
     if not found and not cut:
         raise UsageError(f'{path} holds no receipt')
     return list(found.values())
@@ -44,14 +49,17 @@ def parse_line(line: bytes, path: str) -> Receipt:
         raise InvalidReceipt(f'{path}: {error}') from None
 
 
-def lines_of(file: BinaryIO, path: str) -> Iterator[bytes]:
+def lines_of(file: BinaryIO, path: str, note: Callable[[bytes], object] = len) -> Iterator[bytes]:
     """Yield the lines that are not blank, with their ends; that of a killed process's last line may be missing.
+
+    `note` is called with all that is read.
 
     Raises InvalidReceipt for a line that is longer than a receipt may be, UsageError for a file that is too large,
     OSError.
     """
     size = 0
     while line := file.readline(LONGEST + 1):
+        note(line)
         size += len(line)
         if len(line) > LONGEST:
             raise _too_long(path)
@@ -79,24 +87,27 @@ def _too_long(path: str) -> InvalidReceipt:
     return InvalidReceipt(f'{path}: a line has more than the {LONGEST} bytes that a receipt may have')
 
 
-def _receipts_in(file: BufferedReader, path: str, cut: bool) -> Iterator[bytes]:
+def _receipts_in(file: BufferedReader, path: str, cut: bool, note: Callable[[bytes], object]) -> Iterator[bytes]:
     """Yield what should be receipts; raises as `read_receipts`."""
-    lines = lines_of(file, path)
+    lines = lines_of(file, path, note)
     first = next(lines, b'')
     if first and not re.match(rb'\s*\{\s*("|$)', first):
         raise UsageError(f'{path} is not a file of receipts: give the file that process --receipt wrote')
     if first.strip() == b'{':
-        yield first + file.read(LONGEST)
+        rest = file.read(LONGEST)
+        note(rest)
+        yield first + rest
         return
     for line in chain([first] if first else (), lines):
         if not cut or line.endswith(b'\n'):
             yield line
 
 
-def require_digest(path: str, expected: str) -> None:
-    """Raise InvalidReceipt unless the file has a sha256 digest, written with or without `sha256:`.
+def require_digest(path: str, expected: str) -> Digest:
+    """Return the digest in `expected`, written with or without `sha256:`; raise InvalidReceipt unless the file has it.
 
-    Raises UsageError for text that is no such digest, and for a file that cannot be read.
+    What is read later may be another file, which `read_receipts` sees. Raises UsageError for text that is no such
+    digest, and for a file that cannot be read.
     """
     try:
         digest = Digest(expected if ':' in expected else f'sha256:{expected}')
@@ -107,4 +118,9 @@ def require_digest(path: str, expected: str) -> None:
     except OSError as error:
         raise UsageError(f'cannot read the receipt {redact(path)}: {error.strerror}') from None
     if found != digest:
-        raise InvalidReceipt(f'{path} has digest {found}, expected {digest}: it is not the file that was written')
+        raise _another_file(path, found, digest)
+    return digest
+
+
+def _another_file(path: str, found: Digest, expected: Digest) -> InvalidReceipt:
+    return InvalidReceipt(f'{path} has digest {found}, expected {expected}: it is not the file that was written')

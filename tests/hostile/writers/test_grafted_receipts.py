@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import Expectation, Receipt, VerifyLevel
+from occystrap_core.errors import InvalidReceipt
 from occystrap_core.oci import Digest, canonical
 from occystrap_core.receipts.receipt_lines import read_receipts
 from occystrap_core.testing.sample import sample_config, sample_layers
@@ -76,3 +77,15 @@ def test_a_kept_receipt_of_another_scheme_proves_nothing(tmp_path: Path) -> None
         replace(receipt, expectations=[*receipt.expectations, forged]).to_json())
     done = run_here('verify', f'layout://{out}', '--full').assert_code(1)
     assert 'it is for dir://, and this is layout://' in done.err
+
+
+@pytest.mark.parametrize('form', ['{}\n', '{}\n\n{}\n', '{}'])
+def test_a_file_that_changes_between_two_looks_is_another_one(form: str, written: list[Receipt], tmp_path: Path,
+                                                              ) -> None:
+    """It was hashed, and is read again: whoever serves it, such as over a network, may give other bytes then."""
+    texts = [each.to_json() for each in written]
+    text = form.format(*texts) if form != '{}' else json.dumps(json.loads(texts[0]), indent=1)
+    (tmp_path / 'file').write_text(text)
+    assert read_receipts(str(tmp_path / 'file'), expected=Digest.of(text.encode()))
+    with pytest.raises(InvalidReceipt, match='it is not the file that was written'):
+        read_receipts(str(tmp_path / 'file'), expected=Digest.of(text.encode() + b' '))
