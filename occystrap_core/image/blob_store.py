@@ -3,7 +3,9 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import cache, partial
 
-from occystrap_core.errors import ImageNotFound, InvalidImage, set_error_rule
+from occystrap_core.errors import (
+    DigestMismatch, ImageNotFound, InvalidImage, PluginError, SizeMismatch, set_error_rule,
+)
 from occystrap_core.files.stream import Readable
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Image
@@ -12,7 +14,7 @@ from occystrap_core.oci import media_types
 from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
-from occystrap_core.oci.manifest import Index, Manifest
+from occystrap_core.oci.manifest import Index, Manifest, parse_manifest_or_index
 from occystrap_core.oci.platform import Platform
 from occystrap_core.oci.reference import Reference
 
@@ -20,20 +22,46 @@ from occystrap_core.oci.reference import Reference
 class BlobStore(ABC):
     """A place that holds manifests and blobs by digest: a repository of a registry, an image layout.
 
-    `manifest`, `document` and `blob` must be defined; the others work by these. All methods may be called from several
-    threads in parallel. What a library raises for damaged bytes, such as zipfile.BadZipFile, must become InvalidImage.
+    `blob` must be defined, and `small_blob`, or else `manifest` and `document`; the others work by these. All methods
+    may be called from several threads in parallel. What a library raises for damaged bytes, such as
+    zipfile.BadZipFile, must become InvalidImage.
     """
 
-    @abstractmethod
+    place = 'the store'
+    """Names the store in errors."""
+
+    def small_blob(self, digest: Digest, what: str) -> bytes:
+        """Return all bytes of a blob that is a document, which is checked by its digest; `what` names it in errors.
+
+        Raises as `manifest` does.
+        """
+        raise PluginError(f'{type(self).__name__} has neither small_blob() nor manifest() and document()')
+
     def manifest(self, entry: Descriptor) -> Manifest | Index:
         """Return the manifest or index that an entry of an index refers to, checked against its digest.
 
-        Raises ImageNotFound, InvalidImage, ServiceError.
+        An empty media type in `entry` matches any. Raises ImageNotFound, InvalidImage, ServiceError.
         """
+        with set_error_rule('manifest'):
+            raw = self._checked(entry.digest, 'manifest')
+            try:
+                return parse_manifest_or_index(raw, entry.media_type, entry.digest.algorithm)
+            except InvalidImage as error:
+                raise error.renamed(f'{self.place}: manifest {entry.digest}: {error}') from None
 
-    @abstractmethod
     def document(self, descriptor: Descriptor, what: str) -> bytes:
         """Return a small blob, such as a config, checked against digest and size; raises as `manifest` does."""
+        raw = self._checked(descriptor.digest, what)
+        if len(raw) != descriptor.size:
+            raise SizeMismatch(f'{self.place}: {what}, blob {descriptor.digest}, has {len(raw)} bytes, expected '
+                               f'{descriptor.size}')
+        return raw
+
+    def _checked(self, digest: Digest, what: str) -> bytes:
+        raw = self.small_blob(digest, what)
+        if (found := Digest.of(raw, digest.algorithm)) != digest:
+            raise DigestMismatch(f'{self.place}: {what} has digest {found}, expected {digest}')
+        return raw
 
     @abstractmethod
     def blob(self, descriptor: Descriptor) -> Readable:

@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from occystrap_core import BlobStore, ImageNotFound, InvalidImage
-from occystrap_core.files import DigestMismatch, SizeMismatch, inflated_size, set_error_rule
-from occystrap_core.oci import (
-    CONFIG_CAP, Descriptor, Digest, Index, Manifest, blob_name, left_out_by, parse_manifest_or_index,
-)
+from occystrap_core.files import SizeMismatch, inflated_size
+from occystrap_core.oci import CONFIG_CAP, Descriptor, Digest, blob_name, left_out_by
 from occystrap_core.tar import StoredLayer
 from occystrap_dir.layout.index_file import read_source_index
 from occystrap_dir.workspace.names import open_inside, read_document
@@ -18,24 +16,16 @@ class LayoutStore(BlobStore):
     """The blobs in `blobs/sha256` and `blobs/sha512`."""
 
     def __init__(self, root: str) -> None:
-        self.root = root
+        self.root = self.place = root
 
-    def manifest(self, entry: Descriptor) -> Manifest | Index:
-        """Read a manifest; an empty media type in `entry` matches any."""
-        with set_error_rule('manifest'):
-            raw = self._read(entry.digest, 'manifest')
-            try:
-                return parse_manifest_or_index(raw, entry.media_type, entry.digest.algorithm)
-            except InvalidImage as error:
-                raise error.renamed(f'{self.root}: manifest {entry.digest}: {error}') from None
-
-    def document(self, descriptor: Descriptor, what: str) -> bytes:
-        """Read a small blob."""
-        raw = self._read(descriptor.digest, what)
-        if len(raw) != descriptor.size:
-            raise SizeMismatch(f'{self.root}: {what}, blob {descriptor.digest}, has {len(raw)} bytes, expected '
-                               f'{descriptor.size}')
-        return raw
+    def small_blob(self, digest: Digest, what: str) -> bytes:
+        """Read a document, however its file is linked."""
+        try:
+            return read_document(self.root, blob_name(digest), CONFIG_CAP, links=True)
+        except (FileNotFoundError, NotADirectoryError):
+            raise ImageNotFound(f'{what} {digest} is not in {self.root}') from None
+        except OSError as error:
+            raise InvalidImage(f'{self.root}: {what} {digest} cannot be read: {error.strerror}') from None
 
     def base(self, digest: Digest) -> str:
         """Return the name of an image that has a blob which the layout, a delta, leaves out."""
@@ -72,17 +62,6 @@ class LayoutStore(BlobStore):
             raise SizeMismatch(f'{self.root}: layer {descriptor.digest} has {size} bytes, expected '
                                f'{descriptor.size}', 'layer-size')
         return super().layer(index, descriptor, diff_id)
-
-    def _read(self, digest: Digest, what: str) -> bytes:
-        try:
-            raw = read_document(self.root, blob_name(digest), CONFIG_CAP, links=True)
-        except (FileNotFoundError, NotADirectoryError):
-            raise ImageNotFound(f'{what} {digest} is not in {self.root}') from None
-        except OSError as error:
-            raise InvalidImage(f'{self.root}: {what} {digest} cannot be read: {error.strerror}') from None
-        if (found := Digest.of(raw, digest.algorithm)) != digest:
-            raise DigestMismatch(f'{self.root}: {what} has digest {found}, expected {digest}')
-        return raw
 
     @cached_property
     def _left_out(self) -> Mapping[Digest, str]:
