@@ -28,7 +28,7 @@ def _parsed_digests(text: str) -> frozenset[str]:
     try:
         return frozenset(map(Digest, text.split(',')))
     except InvalidImage:
-        raise ValueError('digests are expected, with commas between') from None
+        raise ValueError('expected digests, separated by commas') from None
 
 
 _DIGESTS = OptionType('digest,…', _parsed_digests)
