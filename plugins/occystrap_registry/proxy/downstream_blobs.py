@@ -25,9 +25,9 @@ class DownstreamBlobs:
         try:
             with self._downstream.blob(repository, digest, size) as stream:
                 yield from map(bytes, stream.chunks())
-        except InvalidImage:
+        except InvalidImage as error:
             self._known.note_damaged(repository, [digest])
-            raise
+            raise error.renamed(f'{error}; push the image again, or pull its tag if it is from upstream') from None
         self._known.note_sound(repository, [digest])
 
     def mend(self, repository: str, digest: Digest, path: Path) -> None:

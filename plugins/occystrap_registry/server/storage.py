@@ -256,7 +256,7 @@ class Storage(Contents):
         directory = self.repositories_directory / repository
         if not (directory / '_manifests').is_dir():
             raise Problem(404, 'NAME_UNKNOWN', f'there is no repository {repository}')
-        return sorted(path.name for path in directory.glob('_tags/*'))
+        return _names(directory / '_tags')
 
     def repositories(self) -> Iterator[str]:
         """Yield the names of all repositories that have a manifest."""
@@ -348,10 +348,17 @@ def _mark(digest: Digest) -> str:
     return digest.replace(':', '-')
 
 
+def _names(directory: Path) -> list[str]:
+    """Return what is in a directory, in order; nothing if there is none."""
+    with suppress(FileNotFoundError):
+        return sorted(os.listdir(directory))
+    return []
+
+
 def _marked(directory: Path) -> list[Digest]:
     """Return the digests that the names in a directory stand for, in order."""
     found = list[Digest]()
-    for each in map(_MARK.fullmatch, sorted(path.name for path in directory.glob('*'))):
+    for each in map(_MARK.fullmatch, _names(directory)):
         with suppress(InvalidImage):  # no mark of ours
             found += [Digest(f'{each[1]}:{each[2]}')] if each else []
     return found

@@ -6,7 +6,7 @@ import pytest
 
 from occystrap_core import Settings
 from occystrap_core.oci import Descriptor, Digest, Manifest, media_types
-from occystrap_core.testing.sample import sample_image
+from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_registry.server.recent_images import VERIFIED
 from tests.services.proxied import Proxied, proxied
 from tests.unit.registry.images import index_of, push
@@ -98,6 +98,29 @@ def test_referrers_follow_what_keeps_its_digest(tmp_path: Path, filters: list[st
             assert [each['digest'] for each in listed] == [Digest.of(raw)] and answer.headers['oci-subject'] == subject
             none = proxy.request('GET', f'app/referrers/{subject}?artifactType=b').json()['manifests']
             assert not none
+
+
+@pytest.mark.parametrize('filters', [[], [FILTER]])
+def test_digests_of_sha512(tmp_path: Path, filters: list[str]) -> None:
+    """They stay where nothing is filtered; what filters make has new ones, which are sha256."""
+    with proxied(tmp_path, filters) as proxy:
+        parts = []
+        for data in (sample_config(), *sample_layers()):
+            parts.append(Descriptor(media_types.OCI_LAYER, Digest.of(data, 'sha512'), len(data)))
+            proxy.request('POST', f'app/blobs/uploads/?digest={parts[-1].digest}', content=data).raise_for_status()
+        config = Descriptor(media_types.OCI_CONFIG, parts[0].digest, parts[0].size)
+        raw = Manifest.build(config, parts[1:]).raw
+        digest = Digest.of(raw, 'sha512')
+        answer = proxy.request('PUT', f'app/manifests/{digest}?tag=v1', content=raw,
+                               headers={'Content-Type': media_types.OCI_MANIFEST})
+        assert answer.status_code == 201 and answer.headers['docker-content-digest'] == digest
+        stored = Digest(answer.headers['occystrap-stored-digest'])
+        found = proxy.manifest('app')
+        assert Digest.of(found.content, stored.algorithm) == stored and (stored == digest) is not bool(filters)
+        assert proxy.manifest('app', digest).status_code == (404 if filters else 200)
+        for layer in Manifest.parse(found.content).layers:
+            assert layer.digest.algorithm == stored.algorithm
+            assert Digest.of(proxy.blob('app', layer.digest).content, stored.algorithm) == layer.digest
 
 
 def test_an_artifact_passes_filters_as_it_is(tmp_path: Path) -> None:
