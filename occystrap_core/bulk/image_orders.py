@@ -14,7 +14,7 @@ from occystrap_core.errors import OccystrapError, UsageError
 from occystrap_core.oci.reference import Reference
 from occystrap_core.orders import ImageDone, ImageOrder, require_no_login
 from occystrap_core.plugins.manager import Plugins
-from occystrap_core.plugins.resolver import open_output, require_many
+from occystrap_core.plugins.resolver import open_output
 from occystrap_core.settings import Settings
 from occystrap_core.sources.selection import select
 from occystrap_core.tasks.source_orders import Order, Orders
@@ -29,7 +29,7 @@ class ImageOrders:
         self._places: dict[int, int] = {}
         """The places that are taken, each with the image that goes there, as hashes: there may be millions."""
         self._paths = set[int]()
-        """The paths of destinations that take one image."""
+        """The paths of destinations whose images become visible together."""
         self._given = self._mistakes = 0
         self.notes: list[str] = []
         """Lines for the user about what is left out."""
@@ -100,23 +100,15 @@ class ImageOrders:
         if before is not None:
             raise UsageError(f'{goes}: two images of the run would go there, and {made.source} replace the other')
         self._places[key] = image
-        if output.together is not None or not self._takes_many(goes):
-            self._require_first(goes, written, output.together is not None)
+        if output.together is not None:
+            self._require_first(goes, written)
         return True
 
-    def _takes_many(self, goes: Location) -> bool:
-        try:
-            require_many(self._plugins, goes)
-        except UsageError:
-            return False
-        return True
-
-    def _require_first(self, goes: Location, written: Location, together: bool) -> None:
-        """Raise UsageError if another image goes to the path of a destination that takes one from each process."""
+    def _require_first(self, goes: Location, written: Location) -> None:
+        """Raise UsageError if another image goes to the path of a destination whose images become visible together."""
         path = hash((goes.scheme, goes.path))
         if path in self._paths:
             require_room(self._plugins, [(str(number), written, goes) for number in range(2)])
-            assert together
             raise UsageError(f'{goes} becomes visible when all its images are there, which is the work of one process: '
                              'leave out --executor')
         self._paths.add(path)

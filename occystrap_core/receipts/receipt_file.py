@@ -8,11 +8,12 @@ from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from hashlib import blake2b
 
 from occystrap_core.errors import InvalidReceipt, OccystrapError, OutputError, UsageError
 from occystrap_core.files.durability import sync_directory, write_all
 from occystrap_core.files.locks import lock_if_current
-from occystrap_core.receipts.receipt_lines import lines_of, parse_line
+from occystrap_core.receipts.receipt_lines import complete_lines, parse_line
 from occystrap_core.verification.provenance import Bringer
 from occystrap_core.verification.receipt import Receipt
 
@@ -162,24 +163,34 @@ class ReceiptFile:
             if self._created and not os.fstat(self._opened).st_size:
                 os.unlink(self.path)
                 return
-            newest: dict[Hashable, int] = {}
-            brought: defaultdict[Hashable, set[Bringer]] = defaultdict(set)
-            for number, receipt in enumerate(map(Receipt.from_json, self._lines())):
-                newest[receipt.identity] = number
-                brought[receipt.identity].update(receipt.brought_by)
-            kept = {number: brought[identity] for identity, number in newest.items()}
-            if kept and len(kept) <= max(kept):  # the last line is always kept
-                self._replace(_brought_by(line, kept[number]) for number, line in enumerate(self._lines())
-                              if number in kept)
+            newest: dict[bytes, int] = {}
+            replaced: set[bytes] = set()
+            for number, key in enumerate(map(_key, map(Receipt.from_json, self._lines()))):
+                if key in newest:
+                    replaced.add(key)
+                newest[key] = number
+            if replaced:
+                self._replace(self._newest(newest, replaced))
+
+    def _newest(self, newest: Mapping[bytes, int], replaced: Collection[bytes]) -> Iterator[bytes]:
+        """Yield the lines that are `newest`, with all bringers of those that have `replaced` others."""
+        brought: defaultdict[bytes, set[Bringer]] = defaultdict(set)
+        for receipt in map(Receipt.from_json, self._lines()):
+            if (key := _key(receipt)) in replaced:
+                brought[key].update(receipt.brought_by)
+        kept = {newest[key]: whole for key, whole in brought.items()}
+        numbers = {*newest.values()}
+        for number, line in enumerate(self._lines()):
+            if number in numbers:
+                yield _brought_by(line, kept[number]) if number in kept else line
 
     def _lines(self) -> Iterator[bytes]:
         """Yield the complete lines of the file, which nobody else may change meanwhile; raises InvalidReceipt, OSError.
         """
         with open(os.dup(self._opened), 'rb') as file:
             file.seek(0)
-            for line in lines_of(file, self.path):
-                if line.endswith(b'\n'):
-                    yield line
+            for _, line in complete_lines(file, self.path):
+                yield line
 
     def _replace(self, lines: Iterable[bytes]) -> None:
         path = os.path.realpath(self.path)
@@ -216,6 +227,11 @@ class ReceiptFile:
         directory = os.path.dirname(self.path) or '.'
         make = '' if os.path.isdir(directory) else f'; create the directory {directory} first'
         return OutputError(f'cannot write the receipt file {self.path}: {error.strerror}{make}')
+
+
+def _key(receipt: Receipt) -> bytes:
+    """Return a digest of what a receipt is for: of millions each takes little memory."""
+    return blake2b(repr(receipt.identity).encode('utf-8', 'surrogateescape'), digest_size=16).digest()
 
 
 def _brought_by(line: bytes, all_bringers: Collection[Bringer]) -> bytes:
