@@ -84,7 +84,7 @@ class BulkRun:
         for job in jobs:
             if self.fail_fast and self.report and any(not each.succeeded for each in self.report.images):
                 text = 'skipped, since another image failed (--fail-fast)'
-                self._ended(ImageDone(job.order, error=OccystrapError(text)))
+                self._ended(ImageDone(job.order._replace(destination=job.goes), error=OccystrapError(text)))
             else:
                 yield job
 

@@ -23,15 +23,20 @@ _LOOK = 0.1
 
 @dataclass(eq=False)
 class Job:
-    """An order on its way; `earlier` is a receipt of an earlier run, as a line."""
+    """An order on its way; `earlier` is a receipt of an earlier run, as a line, `goes` the destination without fields.
+    """
 
     order: ImageOrder
     earlier: str = ''
+    goes: str = ''
     plan: ImagePlan | None = None
     deaths: int = 0
     refusals: int = 0
     brings: frozenset[tuple[str, str]] = frozenset()
     """The layers that it transfers now, each with the place that all images of the destination find it at."""
+
+    def __post_init__(self) -> None:
+        self.goes = self.goes or self.order.destination
 
 
 @dataclass
@@ -58,7 +63,7 @@ class Layers:
         """Let others bring what a failed image did not, and find what a good one has."""
         self.on_the_way -= job.brings
         if succeeded:
-            self.there.update(dict.fromkeys(job.brings, job.order.destination))
+            self.there.update(dict.fromkeys(job.brings, job.goes))
         while len(self.there) > _REMEMBERED:
             self.there.popitem(last=False)
         job.brings = frozenset()
@@ -169,7 +174,7 @@ class Coordinator:
             self._late.append(job)
             return
         self.workers[answer.worker] += 1
-        self._ended(done, answer.worker)
+        self._end(job, done, answer.worker)
 
     def _died(self, job: Job, error: BrokenExecutor) -> None:
         """Have an image done again whose worker died, or fail it alone if that is what it does to each."""
@@ -182,7 +187,10 @@ class Coordinator:
 
     def _failed(self, job: Job, text: str) -> None:
         self._layers.ended(job, succeeded=False)
-        self._ended(ImageDone(job.order, error=ServiceError(f'{job.order.source}: {text}')), '')
+        self._end(job, ImageDone(job.order, error=ServiceError(f'{job.order.source}: {text}')))
+
+    def _end(self, job: Job, done: ImageDone, worker: str = '') -> None:
+        self._ended(done._replace(order=job.order._replace(destination=job.goes)), worker)
 
 
 def _sum(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:

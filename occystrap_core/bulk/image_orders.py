@@ -75,11 +75,11 @@ class ImageOrders:
         untagged = Untagged(self._plugins.find(WriterScheme, order.destination.scheme), order.destination,
                             found.references)
         for reference, written, destination in untagged.places(found.references):
-            made = ImageOrder(self._named_alone(order.images, reference), str(destination),
+            made = ImageOrder(self._named_alone(order.images, reference), str(written),
                               tuple(order.written_filters), order.platform or None, order.settings.bringer)
             if self._is_free(order, reference, destination, written, made):
                 self._given += 1
-                yield Job(made, earlier(destination))
+                yield Job(made, earlier(destination), str(destination))
         if untagged.failure:
             what = f'{order.location}: {counted(untagged.count, "image")} without a tag'
             self._failed(ImageDone(ImageOrder(what, str(order.destination)), error=UsageError(untagged.failure)))

@@ -25,12 +25,14 @@ class DaskCluster:
     port: int
     scheduler: 'subprocess.Popen[bytes]'
     stack: ExitStack
+    host: str = LOOPBACK
+    protocol: str = 'tcp'
     workers: list['subprocess.Popen[bytes]'] = field(default_factory=list)
 
     @property
     def address(self) -> str:
         """The scheduler's address."""
-        return f'tcp://{LOOPBACK}:{self.port}'
+        return f'{self.protocol}://{self.host}:{self.port}'
 
     @property
     def executor(self) -> str:
@@ -38,14 +40,14 @@ class DaskCluster:
         count = sum(each.poll() is None for each in self.workers)
         return f'dask:scheduler={self.address},workers={count},frozen=3'
 
-    def add_worker(self, python: str = sys.executable) -> 'subprocess.Popen[bytes]':
-        """Start a worker, perhaps of another Python."""
+    def add_worker(self, python: str = sys.executable, host: str = LOOPBACK, wrapper: tuple[str, ...] = (),
+                   ) -> 'subprocess.Popen[bytes]':
+        """Start a worker, perhaps of another Python, or under `wrapper` where this machine's address is `host`."""
         log = self.directory / f'worker-{len(self.workers)}'
-        command = [python, '-m', 'dask', 'worker', self.address, '--nthreads', '1', '--no-nanny', '--no-dashboard',
-                   '--host', LOOPBACK, '--local-directory', str(self.directory)]
+        command = [*wrapper, python, '-m', 'dask', 'worker', self.address, '--nthreads', '1', '--no-nanny',
+                   '--no-dashboard', '--host', f'{self.protocol}://{host}', '--local-directory', str(self.directory)]
         self.workers.append(self.stack.enter_context(running(
-            command, log=log, ready=lambda: 'Registered to' in log.read_text(),
-            environment=self.environment)))
+            command, log=log, ready=lambda: 'Registered to' in log.read_text(), environment=self.environment)))
         return self.workers[-1]
 
     def logs(self) -> str:
@@ -54,18 +56,19 @@ class DaskCluster:
 
 
 @contextmanager
-def dask_cluster(count: int, port: int = 0, **variables: str) -> Iterator[DaskCluster]:
+def dask_cluster(count: int, port: int = 0, host: str = LOOPBACK, protocol: str = 'tcp', **variables: str,
+                 ) -> Iterator[DaskCluster]:
     """Run a cluster with so many workers, which have a home of their own and `variables`."""
     if not DASK.exists():
         raise ServiceUnavailable(f'{DASK} is missing: run tools/install')
     with service_directory('dask') as directory, ExitStack() as stack:
         kept = {name: value for name, value in os.environ.items() if not name.startswith('OCCYSTRAP_')}
         environment = {**kept, **_SETTINGS, 'HOME': str(directory), 'DOCKER_CONFIG': str(directory), **variables}
-        log, port = directory / 'scheduler', port or free_port()
+        log, port = directory / 'scheduler', port or free_port(host)
         scheduler = stack.enter_context(running(
-            [str(DASK), 'scheduler', '--host', LOOPBACK, '--port', str(port), '--no-dashboard'], log=log,
-            ready=lambda: 'Scheduler at' in log.read_text(), environment=environment))
-        cluster = DaskCluster(directory, environment, port, scheduler, stack)
+            [str(DASK), 'scheduler', '--host', host, '--port', str(port), '--no-dashboard', '--protocol', protocol],
+            log=log, ready=lambda: 'Scheduler at' in log.read_text(), environment=environment))
+        cluster = DaskCluster(directory, environment, port, scheduler, stack, host, protocol)
         for _ in range(count):
             cluster.add_worker()
         yield cluster

@@ -19,11 +19,11 @@ class Recorded:
 
 
 @contextmanager
-def recorded(port: int) -> Iterator[Recorded]:
-    """Relay to a port of this machine."""
+def recorded(port: int, address: str = LOOPBACK) -> Iterator[Recorded]:
+    """Relay to a port of an address."""
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            with socket.create_connection((LOOPBACK, port)) as upstream:
+            with socket.create_connection((address, port)) as upstream:
                 back = threading.Thread(target=_pass, args=(upstream, self.request, relay.seen), daemon=True)
                 back.start()
                 _pass(self.request, upstream, relay.seen)

@@ -48,9 +48,9 @@ class Registry(RegistryStorage):
         return [' '.join(found) for found in re.findall(line, self.log.read_text())]
 
 
-def plain_registry(root: Path | None = None) -> AbstractContextManager[Registry]:
+def plain_registry(root: Path | None = None, address: str = LOOPBACK) -> AbstractContextManager[Registry]:
     """An open registry over HTTP, empty or with the storage in `root` (which it may change)."""
-    return _serve(root)
+    return _serve(root, address=address)
 
 
 @contextmanager

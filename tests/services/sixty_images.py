@@ -10,6 +10,7 @@ from typing import Any
 
 from occystrap_core.oci import Digest
 from tests.services.directories import service_directory
+from tests.services.ports import LOOPBACK
 from tests.services.registry import Registry, plain_registry
 from tests.services.registry_storage import RegistryStorage
 from tests.services.tiny_image import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE, layer_tar
@@ -25,15 +26,15 @@ class SixtyImages:
     registry: Registry
     shared: frozenset[str]
 
-    def listed(self, directory: Path, count: int = COUNT) -> str:
+    def listed(self, directory: Path, count: int = COUNT, query: str = '') -> str:
         """Write a list of the first images into a directory, and return it as a source."""
         path = directory / f'images-{count}.txt'
-        path.write_text(''.join(f'registry://{self.registry.host}/{name}\n' for name in NAMES[:count]))
+        path.write_text(''.join(f'registry://{self.registry.host}/{name}{query}\n' for name in NAMES[:count]))
         return f'list://{path}'
 
 
 @contextmanager
-def sixty_images(size: int = 50_000) -> Iterator[SixtyImages]:
+def sixty_images(size: int = 50_000, address: str = LOOPBACK) -> Iterator[SixtyImages]:
     """Serve them; each shared layer has `size` bytes that do not compress."""
     with service_directory('sixty') as root:
         storage = RegistryStorage(root / 'storage')
@@ -41,7 +42,7 @@ def sixty_images(size: int = 50_000) -> Iterator[SixtyImages]:
         for number, name in enumerate(NAMES):
             own = _layer(storage, f'own {number}', 2_000)
             _image(storage, name, [*(shared[(number * each) % SHARED] for each in (1, 3, 7)), own])
-        with plain_registry(root / 'storage') as registry:
+        with plain_registry(root / 'storage', address) as registry:
             yield SixtyImages(registry, frozenset(blob['digest'] for blob, _ in shared))
 
 

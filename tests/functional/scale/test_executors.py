@@ -19,3 +19,13 @@ def test_sixty_images(executor: str, sixty: SixtyImages, destination: Registry, 
                            '--receipt', 'receipts').assert_success()
     assert result.err.splitlines()[-1].endswith(f', {COUNT}/{COUNT} verified'), result
     assert_all_there(occystrap, tmp_path / 'receipts')
+
+
+@pytest.mark.parametrize('goes', ['layout://out', 'oci://out/{name}', 'tar://out/{repository}.tar?format=oci'])
+def test_destinations_on_the_disk_that_processes_share(goes: str, sixty: SixtyImages, occystrap: CommandLine,
+                                                       tmp_path: Path) -> None:
+    count = 6
+    result = occystrap('process', sixty.listed(tmp_path, count), goes, '--executor', 'processes:workers=2', '--receipt',
+                       'receipts').assert_success()
+    assert result.err.splitlines()[-1].endswith(f', {count}/{count} verified'), result
+    assert_all_there(occystrap, tmp_path / 'receipts', count)
