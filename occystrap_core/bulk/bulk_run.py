@@ -1,6 +1,6 @@
 """A run whose images are copied by workers: orders go out, results come back, and only here receipts are written."""
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from itertools import chain, islice
 from occystrap_core.api.options import read_options
 from occystrap_core.api.schemes import ExecutorKind, load
 from occystrap_core.api.uri import Location, parse_filter
-from occystrap_core.bulk.coordinator import Coordinator, Job
+from occystrap_core.bulk.coordinator import Coordinator
 from occystrap_core.bulk.earlier_receipts import EarlierReceipts
 from occystrap_core.bulk.image_orders import ImageOrders
 from occystrap_core.bulk.order_work import WorkerOptions
@@ -50,6 +50,7 @@ class BulkRun:
     keeps_images: bool = False
     """Whether the report has images that succeeded, of which there may be many, and not their number alone."""
     report: RunReport | None = field(init=False, default=None)
+    _has_failed: bool = field(init=False, default=False)
 
     def process(self, source: str, destinations: Sequence[str], filters: Sequence[str] = ()) -> RunReport:
         """Copy all images that `source` names and verify them; return the report. Raises as Run does."""
@@ -71,22 +72,18 @@ class BulkRun:
         with self._executor() as (executor, slots):
             options = WorkerOptions.of(self.settings, self.level, self.refresh, slots)
             self.progress.begin(())
-            coordinator = Coordinator(executor, slots, options, self.settings.cancellation.check, self._ended)
+            coordinator = Coordinator(executor, slots, options, self.settings.cancellation.check, self._ended,
+                                      self._skips)
             if isinstance(self.progress, BulkProgress):
                 self.progress.at_work = lambda: coordinator.at_work
-            coordinator.run(self._wanted(chain(first, jobs)))
+            coordinator.run(chain(first, jobs))
         report.notes += orders.notes
         busy = ', '.join(f'{name} {count}' for name, count in sorted(coordinator.workers.items()))
         report.notes += [f'images by worker: {busy}'] if busy else []
 
-    def _wanted(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        """Yield the jobs; after a failure those that are not to begin are reported instead."""
-        for job in jobs:
-            if self.fail_fast and self.report and any(not each.succeeded for each in self.report.images):
-                text = 'skipped, since another image failed (--fail-fast)'
-                self._ended(ImageDone(job.order._replace(destination=job.goes), error=OccystrapError(text)))
-            else:
-                yield job
+    def _skips(self) -> str:
+        """Return why no more images are begun, empty if they are."""
+        return 'skipped, since another image failed (--fail-fast)' if self.fail_fast and self._has_failed else ''
 
     @contextmanager
     def _executor(self) -> Iterator[tuple[Executor, int]]:
@@ -109,6 +106,7 @@ class BulkRun:
             except OccystrapError as error:
                 report.failure = report.failure or f'copied, but {failure_text(error, self.plugins)}'
         self.progress.finished(report)
+        self._has_failed = self._has_failed or not report.succeeded
         if self.keeps_images or not report.succeeded:
             self.report.images.append(report)
             return

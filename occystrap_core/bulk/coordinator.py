@@ -73,11 +73,14 @@ class Coordinator:
     """Has orders executed by an executor: each image is planned, then copied. Used by one thread."""
 
     def __init__(self, executor: Executor, slots: int, options: WorkerOptions, check: Callable[[], None],
-                 ended: Callable[[ImageDone, str], None]) -> None:
-        """`check` is called several times a second, and may raise; `ended` with every result, and the worker's name."""
+                 ended: Callable[[ImageDone, str], None], skips: Callable[[], str] = lambda: '') -> None:
+        """`check` is called several times a second, and may raise; `ended` with every result, and the worker's name.
+
+        `skips` returns why no image is begun any more, also none that is planned; empty while all are.
+        """
         self._executor, self._slots, self._options = executor, slots, options
         self._pace = Pace(slots)
-        self._check, self._ended = check, ended
+        self._check, self._ended, self._skips = check, ended, skips
         self._ready: queue.SimpleQueue[tuple[Job, Future[Answer]]] = queue.SimpleQueue()
         self._flying: set[Future[Answer]] = set()
         self._again: deque[Job] = deque()
@@ -108,7 +111,11 @@ class Coordinator:
             job = self._next(jobs)
             if job is None:
                 break
-            self._submit(job)
+            if reason := self._skips():
+                self._check()
+                self._end(job, ImageDone(job.order, error=OccystrapError(reason)))
+            else:
+                self._submit(job)
         return bool(self._flying)
 
     def _next(self, jobs: Iterator[Job]) -> Job | None:
@@ -149,13 +156,15 @@ class Coordinator:
             job, future = self._ready.get(timeout=_LOOK)
             self._flying.discard(future)
             try:
-                self._answered(job, future.result())
+                answer = future.result()
             except BrokenExecutor as error:
                 self._died(job, error)
             except OccystrapError:
                 raise
             except Exception as error:  # what cannot be loaded or sent there
                 self._failed(job, f'no worker could execute it: {type(error).__name__}: {error}')
+            else:
+                self._answered(job, answer)
 
     def _answered(self, job: Job, answer: Answer) -> None:
         refused = bool(answer.result.requests.get('rate_limits'))

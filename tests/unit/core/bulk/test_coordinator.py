@@ -54,7 +54,11 @@ class Play:
     def __init__(self, slots: int = 4) -> None:
         self.engine, self.done = Engine(), dict[str, str]()
         self.happens: Iterator[Callable[[], None]] = iter(())
-        self.coordinator = Coordinator(self.engine, slots, WorkerOptions((), 'fast', 0), self._step, self._ended)
+        self.skips = ''
+        self.mistake: Exception | None = None
+        """Raised once when a result is reported."""
+        self.coordinator = Coordinator(self.engine, slots, WorkerOptions((), 'fast', 0), self._step, self._ended,
+                                       lambda: self.skips)
 
     def run(self, names: str, *happens: Callable[[], None]) -> None:
         """Execute the orders of these images, to copies named `to-X`."""
@@ -62,6 +66,9 @@ class Play:
         self.coordinator.run(Job(ImageOrder(name, f'to-{name}')) for name in names)
 
     def _ended(self, done: ImageDone, worker: str) -> None:
+        if mistake := self.mistake:
+            self.mistake = None
+            raise mistake
         self.done[done.order.source] = str(done.error or worker)
 
     def _step(self) -> None:
@@ -138,3 +145,22 @@ def test_what_cannot_be_loaded_there_fails_alone() -> None:
     play = Play()
     play.run('ad', play.at_work('ad', 'a', 'd', error=ModuleNotFoundError('No module named occystrap_x')))
     assert play.done['a'] == ('a: no worker could execute it: ModuleNotFoundError: No module named occystrap_x')
+
+
+def test_nothing_is_begun_any_more_when_the_rest_is_to_be_skipped_also_what_is_planned() -> None:
+    play = Play(slots=2)
+
+    def fails() -> None:
+        assert set(play.engine.copies) == {'a', 'c'}, 'b is planned, and waits for their layers'
+        play.skips = 'skipped'
+        play.engine.ended('a', OutputError('full'))
+    play.run('abcd', fails, play.at_work('c', 'c'))
+    assert play.done == {'a': 'full', 'b': 'skipped', 'd': 'skipped', 'c': 'worker'}
+
+
+def test_a_mistake_in_reporting_a_result_is_not_put_down_to_a_worker() -> None:
+    play = Play()
+    play.mistake = ValueError('of the report')
+    with pytest.raises(ValueError, match='of the report'):
+        play.run('a', play.at_work('a', 'a'))
+    assert not play.done
