@@ -18,6 +18,8 @@ from occystrap_core import ServiceUnavailable, UsageError, __version__
 from occystrap_dask.worker_task import execute, loaded
 
 _LOOK = 0.5
+_AT_WORK = ('running', 'paused')
+"""The states of workers that are there to stay; one that is retired interrupts what it does."""
 _PROBE = 10.0
 """Seconds that a worker gets to tell its version."""
 
@@ -175,8 +177,9 @@ class Cluster(Executor):
                 future.set_exception(error)
 
     def _look(self) -> None:
-        """See which workers are there; take new ones, and give up those that are gone or frozen."""
-        known = self._client.scheduler_info(n_workers=-1)['workers']
+        """See which workers are there; take new ones, and give up those that are gone, retired, or frozen."""
+        workers = self._client.scheduler_info(n_workers=-1)['workers']
+        known = {worker: told for worker, told in workers.items() if told['status'] in _AT_WORK}
         if self._client.status != 'running':
             raise self._gone()
         for worker in [*self._fit]:

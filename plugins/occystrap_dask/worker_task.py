@@ -1,6 +1,7 @@
 """What runs on a Dask worker: an order's work, interrupted when nobody waits for it any more."""
 import threading
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from typing import Any, Protocol
 
 from distributed import Worker, get_worker
@@ -21,13 +22,20 @@ class Work(Protocol):
 
 
 def execute(work: Work) -> Any:
-    """Do the work, and interrupt it when the task is cancelled, its client is gone, or the worker is closed."""
-    worker, ended = get_worker(), threading.Event()
-    threading.Thread(target=_watch, args=(_is_wanted(worker), work, ended), name='order', daemon=True).start()
+    """Do the work, and interrupt it when the task is cancelled, its client is gone, or the worker is closed.
+
+    Raises BrokenExecutor if it was interrupted: a closed worker, such as a retired one, still sends its answer.
+    """
+    worker, ended, interrupted = get_worker(), threading.Event(), threading.Event()
+    threading.Thread(target=_watch, args=(_is_wanted(worker), work, ended, interrupted), name='order',
+                     daemon=True).start()
     try:
-        return work()
+        answer = work()
     finally:
         ended.set()
+    if interrupted.is_set():
+        raise BrokenExecutor(f'worker {worker.address} was closed')
+    return answer
 
 
 def loaded() -> str:
@@ -45,8 +53,9 @@ def _is_wanted(worker: Worker) -> Callable[[], bool]:
     return is_wanted
 
 
-def _watch(is_wanted: Callable[[], bool], work: Work, ended: threading.Event) -> None:
+def _watch(is_wanted: Callable[[], bool], work: Work, ended: threading.Event, interrupted: threading.Event) -> None:
     while not ended.wait(_LOOK):
         if not is_wanted():
+            interrupted.set()
             work.stop()
             return

@@ -1,0 +1,74 @@
+"""The workers of a Dask cluster that runs in this process: one that is retired is used no more."""
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor, Executor
+from typing import Any
+
+import distributed
+import pytest
+
+from occystrap_dask.cluster import dask_workers
+from occystrap_dask.worker_task import execute
+
+
+class Work:
+    """Says which worker has it, at once or when it is stopped."""
+
+    def __init__(self, waits: bool) -> None:
+        self._waits, self._stopped = waits, threading.Event()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel without the event."""
+        return Work, (self._waits,)
+
+    def __call__(self) -> str:
+        """Return the address of the worker."""
+        assert not self._waits or self._stopped.wait(20)
+        return str(distributed.get_worker().address)
+
+    def stop(self) -> None:
+        """Let it end."""
+        self._stopped.set()
+
+
+@pytest.fixture
+def local() -> Iterator[distributed.LocalCluster]:
+    """A cluster of two workers."""
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as found:
+        yield found
+
+
+@pytest.fixture
+def executor(local: distributed.LocalCluster) -> Iterator[Executor]:
+    """The executor that uses them."""
+    options = {'scheduler': local.scheduler_address, 'workers': 2, 'wait': 10.0, 'frozen': 30.0}
+    with dask_workers(options, print) as (found, slots):
+        assert slots == 2
+        yield found
+
+
+def retired(client: distributed.Client) -> list[str]:
+    """Retire the worker that is at work; it stays, as one does that has data to hand over. Return its address."""
+    while not (found := [worker for worker, tasks in client.processing().items() if tasks]):
+        time.sleep(0.05)
+    time.sleep(0.5)  # it has begun
+    client.retire_workers(found, close_workers=False, remove=False)
+    return found
+
+
+def test_what_a_retired_worker_had_is_done_by_another(local: distributed.LocalCluster, executor: Executor) -> None:
+    waiting = executor.submit(Work(True))
+    with distributed.Client(local, set_as_default=False) as client:
+        gone = retired(client)
+        assert isinstance(waiting.exception(10), BrokenExecutor)
+        time.sleep(1)
+        assert {executor.submit(Work(False)).result(10) for _ in range(4)}.isdisjoint(gone)
+
+
+def test_a_retired_worker_gives_no_answer(local: distributed.LocalCluster) -> None:
+    with distributed.Client(local, set_as_default=False) as client:
+        worker = next(iter(client.scheduler_info()['workers']))
+        task = client.submit(execute, Work(True), workers=[worker], allow_other_workers=False, pure=False, retries=0)
+        assert retired(client) == [worker]
+        assert isinstance(task.exception(10), BrokenExecutor)
