@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from occystrap_core.bulk.worker_process import GRACE, begin, execute
+from occystrap_core.bulk.worker_process import BEAT, GRACE, begin, execute
 
 _SPAWN = get_context('spawn')  # a fork would copy locks that threads hold
 _LOOK = 0.5
@@ -82,7 +82,7 @@ class WorkerProcesses(Executor):
         """Hear the workers' signs of life, and kill those that give none."""
         while not self._ended.wait(0.02):
             lines = {each.line: each for each in self._workers if each.line and not each.line.closed}
-            with suppress(OSError):
+            with suppress(OSError, TypeError, ValueError):  # of a line that another thread closes now
                 for heard in wait(list(lines), _LOOK):
                     assert isinstance(heard, Connection)
                     lines[heard].hear()
@@ -138,14 +138,15 @@ class _Worker:
             self._pool = None
 
     def hear(self) -> None:
-        """Take a sign of life; the first one is the number of the process."""
-        assert self.line
-        try:
-            said = self.line.recv_bytes()
-        except (EOFError, OSError):
-            self.line.close()
+        """Take a sign of life; the first one is the number of the process. It may end at the same time."""
+        if (line := self.line) is None:
             return
-        if self._process is None:
+        try:
+            said = line.recv_bytes()
+        except (EOFError, OSError):
+            line.close()
+            return
+        if said != BEAT:
             self._process = os.pidfd_open(int(said))
         self._heard, self._allowed = time.monotonic(), self._frozen
 
@@ -160,10 +161,10 @@ class _Worker:
             self.line.close()
 
     def kill(self) -> None:
-        """Kill the process."""
-        if self._process is not None:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._process, signal.SIGKILL)
+        """Kill the process; it may end at the same time."""
+        if (process := self._process) is not None:
+            with suppress(OSError):
+                signal.pidfd_send_signal(process, signal.SIGKILL)
 
     def end(self) -> None:
         """End the process, once it has nothing to do."""

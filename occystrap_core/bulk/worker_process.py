@@ -8,7 +8,9 @@ from typing import Any, Protocol, cast
 
 GRACE = 1.2
 """Seconds that an interrupted image gets to clean up: the client ends within two."""
-_BEAT = 0.5
+BEAT = b'.'
+"""A sign of life; the first thing that a process says is its number."""
+_INTERVAL = 0.5
 
 
 class _Stoppable(Protocol):
@@ -39,8 +41,8 @@ def execute(work: Callable[[], Any]) -> Any:
 def _live(line: Connection) -> None:
     """Give signs of life until the client hangs up or is gone; then interrupt what is done, and end."""
     try:
-        while not line.poll(_BEAT):
-            line.send_bytes(b'.')
+        while not line.poll(_INTERVAL):
+            line.send_bytes(BEAT)
     except OSError:
         pass
     for each in list(_at_work):
