@@ -40,13 +40,21 @@ class Connection(NamedTuple):
         import boto3
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
+        from botocore.session import Session
+        from occystrap_s3.bucket.limited_session import LimitedSession
+        connect = min(settings.timeout, 30)
         try:
-            session = boto3.session.Session(profile_name=self.profile, region_name=self.region)
-            config = Config(connect_timeout=min(settings.timeout, 30), read_timeout=settings.timeout,
+            core = Session()
+            session = boto3.session.Session(profile_name=self.profile, region_name=self.region, botocore_session=core)
+            config = Config(connect_timeout=connect, read_timeout=settings.timeout,
                             retries={'total_max_attempts': 1}, max_pool_connections=_CONNECTIONS,
                             request_checksum_calculation='when_required', response_checksum_validation='when_required',
                             s3=self._addressing())
-            return session.client('s3', endpoint_url=self.endpoint, config=config, verify=settings.ca_file)
+            client = session.client('s3', endpoint_url=self.endpoint, config=config, verify=settings.ca_file)
+            trusted = settings.ca_file or core.get_config_variable('ca_bundle')
+            limited = LimitedSession(client.meta.endpoint_url, trusted, connect, settings.timeout, _CONNECTIONS)
+            client.meta.events.register('before-send.s3', limited.send)
+            return client
         except (BotoCoreError, ValueError) as error:
             raise explain_library(error, self.endpoint or 'S3') from None
 

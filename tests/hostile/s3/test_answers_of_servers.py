@@ -1,7 +1,10 @@
 """What servers answer and how they fall silent: one line says what is wrong, and nothing is left behind."""
 import signal
+import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from occystrap_s3.bucket.bucket import StoredObject
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandLine
 from tests.services.localstack import CREDENTIALS
+from tests.services.measured import run_measured
 from tests.unit.registry.scripted import Request, Answer
 from tests.unit.s3.answers import EMPTY_LIST, S3Script, refusal
 
@@ -128,3 +132,43 @@ def test_an_answer_that_no_server_gives_is_the_servers_fault(script: S3Script) -
 @pytest.mark.parametrize('checksum', ['!!!', 'AAAA', 'AAAA-x', 'no base64'])
 def test_a_checksum_that_is_none_proves_nothing(checksum: str) -> None:
     assert StoredObject(1, checksum).digest is None
+
+
+@pytest.mark.parametrize('status', [200, 404])
+def test_a_document_without_end_takes_little_memory(status: int, script: S3Script, occystrap: CommandLine) -> None:
+    heads = [('Content-Length', f'{1 << 40}'), ('Connection', 'close')]
+    script.always(Answer(status, bytes(1 << 20), heads, endless=True))
+    done, peak = run_measured(occystrap, 'info', 's3://bucket/app:v1', *QUICK)
+    line, = done.assert_code(1).errors
+    assert 'where a document is expected' in line and peak < 300
+
+
+@pytest.mark.parametrize('piece', [b'X-A: b\r\n', b'HTTP/1.1 100 Continue\r\n\r\n'], ids=['headers', 'continue'])
+def test_a_head_without_end_has_a_deadline(piece: bytes, script: S3Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    with trickling(b'' if piece.startswith(b'HTTP') else b'HTTP/1.1 200 OK\r\n', piece) as host:
+        monkeypatch.setenv('AWS_ENDPOINT_URL', f'http://{host}')
+        begun = time.monotonic()
+        line, = run_here('info', 's3://bucket/app:v1', '--retries=0', '--timeout=1').assert_code(1).errors
+        assert 'did not answer in time' in line and time.monotonic() - begun < 15
+
+
+@contextmanager
+def trickling(first: bytes, piece: bytes) -> Iterator[str]:
+    """A server that says something, and then the same piece again and again."""
+    ended = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(1 << 16)
+            connection.sendall(first)
+            while not ended.wait(0.2):
+                connection.sendall(piece)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=(listening.accept()[0],), daemon=True).start()
+    with socket.create_server(('127.0.0.1', 0)) as listening:
+        threading.Thread(target=accept, daemon=True).start()
+        yield f'127.0.0.1:{listening.getsockname()[1]}'
+        ended.set()
