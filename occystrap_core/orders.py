@@ -165,7 +165,7 @@ def _executed(plugins: 'Plugins', order: ImageOrder, settings: Settings, how: Ma
               of_one_image=True, **how)
     images = run.process(order.source, order.destination, order.filters).images
     if not images:
-        raise ImageNotFound(f'{order.source} names no image')
+        raise ImageNotFound(f'{order.source} matches no image')
     return images[0]
 
 

@@ -192,7 +192,7 @@ class Coordinator:
         if job.deaths < DEATHS:
             (self._planned if job.plan else self._again).append(job)
             return
-        self._failed(job, f'{DEATHS} workers died of it, and it is not tried again; the last: {error}')
+        self._failed(job, f'not tried again, since {DEATHS} workers died while copying it; the last error: {error}')
 
     def _failed(self, job: Job, text: str) -> None:
         self._layers.ended(job, succeeded=False)

@@ -51,7 +51,7 @@ class ImageOrders:
                         raise
                     self._fail_or_raise(str(each.location), str(each.destination), error)
         if not self._given and not self._mistakes:
-            raise UsageError(f'{redact(source)} names no image: add references or URIs, one a line')
+            raise UsageError(f'{redact(source)} lists no images: write one reference or URI per line')
 
     def _mistaken(self, entry: ListedImage, error: UsageError) -> None:
         self._fail_or_raise(redact(entry.source), ' '.join(map(redact, entry.destinations)), error)
@@ -98,7 +98,7 @@ class ImageOrders:
             self.notes.append(f'{made.source} is listed more than once, and copied once')
             return False
         if before is not None:
-            raise UsageError(f'{goes}: two images of the run would go there, and {made.source} replace the other')
+            raise UsageError(f'{goes}: {made.source} would replace another image of this run there')
         self._places[key] = image
         if output.together is not None:
             self._require_first(goes, written)

@@ -50,7 +50,7 @@ def show_plan(plugins: Plugins, settings: Settings, source: str, destination: 'D
     stay = sum(bool(each.reason) for each in pruned)
     gone = f', {len(pruned) - stay} to prune' if pruned else ''
     failed = f', {len(found) - len(good)} would FAIL' if len(good) < len(found) else ''
-    print_message(f'Dry run: {images_text(len(good), len(found))}, {counted(layers, "layer")}, {there} there already, '
+    print_message(f'Dry run: {images_text(len(good), len(found))}, {counted(layers, "layer")}, {there} already there, '
                   f'at most {size_text(size)} to copy{gone}{failed}')
     return 1 if failed or stay or not (found or pruned) else 0
 

@@ -55,7 +55,7 @@ class PlannedCopy:
             return f'would skip {self.destination}: {self.source} is unchanged, verified'
         size = 'size unknown' if self.size is None else size_text(self.size)
         notes = ''.join(f'; {note}' for note in self.notes)
-        there = f', {self.layers_there} ({size_text(self.size_there)}) there already' if self.layers_there else ''
+        there = f', {self.layers_there} ({size_text(self.size_there)}) already there' if self.layers_there else ''
         return f'would copy {self.source} to {self.destination}: {counted(self.layers, "layer")}, {size}{there}{notes}'
 
     def to_json(self) -> dict[str, Any]:

@@ -31,6 +31,6 @@ def register_executors() -> Iterable[ExecutorKind]:
         ExecutorKind('processes', 'occystrap_core.bulk.processes:worker_processes', [
             Option('workers', OptionType.whole(1, 1024), help='how many, an image in each (default: one a core)'),
             Option('frozen', OptionType.number(1, 86400, name='seconds'), 30.0,
-                   'how long a worker may give no sign of life before its image is done again by another'),
+                   'how long a worker may be silent before its image is given to another'),
         ], 'worker processes of this machine, an image in each'),
     ]

@@ -32,7 +32,7 @@ def dask_workers(options: Mapping[str, Any], note: Callable[[str], None]) -> Ite
     """
     address = options['scheduler']
     if not address:
-        raise UsageError('executor dask: which scheduler? Write --executor dask:scheduler=tcp://HOST:8786')
+        raise UsageError('executor dask: the scheduler is missing: write --executor dask:scheduler=tcp://HOST:8786')
     for name in ('distributed', 'distributed.client', 'distributed.core', 'tornado', 'asyncio'):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what matters is said in one line of ours
     try:
@@ -195,7 +195,7 @@ class Cluster(Executor):
         if self._seen.get(worker, (0.0, 0.0))[0] != last_seen:
             self._seen[worker] = last_seen, time.monotonic()
         elif self._fit.get(worker) and time.monotonic() - self._seen[worker][1] > self._frozen:
-            self._give_up(worker, f'gave no sign of life for {self._frozen:.0f} s')
+            self._give_up(worker, f'did not respond for {self._frozen:.0f} s')
             self._fit[worker] = False
 
     def _give_up(self, worker: str, why: str) -> None:

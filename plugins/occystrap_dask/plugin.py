@@ -11,8 +11,8 @@ def register_executors() -> Iterable[ExecutorKind]:
     return [ExecutorKind('dask', 'occystrap_dask.cluster:dask_workers', [
         Option('scheduler', help='the address of the scheduler: tcp://HOST:8786, tls://HOST:8786 (required)'),
         Option('frozen', OptionType.number(1, 86400, name='seconds'), 30.0,
-               'how long a worker may give no sign of life before its image is done again by another'),
+               'how long a worker may be silent before its image is given to another'),
         Option('workers', OptionType.whole(1, 100_000),
-               help='how many images at once, and how many workers to wait for (default: as many as are there)'),
+               help='number of images in parallel, and of workers to wait for (default: those that are there)'),
         Option('wait', OptionType.SECONDS, 30.0, 'how long to wait for workers'),
     ], 'the workers of a Dask cluster, an image in each: dask:scheduler=tcp://HOST:8786')]

@@ -109,8 +109,8 @@ class BucketCheck:
         elif found.size != expected.size:
             results.found(expected, size=found.size, evidence=REPORTED)
         else:
-            results.unreachable(expected, 'the server has no sha256 of these bytes, as of what another program put '
-                                          'there; --verify=full reads them, and the next copy replaces them')
+            results.unreachable(expected, 'the server has no sha256 of this object, which another program may have '
+                                          'stored; --verify=full reads it, and the next copy replaces it')
 
     def _blob(self, expected: Expectation, results: CheckResults) -> None:
         with ByteStream(self._bucket.open(self._key(expected)), what='the blob',

@@ -121,7 +121,7 @@ def _check(url: str, origin: str) -> None:
 def _check_path(path: str, source: str) -> None:
     """Raise UsageError for a path that no socket can have (unix(7)), or that the Docker SDK would cut off."""
     if not path.startswith('/') or path.endswith('/'):
-        raise UsageError(f'the address of the Docker daemon{source} names no socket: give {UNIX}/PATH, absolute')
+        raise UsageError(f'the address of the Docker daemon{source} has no path of a socket: give {UNIX}/PATH')
     if len(os.fsencode(path)) > _LONGEST:
         raise UsageError(f'{path}{source} is too long for a socket (limit: {_LONGEST} bytes): make a symlink to it '
                          'with a shorter path')

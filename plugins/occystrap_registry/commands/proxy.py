@@ -101,8 +101,8 @@ def _require_separate(downstream: 'Remote', upstream: 'Remote | None') -> None:
     if upstream.name == downstream.name:
         raise UsageError(f'--upstream and --downstream are both {upstream.name}: give one of them another PREFIX')
     if os.environ.get('OCCYSTRAP_USERNAME') and os.environ.get('OCCYSTRAP_PASSWORD'):
-        raise UsageError('OCCYSTRAP_USERNAME and OCCYSTRAP_PASSWORD would go to upstream and downstream alike: log in '
-                         'to each with occystrap login')
+        raise UsageError('OCCYSTRAP_USERNAME and OCCYSTRAP_PASSWORD would be sent to both upstream and downstream: log '
+                         'in to each with occystrap login')
     if upstream.host == downstream.host and (upstream.has_login or downstream.has_login):
         raise UsageError(f'{upstream.host} is upstream and downstream: its login cannot be in one of the two URIs; log '
                          'in with occystrap login')

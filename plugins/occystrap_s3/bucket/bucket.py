@@ -88,7 +88,7 @@ class Bucket:
             following, count = page.get('NextContinuationToken', ''), count + len(keys)
             if following in asked or not following or count > _MOST_KEYS:
                 raise ServiceError(f'{self}/{prefix}: {self.endpoint} sends an endless list: {count} keys on '
-                                   f'{len(asked) + 1} pages so far; name the image')
+                                   f'{len(asked) + 1} pages so far; give the name of an image')
             asked.add(following)
             more = {'ContinuationToken': following}
 

@@ -9,7 +9,7 @@ _Kind = type[OccystrapError]
 _CREDENTIALS = 'see `aws configure`, AWS_ACCESS_KEY_ID, AWS_PROFILE or profile='
 _REGION = 'give region= with the region of the bucket'
 _CODES: Mapping[str, tuple[_Kind, str]] = {
-    'NoSuchBucket': (ServiceError, 'there is no such bucket; make it, or correct name, endpoint or profile'),
+    'NoSuchBucket': (ServiceError, 'there is no such bucket; create it, or correct the name, endpoint or profile'),
     'InvalidBucketName': (UsageError, 'no bucket can have this name; correct it'),
     'AccessDenied': (AccessDenied, 'access denied; the credentials need s3:ListBucket, s3:GetObject and, to write, '
                                    's3:PutObject and s3:AbortMultipartUpload'),

@@ -158,7 +158,7 @@ def test_no_password_travels(private_registry: Registry, sixty: SixtyImages, occ
 
 
 @pytest.mark.parametrize(('executor', 'words'), [
-    ('dask', 'which scheduler? Write --executor dask:scheduler=tcp://HOST:8786'),
+    ('dask', 'the scheduler is missing: write --executor dask:scheduler=tcp://HOST:8786'),
     ('dask:scheduler=tcp://127.0.0.1:1,wait=1', 'no Dask scheduler answers at tcp://127.0.0.1:1'),
     ('dask:scheduler=nonsense://x', 'no Dask scheduler answers at nonsense://x')])
 def test_mistakes(executor: str, words: str, occystrap: CommandLine) -> None:

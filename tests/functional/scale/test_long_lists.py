@@ -32,7 +32,7 @@ def test_mistakes_in_the_middle_of_a_list_fail_alone(sixty: SixtyImages, destina
 
 def test_mistakes_at_its_beginning_are_refused(sixty: SixtyImages, occystrap: CommandLine, tmp_path: Path) -> None:
     (tmp_path / 'images.txt').write_text(f'registry://{sixty.registry.host}/team/app-00:v1\n%%\n')
-    for source, words in (('list://images.txt', 'images.txt, line 2: '), (f'list://{os.devnull}', 'names no image')):
+    for source, words in (('list://images.txt', 'images.txt, line 2: '), (f'list://{os.devnull}', 'lists no images')):
         result = occystrap('process', source, 'dir://out?unique_names=true', '--executor', 'processes').assert_code(2)
         assert len(result.errors) == 1 and words in result.errors[0], result
     assert not (tmp_path / 'out').exists()

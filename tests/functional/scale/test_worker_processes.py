@@ -85,7 +85,7 @@ def test_an_image_that_kills_its_workers_fails_alone(sixty: SixtyImages, destina
                        '--executor', 'processes:workers=2', '-f', 'poison', '--receipt', 'receipts',
                        env={'PYTHONPATH': str(directory)}).assert_code(1)
     failed = [line for line in result.err.splitlines() if line.startswith('FAILED ')]
-    assert len(failed) == 1 and 'app-05' in failed[0] and '3 workers died of it' in failed[0]
+    assert len(failed) == 1 and 'app-05' in failed[0] and '3 workers died while copying it' in failed[0]
     assert result.err.splitlines()[-1].endswith(f'{count - 1}/{count} verified, 1 FAILED')
     assert_all_there(occystrap, tmp_path / 'receipts', count - 1)
 

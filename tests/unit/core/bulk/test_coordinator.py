@@ -115,7 +115,7 @@ def test_an_image_that_kills_its_workers_fails_alone() -> None:
     dies = [play.at_work('ad', 'a', error=BrokenExecutor('killed'))] * DEATHS
     play.run('ad', *dies, play.at_work('d', 'd'))
     assert play.done['d'] == 'worker'
-    assert play.done['a'] == f'a: {DEATHS} workers died of it, and it is not tried again; the last: killed'
+    assert play.done['a'] == f'a: not tried again, since {DEATHS} workers died while copying it; the last error: killed'
 
 
 def test_an_image_refused_by_429_is_tried_again_behind_all_others() -> None:

@@ -161,7 +161,7 @@ def test_without_fail_fast_the_others_go_on_and_with_it_none_begins() -> None:
     (PlannedCopy('s', 'd', 3, 2048), 'would copy s to d: 3 layers, 2.0 KiB'),
     (PlannedCopy('s', 'd', 3), 'would copy s to d: 3 layers, size unknown'),
     (PlannedCopy('s', 'd', 3, 0), 'would copy s to d: 3 layers, 0 B'),
-    (PlannedCopy('s', 'd', 3, 2048, 1, 1024), 'would copy s to d: 3 layers, 2.0 KiB, 1 (1.0 KiB) there already'),
+    (PlannedCopy('s', 'd', 3, 2048, 1, 1024), 'would copy s to d: 3 layers, 2.0 KiB, 1 (1.0 KiB) already there'),
     (PlannedCopy('s', 'd', 3, 2048, notes=['x', 'y']), 'would copy s to d: 3 layers, 2.0 KiB; x; y'),
     (PlannedCopy('s', 'd', 3, 2048, failure='why'), 'would fail: s: why')])
 def test_the_line_of_a_planned_copy(plan: PlannedCopy, line: str) -> None:
