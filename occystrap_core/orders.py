@@ -182,7 +182,7 @@ def _plugins(settings: Settings) -> 'Plugins':
 
 def _known(failure: Exception, plugins: 'Plugins') -> OccystrapError:
     """Return a failure as an error of the public API, which can be pickled."""
-    from occystrap_core.pipeline.index_copy import NotFiltered
+    from occystrap_core.pipeline.content_fit import NotFiltered
     from occystrap_core.report.image_report import failure_text
     if isinstance(failure, NotFiltered):
         return NothingToFilter(str(failure))

@@ -15,7 +15,7 @@ from occystrap_core.errors import NoImage
 from occystrap_core.image.image import Image, ImageIndex
 from occystrap_core.layers.outgoing_layer import Outgoing
 from occystrap_core.pipeline.abortion import writing_to
-from occystrap_core.pipeline.index_copy import ArtifactRefused, filtered, require_room
+from occystrap_core.pipeline.content_fit import ArtifactRefused, filtered, require_room
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.report.image_report import failure_text, left_out_text
 from occystrap_core.settings import Settings

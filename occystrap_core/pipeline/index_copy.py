@@ -4,39 +4,25 @@ from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 
-from occystrap_core.api.image_filter import ImageFilter
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.part_output import PartOutput
-from occystrap_core.api.written_image import LayerForm, PlacedLayer, WrittenImage, WrittenIndex, WrittenReferrer, merged
+from occystrap_core.api.written_image import PlacedLayer, WrittenImage, WrittenIndex, WrittenReferrer, merged
 from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.destinations.bringers import bringers
-from occystrap_core.errors import PluginError, UsageError
-from occystrap_core.image.artifact import Artifact
-from occystrap_core.image.filtered_index import filtered_index
+from occystrap_core.errors import PluginError
 from occystrap_core.image.image import Child, Content, Image, ImageIndex, Referrer, all_contents
 from occystrap_core.layers.layer_reads import LayerReads
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.pipeline.abortion import Abortion, writing_to
 from occystrap_core.pipeline.base_layers import images_in, require_base
+from occystrap_core.pipeline.content_fit import require_room
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.receipts.written_receipt import require_receipt
 from occystrap_core.settings import Cancellation, Settings
 from occystrap_core.tasks.request_check import platforms_of
 from occystrap_core.verification.expectation import Expectation
 from occystrap_core.verification.receipt import Receipt
-
-
-class NotFiltered(UsageError):
-    """Filters have nothing that they could change: no image, but artifacts."""
-
-
-class ArtifactRefused(UsageError):
-    """An artifact, such as a chart, was to go where only images can."""
-
-
-class ArtifactNotFiltered(ArtifactRefused, NotFiltered):
-    """An artifact was to be filtered."""
 
 
 def as_written(output: ImageOutput, document: Manifest | Index | None) -> Manifest | Index | None:
@@ -224,51 +210,7 @@ def copy_of(opened: Image | ImageIndex, output: ImageOutput, settings: Settings,
     return kind(opened, output, settings, source, progress, recipe, reads)
 
 
-def filtered(opened: Image | ImageIndex, filters: Sequence[ImageFilter]) -> Image | ImageIndex:
-    """Return an image, or each image of an index, after the filters, lazily.
-
-    Raises UsageError for what no filter can change: an artifact, and an image with referrers.
-    """
-    if not filters:
-        return opened
-    if opened.referrers:
-        raise UsageError(f'{opened.reference}: referrers cannot be copied with filters: filtering changes the digest '
-                         'they refer to; leave out the filters or referrers=true')
-    if not isinstance(opened, ImageIndex):
-        return _changed(opened, filters)
-    index = filtered_index(opened, lambda image: _changed(image, filters))
-    if not any(isinstance(each, Image) for each in all_contents(index)):
-        raise NotFiltered(f'{opened.reference} holds no image that a filter could change')
-    return index
-
-
 def size_to_move(opened: Image | ImageIndex) -> int:
     """Return the size in bytes of all layers and blobs to copy, as far as it is known, for progress."""
     images = [each for each in all_contents(opened) if isinstance(each, Image)]
     return sum(layer.stored_size for image in images for layer in image.layers)
-
-
-def require_room(opened: Image | ImageIndex, output: ImageOutput) -> None:
-    """Raise UsageError if the output takes only plain images and `opened` is something else."""
-    if output.holds_indexes:
-        if output.layer_form is not LayerForm.STORED:
-            raise PluginError(f'{type(output).__name__} declares holds_indexes, but does not take STORED form')
-        return
-    place = output.location
-    if isinstance(opened, ImageIndex):
-        raise UsageError(f'{place} holds one image, and {opened.reference} is an index of {len(opened.children)}: '
-                         'choose one with --platform, such as linux/amd64')
-    if isinstance(opened, Artifact):
-        raise ArtifactRefused(f'{place} holds images only, and {opened.reference} is not one: its config is '
-                              f'{opened.manifest.config.media_type}')
-    if opened.referrers:
-        raise UsageError(f'{place} holds a single image, without referrers: leave out referrers=true')
-
-
-def _changed(image: Image, filters: Sequence[ImageFilter]) -> Image:
-    if isinstance(image, Artifact):
-        raise ArtifactNotFiltered(f'{image.reference} is not an image, so filters cannot change it: its config is '
-                                  f'{image.manifest.config.media_type}')
-    for each in filters:
-        image = each.apply(image)
-    return image

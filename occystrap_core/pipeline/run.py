@@ -13,7 +13,7 @@ from occystrap_core.errors import Cancelled, NoImage, OutputError, UsageError
 from occystrap_core.layers.kept_layers import KeptLayers
 from occystrap_core.layers.layer_cache import LayerCache
 from occystrap_core.mirror.also_brought import AlsoBrought
-from occystrap_core.pipeline.index_copy import ArtifactRefused
+from occystrap_core.pipeline.content_fit import ArtifactRefused
 from occystrap_core.pipeline.joint_images import CopiedImage, JointImages, publish
 from occystrap_core.pipeline.lane_threads import LaneThreads
 from occystrap_core.pipeline.same_source import sharing_sources

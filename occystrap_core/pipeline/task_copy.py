@@ -16,7 +16,8 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.pipeline.abortion import Abortion, writing_to
 from occystrap_core.pipeline.base_layers import note_bases
 from occystrap_core.pipeline.image_copy import ImageCopy
-from occystrap_core.pipeline.index_copy import IndexCopy, copy_of, filtered, size_to_move
+from occystrap_core.pipeline.content_fit import filtered
+from occystrap_core.pipeline.index_copy import IndexCopy, copy_of, size_to_move
 from occystrap_core.pipeline.joint_images import CopiedImage
 from occystrap_core.report.image_report import ImageReport
 from occystrap_core.report.progress import Progress

@@ -11,7 +11,7 @@ from occystrap_core import ImageIndex, ImageNotFound, InvalidImage, OutputError,
 from occystrap_core.files import DigestMismatch
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.oci import Digest, Index, media_types
-from occystrap_core.pipeline.index_copy import filtered
+from occystrap_core.pipeline.content_fit import filtered
 from occystrap_core.verification.results import Outcome
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.unit.core.pipeline.memory import Without

@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from occystrap_core import Image, ImageIndex, InvalidImage, Receipt, ServiceError, Settings, UsageError, VerifyLevel
 from occystrap_core.oci import Descriptor, Digest, Index, Reference, media_types, referrer_of, referrers_tag
-from occystrap_core.pipeline.index_copy import copy_of, filtered
+from occystrap_core.pipeline.content_fit import filtered
+from occystrap_core.pipeline.index_copy import copy_of
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.results import Outcome
 from occystrap_registry.distribution.client import RegistryClient

@@ -13,7 +13,8 @@ from occystrap_core.errors import PluginError
 from occystrap_core.files import DigestMismatch
 from occystrap_core.image.image import Referrer
 from occystrap_core.oci import Descriptor, Digest, Index
-from occystrap_core.pipeline.index_copy import copy_of, filtered, size_to_move
+from occystrap_core.pipeline.content_fit import filtered
+from occystrap_core.pipeline.index_copy import copy_of, size_to_move
 from occystrap_core.settings import VerifyLevel
 from occystrap_core.tar import TarEntry
 from occystrap_core.testing.sample import sample_image
