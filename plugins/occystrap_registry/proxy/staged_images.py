@@ -33,8 +33,6 @@ _MEASURED = 1.0
 class Staging(Storage):
     """A storage of what is pushed, with at most `quota` bytes; blobs that it lacks are fetched from downstream."""
 
-    is_at_hand = False
-
     def __init__(self, root: Path, downstream: Remote, blobs: DownstreamBlobs, readiness: Readiness, quota: int,
                  ) -> None:
         super().__init__(root)
@@ -43,6 +41,10 @@ class Staging(Storage):
         self._busy: Counter[str] = Counter()
         self._room = threading.Lock()
         self.is_uploading: Callable[[str], bool] = lambda repository: False
+
+    def is_at_hand(self) -> bool:
+        """Return False: what is not staged is fetched from downstream."""
+        return False
 
     def try_out(self) -> None:
         """Raise OSError if nothing can be written here, ServiceUnavailable if downstream does not answer."""

@@ -11,12 +11,14 @@ class Contents(ABC):
 
     directory: str | None = None
     """Where they lie, if that is one place."""
-    is_at_hand = False
-    """Whether manifests and sizes of blobs are in small files of this machine, one each, and wait for nothing else."""
 
     def admits(self, path: str) -> bool:
         """Return whether requests for a path, such as `/v2/app/tags/list`, are admitted."""
         return True
+
+    def is_at_hand(self) -> bool:
+        """Return whether manifests and sizes of blobs are in small files of this machine, and wait for nothing now."""
+        return False
 
     @abstractmethod
     def try_out(self) -> None:

@@ -71,9 +71,15 @@ class Storage(Contents):
         """Held while a blob is looked for, linked, touched or unlinked, so that what was said to be there stays."""
         self._locks = [threading.Lock() for _ in range(64)]
 
-    is_at_hand = True
     largest = float('inf')
     """Limit of a blob in bytes."""
+
+    def is_at_hand(self) -> bool:
+        """Return whether no other thread holds the guard, such as to remove a large file."""
+        is_free = self.guard.acquire(blocking=False)
+        if is_free:
+            self.guard.release()
+        return is_free
 
     def require_room(self, count: int) -> None:
         """Raise OSError if so many bytes more may not be written; here the disk is the only limit."""

@@ -39,7 +39,7 @@ def quick(handler: Callable[[Request], Response], most: float = float('inf'),
     async def answered(request: Request) -> Response:
         warm: WarmPaths = request.app.state.warm
         path = request.scope['path']
-        if path in warm and request.app.state.storage.is_at_hand:
+        if path in warm and request.app.state.storage.is_at_hand():
             return handler(request)
         response = await run_in_threadpool(handler, request)
         if int(response.headers['content-length']) <= most:
