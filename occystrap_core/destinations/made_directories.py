@@ -26,8 +26,9 @@ class MadeDirectories:
         """Make what is missing above the place of an image; raises OutputError."""
         with self._lock, output_errors(place.path):
             for path in directories_to_make(written, place):
-                os.mkdir(path)
-                self._made[path] = None
+                with suppress(FileExistsError):  # made by another process of a bulk run, and left to it
+                    os.mkdir(path)
+                    self._made[path] = None
             if place.path and not os.path.lexists(place.path):
                 self._made[place.path] = None
 
