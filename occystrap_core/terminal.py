@@ -135,9 +135,13 @@ def print_lines(lines: Iterable[str], longest: int = LONGEST) -> None:
 
 
 def print_json(data: dict[str, Any]) -> None:
-    """Print JSON for programs on standard output, in ASCII; raises OutputError."""
+    """Print JSON for programs on standard output, in ASCII; raises OutputError.
+
+    A callable in the data stands for what it returns, and is called when its turn comes: of a long list one element
+    at a time is in memory.
+    """
     from json import JSONEncoder  # late: not needed without JSON output
-    pieces = JSONEncoder(indent=2, allow_nan=False).iterencode(data)
+    pieces = JSONEncoder(indent=2, allow_nan=False, default=lambda element: element()).iterencode(data)
     write_text(iter(lambda: ''.join(islice(pieces, _BATCH)), ''))
     write_text(['\n'])
 

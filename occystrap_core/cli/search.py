@@ -94,7 +94,7 @@ def _show(images: list['ReadImage[Found]'], script_friendly: bool) -> None:
 def _as_json(image: 'ReadImage[Found]') -> dict[str, Any]:
     from occystrap_core.search.match_lines import to_json
     return {'reference': image.name, 'failure': image.report.failure or None,
-            'found': [{'platform': platform, 'matches': [to_json(match) for match in matches]}
+            'found': [{'platform': platform, 'matches': [partial(to_json, match) for match in matches]}
                       for platform, matches in image.result or []]}
 
 

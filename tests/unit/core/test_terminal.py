@@ -3,7 +3,9 @@ import ast
 import io
 import json
 import logging
+import weakref
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import click
@@ -60,6 +62,24 @@ def test_json_is_ascii_and_whole(capsys: pytest.CaptureFixture[str]) -> None:
     print_json(data)
     said = capsys.readouterr().out
     assert said.replace('\n', '').isprintable() and said.isascii() and json.loads(said) == data
+
+
+class Element(dict[str, int]):
+    """An element of JSON, of which can be told whether it is in memory."""
+
+
+def test_of_a_long_list_one_element_at_a_time_is_in_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    made, most = list[weakref.ref[Element]](), 0
+
+    def element(number: int) -> Element:
+        nonlocal most
+        new = Element(number=number)
+        made.append(weakref.ref(new))
+        most = max(most, sum(each() is not None for each in made))
+        return new
+    print_json({'list': [partial(element, number) for number in range(100)]})
+    assert json.loads(capsys.readouterr().out) == {'list': [{'number': number} for number in range(100)]}
+    assert most <= 2
 
 
 def stream(lossy: bool = False) -> tuple[EscapedStream, io.BytesIO]:
