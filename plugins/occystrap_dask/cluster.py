@@ -209,15 +209,17 @@ class Cluster(Executor):
 
     def _take(self, worker: str) -> None:
         """Use a worker that has occystrap in the version of this one."""
+        advice = f'there pip install occystrap-core[all]=={__version__} occystrap-dask=={__version__}'
         try:
             reason = self._unfit(worker)
+        except TimeoutError:
+            reason, advice = f'no answer within {_PROBE:g} s', 'end what else it does, and start the worker again'
         except Exception as error:  # whatever goes wrong there
             reason = _text(error)
         with self._lock:
             self._fit[worker] = not reason
         if reason:
-            self._note(f'worker {worker} is left out: {reason}; there pip install occystrap-core[all]=={__version__} '
-                       f'occystrap-dask=={__version__}')
+            self._note(f'worker {worker} is left out: {reason}; {advice}')
 
     def _unfit(self, worker: str) -> str:
         """Return why a worker cannot be used, empty if it can.

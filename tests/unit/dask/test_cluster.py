@@ -8,6 +8,7 @@ from typing import Any
 import distributed
 import pytest
 
+from occystrap_dask import cluster
 from occystrap_dask.cluster import dask_workers
 from occystrap_dask.worker_task import execute
 
@@ -72,3 +73,20 @@ def test_a_retired_worker_gives_no_answer(local: distributed.LocalCluster) -> No
         task = client.submit(execute, Work(True), workers=[worker], allow_other_workers=False, pure=False, retries=0)
         assert retired(client) == [worker]
         assert isinstance(task.exception(10), BrokenExecutor)
+
+
+def test_a_worker_that_is_busy_with_something_else_is_left_out_with_a_line_that_says_so(
+        local: distributed.LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, '_PROBE', 0.5)
+    notes = list[str]()
+    with distributed.Client(local, set_as_default=False) as client:
+        busy, free = client.scheduler_info()['workers']
+        other = client.submit(execute, Work(True), workers=[busy], pure=False)
+        while not client.processing()[busy]:
+            time.sleep(0.05)
+        options = {'scheduler': local.scheduler_address, 'workers': None, 'wait': 5.0, 'frozen': 30.0}
+        with dask_workers(options, notes.append) as (executor, slots):
+            assert slots == 1 and executor.submit(Work(False)).result(10) == free
+        other.cancel()
+    assert notes == [f'worker {busy} is left out: no answer within 0.5 s; end what else it does, and start the worker '
+                     'again']
