@@ -4,21 +4,19 @@ Both are plain values that can be pickled, without settings, connections or secr
 executed by another process or machine, which has its own logins.
 """
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from occystrap_core.api.schemes import ExecutorKind
 from occystrap_core.errors import ImageNotFound, OccystrapError, OutputError, ServiceUnavailable, UsageError
-from occystrap_core.name_memory import NameMemory
-from occystrap_core.oci.digest import Digest
-from occystrap_core.settings import RequestStats, Settings, Shared
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a plugin that declares an executor imports this module at every start
     from occystrap_core.api.schemes import InputScheme, WriterScheme
     from occystrap_core.api.uri import Location
     from occystrap_core.report.image_report import ImageReport
+    from occystrap_core.oci.digest import Digest
     from occystrap_core.plugins.manager import Plugins
+    from occystrap_core.settings import Settings
     from occystrap_core.tasks.image_task import ImageTask
 
 __all__ = ['ExecutorKind', 'ImageDone', 'ImageOrder', 'ImagePlan', 'NothingToFilter', 'plan_order', 'require_possible',
@@ -86,7 +84,7 @@ class ImageDone(NamedTuple):
         return self
 
 
-def run_order(order: ImageOrder, settings: Settings, layer_cache: str | None = None, plan: ImagePlan | None = None,
+def run_order(order: ImageOrder, settings: 'Settings', layer_cache: str | None = None, plan: ImagePlan | None = None,
               brought: Mapping[str, str] | None = None) -> ImageDone:
     """Copy and verify the image of an order as `process` does, and return what became of it.
 
@@ -98,13 +96,12 @@ def run_order(order: ImageOrder, settings: Settings, layer_cache: str | None = N
     destination with each. May be called by several threads. Failures are in the result; raises Cancelled if
     `settings.cancellation` is set.
     """
-    own = _own(settings)
-    if plan:
-        own = replace(own, documents=dict(plan.documents))
+    own = _own(order, settings, dict(plan.documents) if plan else None)
     return _done(order, own, {'layer_cache': layer_cache, 'is_missing': plan is not None}, brought or {})
 
 
-def plan_order(order: ImageOrder, settings: Settings, earlier: str = '', refresh: bool = True) -> ImagePlan | ImageDone:
+def plan_order(order: ImageOrder, settings: 'Settings', earlier: str = '', refresh: bool = True,
+               ) -> ImagePlan | ImageDone:
     """Find out what copying the image of an order takes; if that is nothing, or impossible, return what became of it.
 
     `earlier` is a receipt of the image, as a line: with it, or by what the destination keeps, an image is left as it
@@ -112,7 +109,7 @@ def plan_order(order: ImageOrder, settings: Settings, earlier: str = '', refresh
     """
     from occystrap_core.tasks.earlier_run import EarlierRun
     from occystrap_core.verification.receipt import Receipt
-    own, found = replace(_own(settings), documents={}), list[ImagePlan]()
+    own, found = _own(order, settings, {}), list[ImagePlan]()
     known = EarlierRun([Receipt.from_json(earlier)] if earlier else ())
     done = _done(order, own, {'earlier': known, 'refresh': refresh, 'look': partial(_look, order, found.append)}, {})
     return found[0]._replace(requests=done.requests) if found and done.succeeded else done
@@ -129,7 +126,7 @@ def _look(order: ImageOrder, found: 'Callable[[ImagePlan], None]', task: 'ImageT
     found(ImagePlan(order, '' if store is None else repr(store), frozenset(digests), task.settings.documents or {}))
 
 
-def require_possible(order: ImageOrder, settings: Settings) -> None:
+def require_possible(order: ImageOrder, settings: 'Settings') -> None:
     """Raise UsageError for an order that never succeeds: by an unknown scheme, filter or option, or a secret in it."""
     from occystrap_core.plugins.resolver import open_filters
     plugins = _plugins(settings)
@@ -138,7 +135,7 @@ def require_possible(order: ImageOrder, settings: Settings) -> None:
     open_filters(plugins, order.filters, settings)
 
 
-def _done(order: ImageOrder, settings: Settings, how: Mapping[str, Any], brought: Mapping[str, str]) -> ImageDone:
+def _done(order: ImageOrder, settings: 'Settings', how: Mapping[str, Any], brought: Mapping[str, str]) -> ImageDone:
     """Return what became of an order, executed as `how`, fields of Run, says."""
     plugins, counts = _plugins(settings), settings.requests.counts
     try:
@@ -153,29 +150,34 @@ def _done(order: ImageOrder, settings: Settings, how: Mapping[str, Any], brought
 
 
 def _locations(plugins: 'Plugins', brought: Mapping[str, str]) -> 'dict[Digest, Location]':
+    from occystrap_core.oci.digest import Digest
     from occystrap_core.plugins.resolver import destination_location
     return {Digest(digest): destination_location(plugins, goes) for digest, goes in brought.items()}
 
 
-def _executed(plugins: 'Plugins', order: ImageOrder, settings: Settings, how: Mapping[str, Any]) -> 'ImageReport':
+def _executed(plugins: 'Plugins', order: ImageOrder, settings: 'Settings', how: Mapping[str, Any]) -> 'ImageReport':
     """Return the report on the one image of an order; raises as Run does, and UsageError if there are several."""
     from occystrap_core.report.progress import Progress
     from occystrap_core.pipeline.run import Run
-    run = Run(plugins, replace(settings.choosing(order.platform), bringer=order.bringer), settings.verify, Progress(),
-              of_one_image=True, **how)
+    run = Run(plugins, settings.choosing(order.platform), settings.verify, Progress(), of_one_image=True, **how)
     images = run.process(order.source, order.destination, order.filters).images
     if not images:
         raise ImageNotFound(f'{order.source} matches no image')
     return images[0]
 
 
-def _own(settings: Settings) -> Settings:
+def _own(order: ImageOrder, settings: 'Settings', documents: dict[str, tuple[bytes, str]] | None) -> 'Settings':
     """Return settings for one order, which shares with others what stays true."""
+    from dataclasses import replace
+
+    from occystrap_core.name_memory import NameMemory
+    from occystrap_core.settings import RequestStats, Shared
     return replace(settings, shared=Shared(settings.shared), cancellation=settings.cancellation.child(),
-                   requests=RequestStats(), names=NameMemory())
+                   requests=RequestStats(), names=NameMemory(settings.names.most), bringer=order.bringer,
+                   documents=documents)
 
 
-def _plugins(settings: Settings) -> 'Plugins':
+def _plugins(settings: 'Settings') -> 'Plugins':
     from occystrap_core.plugins.manager import Plugins, build_plugin_manager
     return settings.shared.lasting.get(Plugins, build_plugin_manager)
 

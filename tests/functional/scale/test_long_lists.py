@@ -35,6 +35,8 @@ def test_mistakes_at_its_beginning_are_refused(sixty: SixtyImages, occystrap: Co
     for source, words in (('list://images.txt', 'images.txt, line 2: '), (f'list://{os.devnull}', 'lists no images')):
         result = occystrap('process', source, 'dir://out?unique_names=true', '--executor', 'processes').assert_code(2)
         assert len(result.errors) == 1 and words in result.errors[0], result
+    two = occystrap('process', sixty.listed(tmp_path, 2), 'dir://out', '--executor', 'processes').assert_code(2)
+    assert len(two.errors) == 1 and 'two images of the run would go there' in two.errors[0]
     assert not (tmp_path / 'out').exists()
 
 
