@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from occystrap_core.bulk.worker_process import BEAT, GRACE, begin, execute
+from occystrap_core.daemon_threads import DaemonThreads
 
 _SPAWN = get_context('spawn')  # a fork would copy locks that threads hold
 _LOOK = 0.5
@@ -45,6 +47,7 @@ class WorkerProcesses(Executor):
         for each in self._workers[::-1]:
             self._idle.put(each)
         self._ended = threading.Event()
+        self._starter = DaemonThreads(1, 'start')  # a signal, raised in the main thread, would leave half a process
         threading.Thread(target=self._watch, name='workers', daemon=True).start()
 
     def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 'Future[Any]':
@@ -52,7 +55,7 @@ class WorkerProcesses(Executor):
         assert not args and not kwargs
         worker = self._idle.get()
         try:
-            future = worker.submit(work)
+            future = self._starter.submit(partial(worker.submit, work)).result()
         except BaseException:
             self._idle.put(worker)
             raise
@@ -64,11 +67,13 @@ class WorkerProcesses(Executor):
         self._ended.set()
         for each in self._workers:
             each.end()
+        self._starter.close()
         gc.collect()  # names of semaphores are removed with the pools, or Python reports them as leaked
 
     def stop(self) -> None:
         """Interrupt what they do, give them a moment to clean up, and kill those that are left."""
         self._ended.set()
+        self._starter.submit(lambda: None).result()  # behind what is starting
         for each in self._workers:
             each.interrupt()
         until = time.monotonic() + GRACE

@@ -24,7 +24,10 @@ def begin(line: Connection) -> None:
     """Prepare the process, which leaves signals of the terminal to the client."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    line.send_bytes(str(os.getpid()).encode())
+    try:
+        line.send_bytes(str(os.getpid()).encode())
+    except OSError:  # the client was interrupted meanwhile
+        os._exit(1)
     threading.Thread(target=_live, args=(line,), name='line', daemon=True).start()
 
 

@@ -41,6 +41,14 @@ def assert_all_there(occystrap: CommandLine, receipts: Path, count: int = COUNT)
     assert f'{count}/{count} verified' in result.err.splitlines()[-1], result
 
 
+def _content(path: Path) -> bytes:
+    """Return the content of a file of a thread or process, empty if that has ended."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b''
+
+
 @dataclass
 class BulkProcess:
     """A run under way: its process, and what it has said so far."""
@@ -66,9 +74,9 @@ class BulkProcess:
 
     def workers(self) -> list[int]:
         """Return its worker processes."""
-        path = Path(f'/proc/{self.process.pid}/task/{self.process.pid}/children')
-        return [int(each) for each in path.read_text().split()
-                if b'spawn_main' in Path(f'/proc/{each}/cmdline').read_bytes()]
+        threads = Path(f'/proc/{self.process.pid}/task').iterdir()  # each has the processes that it started
+        return [int(each) for thread in threads for each in _content(thread / 'children').split()
+                if b'spawn_main' in _content(Path(f'/proc/{int(each)}/cmdline'))]
 
 
 @contextmanager

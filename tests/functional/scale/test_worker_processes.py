@@ -63,6 +63,17 @@ def test_an_interrupted_run_stops_its_workers_and_can_be_resumed(
     assert_all_there(occystrap, tmp_path / 'receipts', count)
 
 
+def test_interrupted_while_workers_start(sixty: SixtyImages, destination: Registry, occystrap: CommandLine,
+                                         tmp_path: Path) -> None:
+    with bulk_process(occystrap, sixty.listed(tmp_path), destination.host, '--executor', 'processes:workers=2') as run:
+        while not run.workers():
+            assert run.process.poll() is None
+            time.sleep(0.001)
+        run.process.send_signal(signal.SIGINT)
+        run.end(130)
+    assert run.said == ['occystrap: error: interrupted; nothing half-written was left behind']
+
+
 def test_workers_end_when_their_client_is_killed(sixty: SixtyImages, destination: Registry, occystrap: CommandLine,
                                                  tmp_path: Path) -> None:
     with bulk_process(occystrap, sixty.listed(tmp_path), destination.host, '--executor', 'processes:workers=2') as run:
