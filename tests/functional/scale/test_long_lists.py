@@ -36,7 +36,7 @@ def test_mistakes_at_its_beginning_are_refused(sixty: SixtyImages, occystrap: Co
         result = occystrap('process', source, 'dir://out?unique_names=true', '--executor', 'processes').assert_code(2)
         assert len(result.errors) == 1 and words in result.errors[0], result
     two = occystrap('process', sixty.listed(tmp_path, 2), 'dir://out', '--executor', 'processes').assert_code(2)
-    assert len(two.errors) == 1 and 'two images of the run would go there' in two.errors[0]
+    assert len(two.errors) == 1 and 'would replace another image of this run there' in two.errors[0]
     assert not (tmp_path / 'out').exists()
 
 
