@@ -89,8 +89,15 @@ def _documents(storage: Storage, repository: str) -> Iterator[tuple[Digest, _Doc
             yield digest, _read(storage, repository, digest)
         except FileNotFoundError:
             if storage.has_manifest(repository, digest):  # else it was removed meanwhile
-                raise OutputError(f'{repository}: the manifest {digest} is missing, so what it needs is unknown: push '
-                                  'it again, or delete it') from None
+                yield digest, _read_again(storage, repository, digest)
+
+
+def _read_again(storage: Storage, repository: str, digest: Digest) -> _Document:
+    """Return a manifest that a repository has lost, which gets it from the pool again; raises OutputError."""
+    if not storage.mount_blob(repository, digest, None):
+        raise OutputError(f'{repository}: the manifest {digest} is missing, so what it needs is unknown: push it '
+                          'again, or delete it')
+    return _read(storage, repository, digest)
 
 
 def _read(storage: Storage, repository: str, digest: Digest) -> _Document:

@@ -144,7 +144,8 @@ def test_damaged_marks_make_no_garbage(name: str, damage: bytes, root: Path) -> 
 def test_a_lost_manifest_does_not_make_garbage_of_its_layers(root: Path) -> None:
     app = root / 'repositories/app'
     digest = (app / '_tags/v1').read_text()
-    (app / '_layout/blobs' / digest.replace(':', '/')).unlink()
+    for directory in (app / '_layout', root):
+        (directory / 'blobs' / digest.replace(':', '/')).unlink()
     before = content(root / 'repositories/app/_layout/blobs')
     line, = run_here('gc', root, '--older-than=0').assert_code(1).errors
     assert f'{digest} is missing' in line and 'push it again, or delete it' in line
@@ -153,6 +154,17 @@ def test_a_lost_manifest_does_not_make_garbage_of_its_layers(root: Path) -> None
         address = f'http://{server.host}/v2/app/manifests/{digest}'
         assert [client.delete(address).status_code for _ in range(2)] == [202, 404]
     assert 'Removed' in run_here('gc', root, '--older-than=0').assert_success().err
+
+
+def test_a_manifest_that_one_repository_has_lost_comes_from_the_pool(root: Path) -> None:
+    digest = Digest((root / 'repositories/app/_tags/v1').read_text())
+    lost = root / f'repositories/app/_layout/blobs/sha256/{digest.hex}'
+    before = lost.read_bytes()
+    lost.unlink()
+    run_here('gc', root, '--untagged', '--older-than=0').assert_success()
+    assert lost.read_bytes() == before
+    with served(open_to_read(root)) as client:
+        assert client.get('/v2/app/manifests/v1').content == before
 
 
 @pytest.fixture
