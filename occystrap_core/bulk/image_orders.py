@@ -14,7 +14,7 @@ from occystrap_core.errors import OccystrapError, UsageError
 from occystrap_core.oci.reference import Reference
 from occystrap_core.orders import ImageDone, ImageOrder, require_no_login
 from occystrap_core.plugins.manager import Plugins
-from occystrap_core.plugins.resolver import open_output
+from occystrap_core.plugins.resolver import destination_location, open_output, source_location
 from occystrap_core.settings import Settings
 from occystrap_core.sources.selection import select
 from occystrap_core.tasks.source_orders import Order, Orders
@@ -38,8 +38,12 @@ class ImageOrders:
            earlier: Callable[[Location], str]) -> Iterator[Job]:
         """Yield them; `earlier` returns a receipt for the image at a destination.
 
-        Raises UsageError for requests that are impossible, also for one in the middle of a list.
+        Raises UsageError for requests that are impossible; later, when images are on their way, they are failures.
         """
+        for goes in destinations:  # before the images for the first of several go out
+            self._require_no_stdout(destination_location(self._plugins, goes))
+            require_no_login(self._plugins, source_location(self._plugins, source),
+                             destination_location(self._plugins, goes))
         with ExitStack() as closing:
             orders = Orders(self._plugins, self._settings, closing)
             for each in orders.one_by_one(ListedImage(source, tuple(destinations), None, filters), self._mistaken):
@@ -57,7 +61,10 @@ class ImageOrders:
         self._fail_or_raise(redact(entry.source), ' '.join(map(redact, entry.destinations)), error)
 
     def _fail_or_raise(self, source: str, destination: str, error: UsageError) -> None:
-        """Report a mistake in a list; raise it if the run has not really begun, so that nothing is copied."""
+        """Report a mistake in a list, or two images for one place.
+
+        Raises it if the run has not really begun, so that nothing is copied.
+        """
         if self._given < 2:
             raise error
         self._mistakes += 1
@@ -77,7 +84,12 @@ class ImageOrders:
         for reference, written, destination in untagged.places(found.references):
             made = ImageOrder(self._named_alone(order.images, reference), str(written),
                               tuple(order.written_filters), order.platform or None, order.settings.bringer)
-            if self._is_free(order, reference, destination, written, made):
+            try:
+                is_free = self._is_free(order, reference, destination, written, made)
+            except UsageError as error:
+                self._fail_or_raise(made.source, str(destination), error)
+                continue
+            if is_free:
                 self._given += 1
                 yield Job(made, earlier(destination), str(destination))
         if untagged.failure:
@@ -116,10 +128,13 @@ class ImageOrders:
     def _require_possible(self, order: Order) -> None:
         """Raise UsageError for what one process has to do, or must not travel."""
         require_no_login(self._plugins, order.location, order.destination)
-        if self._plugins.find(WriterScheme, order.destination.scheme).to_stdout(order.destination):
-            raise UsageError(f'{order.destination} is the stdout of one process: leave out --executor')
+        self._require_no_stdout(order.destination)
         for each in order.filters:
             self._require_no_file(each)
+
+    def _require_no_stdout(self, goes: Location) -> None:
+        if self._plugins.find(WriterScheme, goes.scheme).to_stdout(goes):
+            raise UsageError(f'{goes} is the stdout of one process: leave out --executor')
 
     def _require_no_file(self, each: ImageFilter) -> None:
         if each.files or not each.repeatable:
