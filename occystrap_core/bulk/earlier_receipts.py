@@ -3,7 +3,7 @@ from collections.abc import Mapping
 from typing import BinaryIO
 
 from occystrap_core.api.uri import Location, redact
-from occystrap_core.errors import UsageError
+from occystrap_core.errors import OccystrapError, UsageError
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import open_output
 from occystrap_core.receipts.receipt_lines import complete_lines, parse_line
@@ -21,7 +21,11 @@ class EarlierReceipts:
             try:
                 self._file = open(path, 'rb')
                 self._read(self._file, path)
+            except OccystrapError:
+                self.close()
+                raise
             except OSError as error:
+                self.close()
                 raise UsageError(f'cannot read the receipt {redact(path)}: {error.strerror}') from None
 
     def __bool__(self) -> bool:
@@ -35,6 +39,11 @@ class EarlierReceipts:
             return ''
         self._file.seek(offset)
         return self._file.readline().decode()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file:
+            self._file.close()
 
     def _read(self, file: BinaryIO, path: str) -> None:
         for number, (offset, line) in enumerate(complete_lines(file, path), 1):

@@ -145,8 +145,8 @@ def _run_in_bulk(plugins: Plugins, settings: Settings, level: VerifyLevel, sourc
     from occystrap_core.report.bulk_progress import BulkProgress
     from occystrap_core.report.progress import Progress
     receipt_file = options['receipt']
-    read = EarlierReceipts('' if _is_first_run(options) else options['resume'])
-    with closing(ReceiptFile(receipt_file, options['force'])) if receipt_file else nullcontext() as receipts:
+    with (closing(EarlierReceipts('' if _is_first_run(options) else options['resume'])) as read,
+          closing(ReceiptFile(receipt_file, options['force'])) if receipt_file else nullcontext() as receipts):
         run = BulkRun(plugins, settings, level, Progress() if shared.quiet else BulkProgress(), *kind, receipts, read,
                       options['fail_fast'], options['refresh'], shared.format == 'json')
         return _processed(run, source, destinations, options, shared)
