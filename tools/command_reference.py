@@ -11,8 +11,8 @@ from occystrap_core.cli.group import occystrap
 from occystrap_core.plugins.manager import build_plugin_manager
 
 TARGET = Path(__file__).parent.parent / 'docs/command-reference.md'
-OFFICIAL = ('occystrap-core', 'occystrap-dir', 'occystrap-docker', 'occystrap-registry', 'occystrap-s3',
-            'occystrap-tar')
+OFFICIAL = ('occystrap-core', 'occystrap-dask', 'occystrap-dir', 'occystrap-docker', 'occystrap-registry',
+            'occystrap-s3', 'occystrap-tar')
 
 _HEAD = """# Command reference
 

@@ -103,6 +103,8 @@ def test_every_override_is_called(called: set[tuple[str, str]], tmp_path: Path, 
     with RegistryServer(tmp_path / 'registry') as server:
         write(sample_image(), f'registry://{server.host}/sample:v1')
         run_here('check', f'registry://{server.host}/sample:v1').assert_code(0)
+    image = write_docker_archive(tmp_path / 'a.tar', sample_config(), sample_layers(), 'app:v1')
+    run_here('process', '--executor=processes:workers=1', f'tar://{image}', f'dir://{tmp_path}/out').assert_code(0)
     parse_yaml('a: {b: c}', 'a plan')
     run_here('--help').assert_code(0)
     run_here('wrong').assert_code(2)
