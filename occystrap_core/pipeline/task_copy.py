@@ -1,6 +1,7 @@
 """Copying the images of a run's tasks, and aborting those at work when the run stops."""
 from collections.abc import Mapping, Sequence
 from concurrent.futures import wait
+from contextlib import AbstractContextManager
 from functools import partial
 
 from occystrap_core.api.image_output import ImageOutput
@@ -45,8 +46,8 @@ class TaskCopies:
         """
         output = task.output.taken()
         output.batched = output.commits and batched
-        with task.use.opened(partial(open_task, task), self._settings) as (source, image):
-            self._prepare(task, output.place(source.reference))
+        with (task.use.opened(partial(open_task, task), self._settings) as (source, image),
+              self._prepared(task, output.place(source.reference))):
             with self._progress.image(task.report.name, size_to_move(image)) as advance:
                 note_bases(source, output, task.written)
                 for digest, location in self._brought.items():
@@ -77,11 +78,12 @@ class TaskCopies:
             wait([threads.submit(partial(each.abort, reason)) for each in at_work])
             threads.close()
 
-    def _prepare(self, task: ImageTask, place: Place) -> None:
-        """Claim the place of an image that turned out to have another name than expected, and make its directories."""
+    def _prepared(self, task: ImageTask, place: Place) -> AbstractContextManager[None]:
+        """Claim the place of an image that turned out to have another name than expected; return what makes the
+        directories above it."""
         if place != task.place:
             self._settings.shared.get(Claims, Claims).claim(place, task.source, task.destination, task.form)
-        self._settings.shared.get(MadeDirectories, MadeDirectories).make(task.written, place)
+        return self._settings.shared.get(MadeDirectories, MadeDirectories).above(task.written, place)
 
     def _run(self, copy: ImageCopy | IndexCopy, until_visible: bool) -> Receipt:
         """Run a copy, whose abortion is registered for the end of the run while it may be needed."""
