@@ -109,13 +109,13 @@ def process(context: click.Context, /, source: str, destinations: tuple[str, ...
     settings = _settings(common(context), options, level)
     plugins = load_plugins(context)
     _require_clear(source, destinations)
+    kind = _executor(context, plugins, settings, options)
     if options['dry_run']:
         from occystrap_core.cli.output import show_plan
         from occystrap_core.destinations.side_files import side_files
         context.exit(show_plan(plugins, settings, source, destinations, options['filters'], common(context),
                                _unchanged(plugins, level, options), _in_files(options),
                                side_files(options['receipt'], options['layer_cache'])))
-    kind = _executor(plugins, settings, options)
     if kind:
         report = _run_in_bulk(plugins, settings, level, source, destinations, options, common(context), kind)
     else:
@@ -164,7 +164,7 @@ def _processed(run: 'Run | BulkRun', source: str, destinations: 'Sequence[str]',
         raise
 
 
-def _executor(plugins: Plugins, settings: Settings, options: dict[str, Any],
+def _executor(context: click.Context, plugins: Plugins, settings: Settings, options: dict[str, Any],
               ) -> 'tuple[ExecutorKind, dict[str, Any]] | None':
     """Return the executor and its options; None for this process. Raises UsageError for what workers cannot do."""
     if not options['executor']:
@@ -173,6 +173,9 @@ def _executor(plugins: Plugins, settings: Settings, options: dict[str, Any],
     kind, given = executor_kind(plugins, options['executor'])
     if not kind.factory:
         return None
+    if context.get_parameter_source('images') is click.core.ParameterSource.COMMANDLINE:
+        instead = f', and write --executor {kind.name}:workers={options["images"]}' if 'workers' in given else ''
+        raise UsageError(f'--images is for the process that copies: leave it out{instead}')
     if settings.login:
         raise UsageError('a password does not travel to workers: log in there with occystrap login, and leave out '
                          '--username')
