@@ -20,6 +20,9 @@ from occystrap_core.sources.selection import select
 from occystrap_core.tasks.source_orders import Order, Orders
 from occystrap_core.terminal_text import counted
 
+_SHOWN = 5
+"""Lines about images that are listed again, and about what sources leave out, of each that a run reports."""
+
 
 class ImageOrders:
     """Makes the orders of a run. `failed` is called with sources that cannot be listed, one of several."""
@@ -31,8 +34,13 @@ class ImageOrders:
         self._paths = set[int]()
         """The paths of destinations whose images become visible together."""
         self._given = self._mistakes = 0
-        self.notes: list[str] = []
-        """Lines for the user about what is left out."""
+        self._again, self._left_out = _FirstLines(), _FirstLines()
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines for the user about what is left out: the first few, and the number of others."""
+        return [*self._left_out.lines('note of a source', 'notes of sources', 'left out here'),
+                *self._again.lines('image', 'images', 'listed more than once, and copied once')]
 
     def of(self, source: str, destinations: Sequence[str], filters: Sequence[str],
            earlier: Callable[[Location], str]) -> Iterator[Job]:
@@ -78,7 +86,8 @@ class ImageOrders:
                 raise
             self._failed(ImageDone(ImageOrder(str(order.location), str(order.destination)), error=error))
             return
-        self.notes += [each for each in found.notes if each not in self.notes]
+        for note in found.notes:
+            self._left_out.add(note)
         untagged = Untagged(self._plugins.find(WriterScheme, order.destination.scheme), order.destination,
                             found.references)
         for reference, written, destination in untagged.places(found.references):
@@ -107,7 +116,7 @@ class ImageOrders:
         key = hash(place)
         before = self._places.get(key) if place.name != '' else None
         if before == image:
-            self.notes.append(f'{made.source} is listed more than once, and copied once')
+            self._again.add(f'{made.source} is listed more than once, and copied once')
             return False
         if before is not None:
             raise UsageError(f'{goes}: {made.source} would replace another image of this run there')
@@ -140,3 +149,24 @@ class ImageOrders:
         if each.files or not each.repeatable:
             raise UsageError(f'the filter {type(each).__name__} reports what it sees, which workers cannot: leave it '
                              'or --executor out')
+
+
+class _FirstLines:
+    """The first few of the lines that are added, each once, and the number of the others, of which there may be
+    millions."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, None] = {}
+        self._more = 0
+
+    def add(self, line: str) -> None:
+        """Keep a line, or count it."""
+        if len(self._first) < _SHOWN:
+            self._first[line] = None
+        elif line not in self._first:
+            self._more += 1
+
+    def lines(self, one: str, several: str, what: str) -> list[str]:
+        """Return the lines, and `12 more SEVERAL are WHAT`."""
+        more = f'{counted(self._more, f"more {one}", f"more {several}")} {"is" if self._more == 1 else "are"} {what}'
+        return [*self._first, *([more] if self._more else [])]

@@ -36,6 +36,16 @@ def jobs(source: str, *destinations: str) -> tuple[Iterator[Job], list[ImageDone
     return orders.of(source, destinations, (), lambda goes: ''), failed
 
 
+def test_of_many_images_that_are_listed_again_the_first_are_named_and_the_others_counted() -> None:
+    again = ','.join(f'app{number}:v1' for number in range(9))
+    plugins = memory_plugins(f'{__name__}:OnePlace', f'{__name__}:Named')
+    orders = ImageOrders(plugins, Settings(), list[ImageDone]().append)
+    made = list(orders.of(f'memory://{again},{again}', ['memory://shelf-{repository}'], (), lambda goes: ''))
+    assert len(made) == 9 and len(orders.notes) == 6
+    assert [each.partition(' is ')[2] for each in orders.notes[:5]] == ['listed more than once, and copied once'] * 5
+    assert orders.notes[5] == '4 more images are listed more than once, and copied once'
+
+
 def test_two_images_for_one_place_are_one_failure_once_others_are_on_their_way() -> None:
     made, failed = jobs('memory://one:v1,two:v1,one:v2,three:v1', 'memory://shelf-{repository}')
     assert [each.goes for each in made] == [f'memory://shelf-{name}' for name in ('one', 'two', 'three')]
