@@ -37,6 +37,11 @@ def server(storage: PushStorage) -> Iterator[RegistryServer]:
         yield started
 
 
+def test_nothing_is_answered_before_the_destination_was_asked(storage: PushStorage) -> None:
+    with storage.at_hand() as is_at_hand:
+        assert not is_at_hand
+
+
 def ask(host: str, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict[str, str]]:
     connection = http.client.HTTPConnection(host, timeout=5)
     connection.request(method, path, body, {name.replace('_', '-'): text for name, text in headers.items()})

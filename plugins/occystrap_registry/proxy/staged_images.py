@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,9 +42,9 @@ class Staging(Storage):
         self._room = threading.Lock()
         self.is_uploading: Callable[[str], bool] = lambda repository: False
 
-    def is_at_hand(self) -> bool:
-        """Return False: what is not staged is fetched from downstream."""
-        return False
+    def at_hand(self) -> AbstractContextManager[bool]:
+        """Give False: what is not staged is fetched from downstream."""
+        return nullcontext(False)
 
     def try_out(self) -> None:
         """Raise OSError if nothing can be written here, ServiceUnavailable if downstream does not answer."""

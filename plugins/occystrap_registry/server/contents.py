@@ -1,6 +1,7 @@
 """What a registry serves, whatever it lies in: the requests that read know no more."""
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import BinaryIO
 
 from occystrap_core.oci import Digest
@@ -16,9 +17,10 @@ class Contents(ABC):
         """Return whether requests for a path, such as `/v2/app/tags/list`, are admitted."""
         return True
 
-    def is_at_hand(self) -> bool:
-        """Return whether manifests and sizes of blobs are in small files of this machine, and wait for nothing now."""
-        return False
+    def at_hand(self) -> AbstractContextManager[bool]:
+        """Give whether manifests and sizes of blobs are in small files of this machine, and wait for nothing else while
+        the with block runs."""
+        return nullcontext(False)
 
     @abstractmethod
     def try_out(self) -> None:

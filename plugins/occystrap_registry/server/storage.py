@@ -5,7 +5,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -74,12 +74,15 @@ class Storage(Contents):
     largest = float('inf')
     """Limit of a blob in bytes."""
 
-    def is_at_hand(self) -> bool:
-        """Return whether no other thread holds the guard, such as to remove a large file."""
-        is_free = self.guard.acquire(blocking=False)
-        if is_free:
-            self.guard.release()
-        return is_free
+    @contextmanager
+    def at_hand(self) -> Iterator[bool]:
+        """Hold the guard while the block runs, unless another thread holds it; return whether it is held."""
+        is_held = self.guard.acquire(blocking=False)
+        try:
+            yield is_held
+        finally:
+            if is_held:
+                self.guard.release()
 
     def require_room(self, count: int) -> None:
         """Raise OSError if so many bytes more may not be written; here the disk is the only limit."""

@@ -6,6 +6,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from occystrap_registry.server.contents import Contents
+
 _WARM = 30.0
 """Seconds after which the files of an answer may have left the system's memory."""
 _MOST = 10_000
@@ -14,7 +16,7 @@ SMALL = 64 << 10
 
 
 class WarmPaths:
-    """The paths of requests that were answered of late; for one event loop."""
+    """What was answered of late, by the name of the handler and the path; for one event loop."""
 
     def __init__(self) -> None:
         self._answered: dict[str, float] = {}
@@ -38,11 +40,15 @@ def quick(handler: Callable[[Request], Response], most: float = float('inf'),
     """
     async def answered(request: Request) -> Response:
         warm: WarmPaths = request.app.state.warm
-        path = request.scope['path']
-        if path in warm and request.app.state.storage.is_at_hand():
-            return handler(request)
+        asked = f'{handler.__name__} {request.scope["path"]}'  # a size has not read the bytes
+        is_whole = 'range' not in request.headers  # nor has one range those of another
+        if asked in warm and is_whole:
+            storage: Contents = request.app.state.storage
+            with storage.at_hand() as is_at_hand:
+                if is_at_hand:
+                    return handler(request)
         response = await run_in_threadpool(handler, request)
-        if int(response.headers['content-length']) <= most:
-            warm.add(path)
+        if is_whole and int(response.headers['content-length']) <= most:
+            warm.add(asked)
         return response
     return answered

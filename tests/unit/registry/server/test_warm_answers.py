@@ -1,8 +1,10 @@
 """What was answered a moment ago is answered on the event loop if nothing has to be waited for; else on a thread."""
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -83,6 +85,52 @@ def test_large_manifests_and_what_has_to_wait_stay_on_threads(tmp_path: Path) ->
             for _ in range(2):
                 assert HTTP.get(f'http://{server.host}/v2/app/manifests/v1').status_code == 200
         assert storage.seen() == [False] * 5
+
+
+class Opened(Watched):
+    """Notes, too, on which threads blobs are opened."""
+
+    def open_blob(self, repository: str, digest: Digest) -> BinaryIO:
+        """Note the thread."""
+        self.threads.append(threading.current_thread().name)
+        return super().open_blob(repository, digest)
+
+
+def test_only_who_has_read_a_blob_makes_it_warm(tmp_path: Path) -> None:
+    storage = Opened(tmp_path)
+    digest = add(storage, b'a blob')
+    with RegistryServer(storage) as server:
+        place = f'http://{server.host}/v2/app/blobs/{digest}'
+        for method, part, is_warm in (('HEAD', None, False), ('HEAD', None, True), ('GET', '0-1', False),
+                                      ('GET', '0-1', False), ('GET', None, False), ('GET', '0-1', False),
+                                      ('GET', None, True)):
+            HTTP.request(method, place, headers={'Range': f'bytes={part}'} if part else {}).raise_for_status()
+            assert storage.seen() == [is_warm], (method, part)
+
+
+class Contended(Watched):
+    """Is wanted by another thread while it is read."""
+
+    taken: bool | None = None
+
+    def blob_size(self, repository: str, digest: Digest) -> int:
+        """Have another thread try to take the guard at once."""
+        with ThreadPoolExecutor() as others:
+            self.taken = others.submit(self._take).result(10)
+        return super().blob_size(repository, digest)
+
+    def _take(self) -> bool:
+        with self.at_hand() as is_at_hand:
+            return is_at_hand
+
+
+def test_nothing_gets_in_between_on_the_loop(tmp_path: Path) -> None:
+    storage = Contended(tmp_path)
+    digest = add(storage, b'a blob')
+    with RegistryServer(storage) as server:
+        for is_on_loop in (False, True):
+            HTTP.head(f'http://{server.host}/v2/app/blobs/{digest}').raise_for_status()
+            assert storage.seen() == [is_on_loop] and storage.taken is not is_on_loop
 
 
 @contextmanager
