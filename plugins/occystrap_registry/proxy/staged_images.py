@@ -20,7 +20,8 @@ from occystrap_registry.proxy.remote import Remote
 from occystrap_registry.server.background_work import BackgroundWork
 from occystrap_registry.server.garbage import collect
 from occystrap_registry.server.problems import Problem
-from occystrap_registry.server.storage import GRACE, PushedManifest, Storage
+from occystrap_registry.server.storage import PushedManifest, Storage
+from occystrap_registry.server.stored_blobs import GRACE
 
 _UNDER_PRESSURE = 600.0
 """Seconds that what is staged stays at least, when there is no room for more."""

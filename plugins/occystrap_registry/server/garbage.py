@@ -14,8 +14,9 @@ from occystrap_core import InvalidImage, OutputError
 from occystrap_core.oci import (
     BLOB_DIRECTORIES, Descriptor, Digest, Index, Manifest, parse_manifest_or_index, subject_of,
 )
-from occystrap_registry.server.storage import GRACE, Storage
+from occystrap_registry.server.storage import Storage
 from occystrap_registry.server.storage_files import DamagedFile
+from occystrap_registry.server.stored_blobs import GRACE
 
 
 class Collected(NamedTuple):

@@ -1,4 +1,5 @@
 """Opening a storage that stays: recognised as ours, owned by one process, freed of what a killed one has left."""
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -9,7 +10,8 @@ from typing import TypeVar
 from occystrap_core import InvalidImage, OutputError
 from occystrap_core.files import output_errors
 from occystrap_core.oci import BLOB_DIRECTORIES, LAYOUT_FILE, parse_object
-from occystrap_registry.server.storage import REPOSITORIES, Storage
+from occystrap_registry.server.storage import Storage
+from occystrap_registry.server.stored_blobs import REPOSITORIES
 
 MARKER = 'occystrap-registry'
 """The file that says that a directory is a storage, and of which version."""
@@ -110,7 +112,8 @@ def _require_links(storage: Storage) -> None:
     files = storage.files
     existing, link = files.write_incomplete(b''), files.new_name()
     try:
-        files.link(existing, link)
+        if not files.link(existing, link):
+            raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
     except OSError as error:
         raise OutputError(f'{files.root} is on a file system without hard links ({error.strerror}): choose a directory '
                           'on another') from None

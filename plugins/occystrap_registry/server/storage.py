@@ -1,29 +1,18 @@
-"""Blobs, manifests and tags on disk: an OCI layout per repository, whose blobs are links to those of a common pool."""
+"""Manifests, tags and referrers on disk, a small file each, beside the blobs of their repositories."""
 import os
 import re
-import stat
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import lru_cache
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from occystrap_core import InvalidImage
-from occystrap_core.oci import BLOB_DIRECTORIES, Digest, blob_name
-from occystrap_registry.server.contents import Contents
+from occystrap_core.oci import Digest
 from occystrap_registry.server.problems import Problem
-from occystrap_registry.server.storage_files import (
-    DamagedFile, StorageFiles, open_regular, read_file,
-)
+from occystrap_registry.server.storage_files import DamagedFile, read_file
+from occystrap_registry.server.stored_blobs import StoredBlobs, known_path, no_blob
 
-REPOSITORIES = 'repositories'
-"""The directory of all repositories."""
-GRACE = 3600.0
-"""Seconds that a blob stays after it was pushed, mounted, or said to be there, though nothing names it."""
-_RENEWED = GRACE / 6
-"""Age in seconds from which on a blob's time is set anew."""
 _SMALL = 512
 """Bytes that a tag or the media type of a manifest have at most."""
 _MEDIA_TYPE = re.compile('[!-~]([ -~]*[!-~])?')
@@ -45,115 +34,17 @@ class PushedManifest(NamedTuple):
     """Bytes of its layers, as it says."""
 
 
-class Storage(Contents):
-    """A directory of repositories.
+class Storage(StoredBlobs):
+    """A directory of repositories, each an OCI layout whose blobs are links to those of a common pool.
 
-    `blobs/<algorithm>/<hex>` is the pool of all content. `repositories/<name>/_layout/blobs/…` are links to what the
-    repository has of it. `…/_manifests/<digest>` has the media type of a manifest, `…/_tags/<tag>` a digest, and
-    `…/_referrers/<digest>/<digest>` notes a referrer; digests are written with a dash. Incomplete files are in
-    `temporary/`.
+    Beside the blobs `repositories/<name>/_manifests/<digest>` has the media type of a manifest, `…/_tags/<tag>` a
+    digest, and `…/_referrers/<digest>/<digest>` notes a referrer; digests are written with a dash.
     """
 
     def __init__(self, root: Path, durable: bool = False, read_only: bool = False) -> None:
-        """Make what is missing, unless it is `read_only`; `durable` is for what has to survive a failure of power.
-
-        Raises OSError.
-        """
-        self.files, self.directory = StorageFiles(root, durable), str(root)
-        self.temporary = self.files.temporary
-        self.repositories_directory = root / REPOSITORIES
-        self._repositories = str(self.repositories_directory)
-        self.read_only = read_only
-        for directory in (*(root / name for name in BLOB_DIRECTORIES), self.repositories_directory, self.temporary):
-            if not read_only:
-                self.files.make_directory(directory)
-        self.guard = threading.RLock()
-        """Held while a blob is looked for, linked, touched or unlinked, so that what was said to be there stays."""
+        """Make what is missing, as `StoredBlobs` does; raises OSError."""
+        super().__init__(root, durable, read_only)
         self._locks = [threading.Lock() for _ in range(64)]
-
-    largest = float('inf')
-    """Limit of a blob in bytes."""
-
-    @contextmanager
-    def at_hand(self) -> Iterator[bool]:
-        """Hold the guard while the block runs, unless another thread holds it; return whether it is held."""
-        is_held = self.guard.acquire(blocking=False)
-        try:
-            yield is_held
-        finally:
-            if is_held:
-                self.guard.release()
-
-    def require_room(self, count: int) -> None:
-        """Raise OSError if so many bytes more may not be written; here the disk is the only limit."""
-
-    def try_out(self) -> None:
-        """Raise OSError if nothing can be read here, or written where it may be."""
-        os.stat(self.repositories_directory)
-        if not self.read_only:
-            self.files.write_incomplete(b'1').unlink()
-
-    def blob(self, digest: Digest) -> Path:
-        """Return the path for the content of `digest`, which need not exist."""
-        return self.files.root / blob_name(digest)
-
-    def layout(self, repository: str) -> Path:
-        """Return the directory of a repository's OCI layout, which need not exist."""
-        return self.repositories_directory / repository / '_layout'
-
-    def blob_size(self, repository: str, digest: Digest) -> int:
-        """Return the size in bytes of a repository's blob, which stays for a while; raises Problem 404 BLOB_UNKNOWN."""
-        size = self._kept_size(repository, digest)
-        if size is None:
-            raise Problem(404, 'BLOB_UNKNOWN', f'{repository} has no blob {digest}')
-        return size
-
-    def open_blob(self, repository: str, digest: Digest) -> BinaryIO:
-        """Return a repository's blob, open for reading; raises Problem 404 BLOB_UNKNOWN."""
-        try:
-            return open(open_regular(self._linked(repository, digest)), 'rb', buffering=0)
-        except FileNotFoundError:
-            raise Problem(404, 'BLOB_UNKNOWN', f'{repository} has no blob {digest}') from None
-
-    def has_blob(self, repository: str, digest: Digest) -> bool:
-        """Return whether a repository has a blob, which then stays for a while."""
-        return self._kept_size(repository, digest) is not None
-
-    def add_blob(self, repository: str, digest: Digest, complete: Path) -> None:
-        """Take over a complete file whose digest was checked."""
-        self._take_over(repository, digest, complete)
-
-    def _take_over(self, repository: str, digest: Digest, complete: Path) -> None:
-        self.files.sync_content(complete)
-        pool, linked = self.blob(digest), self._linked(repository, digest)
-        self.files.make_directory(linked.parent)
-        size = complete.stat().st_size
-        for path in (pool, linked):
-            self.files.mend(path, complete)
-        with self.guard:
-            for path in (pool, linked):
-                _remove_damaged(path, size)
-            self.files.link(complete, pool)
-            complete.unlink()
-            os.utime(pool)
-            self.files.link(pool, linked)
-        self.files.sync_names(pool.parent)
-        self.files.sync_names(linked.parent)
-
-    def mount_blob(self, repository: str, digest: Digest, origin: str | None) -> bool:
-        """Add a blob of `origin`, None for any repository, to `repository`; return whether it is there."""
-        linked = self._linked(repository, digest)
-        self.files.make_directory(linked.parent)
-        with self.guard:
-            if origin is not None and not self.has_blob(origin, digest):
-                return False
-            try:
-                self.files.link(self.blob(digest), linked)
-            except FileNotFoundError:
-                return False
-            os.utime(linked)
-        self.files.sync_names(linked.parent)
-        return True
 
     def delete_blob(self, repository: str, digest: Digest) -> None:
         """Remove a blob from a repository; raises Problem 404, 405 for a manifest. Other repositories keep theirs."""
@@ -162,13 +53,7 @@ class Storage(Contents):
         try:
             self.files.remove(self._linked(repository, digest))
         except FileNotFoundError:
-            raise Problem(404, 'BLOB_UNKNOWN', f'{repository} has no blob {digest}') from None
-
-    def discard_blob(self, repository: str, digest: Digest) -> None:
-        """Remove a blob from a repository and from the pool, which frees its room."""
-        with self.guard:
-            self._linked(repository, digest).unlink(missing_ok=True)
-            self.blob(digest).unlink(missing_ok=True)
+            raise no_blob(repository, digest) from None
 
     def add_manifest(self, repository: str, manifest: PushedManifest) -> None:
         """Store a manifest, and set its tags to it; raises Problem 400 MANIFEST_BLOB_UNKNOWN if a part is missing.
@@ -284,18 +169,6 @@ class Storage(Contents):
                 elif not entry.name.startswith('_') and entry.is_dir(follow_symlinks=False):
                     pending.append(Path(entry.path))
 
-    def remove_if_old(self, path: Path, grace: float, alone: bool = False) -> bool:
-        """Remove a blob that nobody was told of for `grace` seconds, with `alone` only if it has no other name.
-
-        Return whether it was removed.
-        """
-        with self.guard, suppress(FileNotFoundError):
-            found = path.stat()
-            if time.time() - found.st_mtime > grace and not (alone and found.st_nlink > 1):
-                path.unlink()
-                return True
-        return False
-
     def remove_untagged(self, repository: str, digest: Digest, grace: float) -> bool:
         """Remove a manifest as `remove_if_old` does a blob; its mark is new if it got a tag meanwhile."""
         with self.changing(repository):
@@ -305,48 +178,14 @@ class Storage(Contents):
         """Return the lock to be held while manifests and tags of a repository are changed; others may have it, too."""
         return self._locks[hash(repository) % len(self._locks)]
 
-    def _kept_size(self, repository: str, digest: Digest) -> int | None:
-        """Return the size of a repository's blob, None if it has none; whoever is told may rely on it for a while."""
-        found = self._renewed(self._linked(repository, digest))
-        return None if found is None else found.st_size
-
-    def _renewed(self, path: Path) -> os.stat_result | None:
-        """Return the status of a file that stays for a while from now on, None if it does not exist."""
-        with self.guard:
-            try:
-                found = path.lstat()
-                if not stat.S_ISREG(found.st_mode):
-                    return None
-                if time.time() - found.st_mtime > _RENEWED and not self.read_only:
-                    os.utime(path)
-            except FileNotFoundError:
-                return None
-        return found
-
-    def _linked(self, repository: str, digest: Digest) -> Path:
-        return _path(f'{self._repositories}/{repository}/_layout/{blob_name(digest)}')
-
     def _manifest(self, repository: str, digest: Digest) -> Path:
-        return _path(f'{self._repositories}/{repository}/_manifests/{_mark(digest)}')
+        return known_path(f'{self._repositories}/{repository}/_manifests/{_mark(digest)}')
 
     def _referrers(self, repository: str, subject: Digest) -> Path:
         return self.repositories_directory / repository / '_referrers' / _mark(subject)
 
     def _tag(self, repository: str, tag: str) -> Path:
-        return _path(f'{self._repositories}/{repository}/_tags/{tag}')
-
-
-@lru_cache(2048)
-def _path(text: str) -> Path:
-    """Return a path; to make one takes as long as to open a file, and the same are asked for again and again."""
-    return Path(text)
-
-
-def _remove_damaged(path: Path, size: int) -> None:
-    """Remove a blob that has another size than it must have, so that a push mends it; `mend` does the rest."""
-    with suppress(FileNotFoundError):
-        if path.stat().st_size != size:
-            path.unlink()
+        return known_path(f'{self._repositories}/{repository}/_tags/{tag}')
 
 
 def _unknown(repository: str, reference: Digest | str) -> Problem:

@@ -5,7 +5,8 @@ import os
 import shutil
 import stat
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from occystrap_core.files import sync_directory, write_all
@@ -52,38 +53,45 @@ class StorageFiles:
         """Write a file, in place of the one that has its name."""
         self.make_directory(path.parent)
         complete = self.write_incomplete(content)
-        os.replace(complete, path)
+        with _removed_on_failure(complete):
+            os.replace(complete, path)
         self.sync_names(path.parent)
 
     def write_incomplete(self, content: bytes) -> Path:
         """Write a file that has a temporary name, and return that."""
         path = self.new_name()
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        try:
-            write_all(descriptor, content)
-            if self.durable:
-                os.fsync(descriptor)
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(descriptor)
+        with _removed_on_failure(path):
+            try:
+                write_all(descriptor, content)
+                if self.durable:
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
         return path
 
-    def link(self, existing: Path, path: Path) -> None:
+    def link(self, existing: Path, path: Path) -> bool:
         """Give a file another name, unless something has that; raises FileNotFoundError if the file is gone.
 
-        A file that has as many names as the file system allows is copied.
+        Return False if it has as many names as the file system allows, so that it must be copied.
         """
         try:
             os.link(existing, path)
         except FileExistsError:
-            return
+            return True
         except OSError as error:
             if error.errno != errno.EMLINK:
                 raise
-            complete = self.new_name()
-            shutil.copyfile(existing, complete)
+            return False
+        return True
+
+    def copy(self, existing: Path, path: Path) -> None:
+        """Write a file that is equal to another, in place of the one that has its name; raises as `open_regular` does.
+        """
+        with _removed_on_failure(self.new_name()) as complete:
+            with open(open_regular(existing), 'rb') as source, open(complete, 'xb') as target:
+                shutil.copyfileobj(source, target, _LARGE)
+            self.sync_content(complete)
             os.replace(complete, path)
 
     def mend(self, path: Path, content: Path) -> None:
@@ -140,6 +148,16 @@ class StorageFiles:
             os.close(descriptor)
             return None
         return descriptor
+
+
+@contextmanager
+def _removed_on_failure(path: Path) -> Iterator[Path]:
+    """Give an incomplete file to the with block, and remove it if that raises."""
+    try:
+        yield path
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _write_at(path: Path, data: bytes, position: int) -> None:

@@ -1,16 +1,20 @@
 """How a registry keeps what it has: a layout per repository, shared blobs, the same cost for every push."""
+import errno
 import json
 import os
+import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest, media_types
-from occystrap_registry.server import storage as storage_module
 from occystrap_registry.server.layout_index import refresh_layouts
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import PushedManifest, Storage
+from occystrap_registry.server.stored_blobs import GRACE
 from tests.hostile.in_process import run_here
 
 LAYER, CONFIG = b'a layer' * 100, b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
@@ -131,6 +135,75 @@ def test_a_blob_with_as_many_names_as_there_may_be_is_copied(storage: Storage, m
         assert copied.read() == LAYER
 
 
+@pytest.fixture
+def full_of_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file system allows a blob no more names."""
+    def full(existing: Path, path: Path) -> None:
+        raise OSError(errno.EMLINK, 'Too many links')
+    monkeypatch.setattr(os, 'link', full)
+
+
+def is_free(storage: Storage) -> bool:
+    """Return whether another thread may have the guard."""
+    def take() -> bool:
+        with storage.at_hand() as is_at_hand:
+            return is_at_hand
+    with ThreadPoolExecutor() as others:
+        return others.submit(take).result(10)
+
+
+def test_the_room_of_a_blob_is_freed_while_others_are_served(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest, seen, real = add(storage, LAYER), list[tuple[int, bool]](), os.close
+    storage.delete_blob('app', digest)
+
+    def close(descriptor: int) -> None:
+        seen.append((os.fstat(descriptor).st_nlink, is_free(storage)))
+        real(descriptor)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, 'close', close)
+        assert storage.remove_if_old(storage.blob(digest), -1.0)
+    assert seen == [(0, True)]
+
+
+def test_while_a_blob_is_copied_others_are_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage(tmp_path / 's', durable=True)
+    digest = add(storage, LAYER)
+    real = storage.files.copy
+
+    def copy(existing: Path, path: Path) -> None:
+        assert is_free(storage)
+        real(existing, path)
+    monkeypatch.setattr(storage.files, 'copy', copy)
+    monkeypatch.setattr(storage.files, 'link', lambda existing, path: False)
+    assert storage.mount_blob('other', digest, 'app')
+    with storage.open_blob('other', digest) as copied:
+        assert copied.read() == LAYER
+
+
+def test_what_cannot_be_completed_leaves_nothing(storage: Storage, full_of_names: None,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    digest, is_full = Digest.of(LAYER), OSError(errno.ENOSPC, 'No space left on device')
+    storage.files.make_directory(storage.blob(digest).parent)
+    storage.blob(digest).write_bytes(LAYER)
+    for module, name in ((shutil, 'copyfileobj'), (os, 'replace')):
+        with monkeypatch.context() as patched, pytest.raises(OSError, match='No space'):
+            patched.setattr(module, name, Mock(side_effect=is_full))
+            storage.mount_blob('app', digest, None)
+        assert not list(storage.temporary.iterdir()) and not storage.has_blob('app', digest)
+    with monkeypatch.context() as patched, pytest.raises(OSError, match='No space'):
+        patched.setattr(os, 'replace', Mock(side_effect=is_full))
+        storage.files.write(storage.temporary / 'v1', b'a tag')
+    assert not list(storage.temporary.iterdir())
+
+
+def test_a_blob_that_is_there_is_compared_once(storage: Storage) -> None:
+    data = os.urandom(3 << 20)
+    add(storage, data)
+    before = moved_bytes('rchar')
+    add(storage, data)
+    assert 1.9 * len(data) < moved_bytes('rchar') - before < 2.5 * len(data), 'what has come, and what is there'
+
+
 def test_a_repository_may_be_called_as_what_it_lies_in(storage: Storage) -> None:
     names = ['app', 'app/blobs', 'app/blobs/sha256', 'app/index.json', 'app/layout']
     digests = {name: image(storage, 'v1', config=CONFIG + name.encode(), repository=name) for name in names}
@@ -145,17 +218,17 @@ def test_blobs_by_sha512_and_shared_blobs(storage: Storage) -> None:
     assert storage.has_blob('app', two) and not storage.has_blob('app', one)
 
 
-def written_bytes() -> int:
-    """Return how many bytes this process has written so far."""
+def moved_bytes(way: str) -> int:
+    """Return how many bytes this process has read (`rchar`) or written (`wchar`) so far."""
     fields = dict(line.split(': ') for line in Path('/proc/self/io').read_text().splitlines())
-    return int(fields['wchar'])
+    return int(fields[way])
 
 
 def test_a_push_writes_the_same_however_many_tags_there_are(storage: Storage) -> None:
     def cost(number: int) -> int:
-        before = written_bytes()
+        before = moved_bytes('wchar')
         image(storage, f'v{number:05}', config=CONFIG + b'%05d' % number)
-        return written_bytes() - before
+        return moved_bytes('wchar') - before
     image(storage, 'first')
     few = cost(0)
     for number in range(2, 1500):
@@ -182,6 +255,16 @@ def test_files_are_flushed_before_they_are_visible(tmp_path: Path, flushed: list
     assert flushed[-1] == f'{tmp_path}/s/repositories/app/_tags' and storage.has_blob('app', digest)
 
 
+def test_a_copied_blob_is_flushed_before_it_is_visible(tmp_path: Path, flushed: list[str], full_of_names: None,
+                                                       ) -> None:
+    storage = Storage(tmp_path / 's', durable=True)
+    storage.blob(digest := Digest.of(LAYER)).write_bytes(LAYER)
+    flushed.clear()
+    assert storage.mount_blob('app', digest, None)
+    short = [path.removeprefix(f'{tmp_path}/s') for path in flushed]
+    assert short[-2].startswith('/temporary/') and short[-1] == '/repositories/app/_layout/blobs/sha256'
+
+
 def test_nothing_is_flushed_for_a_registry_of_one_run(storage: Storage, flushed: list[str]) -> None:
     image(storage, 'v1')
     assert not flushed
@@ -202,6 +285,6 @@ def test_the_time_of_a_blob_is_that_of_the_last_promise(storage: Storage, monkey
         os.utime(path, (1, 1))
         ask()
         assert path.stat().st_mtime > 1
-    os.utime(path, (recent := path.stat().st_mtime - storage_module.GRACE / 10, recent))
+    os.utime(path, (recent := path.stat().st_mtime - GRACE / 10, recent))
     storage.has_blob('app', digest)
     assert path.stat().st_mtime == pytest.approx(recent), 'not at each request'
