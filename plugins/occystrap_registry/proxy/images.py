@@ -103,7 +103,7 @@ class ProxiedImages:
         """Return what upstream has now, after it was stored downstream; if upstream is silent, what is downstream."""
         try:
             if isinstance(reference, Digest):
-                return self._fetched(repository, reference, reference)
+                return self._fetched_by_digest(repository, reference)
             return self._current(repository, reference)
         except OccystrapError as error:
             raise pull_problem(error) from None
@@ -124,11 +124,16 @@ class ProxiedImages:
 
     def _fetched(self, repository: str, reference: Digest | str, digest: Digest) -> Pulled:
         """Copy an image from upstream, where it has this digest, and return it."""
+        return Pulled(self._found(repository, self._copy(repository, reference, digest)))
+
+    def _copy(self, repository: str, reference: Digest | str, digest: Digest) -> Digest:
+        """Copy an image from upstream, where it has this digest, and return the one downstream; raises OccystrapError.
+        """
         assert self._upstream
         follow = {} if self._orders.filters else {'referrers': 'true'}
         source = self._upstream.uri(repository, f'@{digest}', **follow)
         done, _ = self._copied(source, repository, reference, digest, digest, self._orders.filters)
-        return Pulled(self._found(repository, Digest(done.require().digest)))
+        return Digest(done.require().digest)
 
     def _copy_whole(self, repository: str, digest: Digest) -> None:
         """Copy an image from upstream with its referrers, also if it is downstream already; raises OccystrapError."""
@@ -160,16 +165,52 @@ class ProxiedImages:
         return self._blobs.looked_at(repository, done, damaged), told
 
     def _by_digest(self, repository: str, digest: Digest) -> Pulled | None:
-        if found := self._downstream.manifest(repository, digest):
+        """Return what is downstream by a digest; None if upstream may give it, or mend it."""
+        if found := self._intact(repository, digest):
             return Pulled(found)
+        if self._originals(repository, digest):
+            return None
+        if damaged := self._downstream.manifest(repository, digest):
+            return Pulled(damaged)
         if (stored := self._known.stored_for(repository, digest)) and stored != digest:
             raise ImageNotFound(f'{repository}@{digest} was filtered, and is {stored} now: pull that, or its tag')
         if self._upstream is None:
             raise ImageNotFound(f'{self._downstream.full_name(repository)} has no {digest}')
-        if self._orders.filters:
-            raise ImageNotFound(f'{repository}@{digest} is not downstream, and filters would give it another digest: '
-                                'pull it by its tag')
-        return None
+        raise ImageNotFound(f'{repository}@{digest} is not downstream, and filters would give it another digest: '
+                            'pull it by its tag')
+
+    def _originals(self, repository: str, digest: Digest) -> list[Digest]:
+        """Return the digests of upstream of which one may give, through the filters, what has a digest downstream."""
+        if self._upstream is None:
+            return []
+        known, is_replaced = self._known.originals_of(repository, digest), self._is_replaced(repository, digest)
+        return known or ([] if self._orders.filters or is_replaced else [digest])
+
+    def _fetched_by_digest(self, repository: str, digest: Digest) -> Pulled:
+        """Have upstream give what has a digest downstream, or mend it; if it does not, return what is downstream."""
+        if found := self._intact(repository, digest):
+            return Pulled(found)  # somebody else has just fetched it
+        failure: OccystrapError = ImageNotFound(f'nothing of {repository} upstream gives the digest {digest}')
+        for original in self._originals(repository, digest):
+            try:
+                self._copy(repository, digest, original)
+                if found := self._intact(repository, digest):
+                    return Pulled(found)
+            except (ServiceError, ImageNotFound, InvalidImage) as error:
+                failure = error
+        return self._with_damage(repository, digest, failure)
+
+    def _with_damage(self, repository: str, digest: Digest, failure: OccystrapError) -> Pulled:
+        """Return what is downstream by a digest; raises `failure` if that is no manifest."""
+        try:
+            found = self._downstream.manifest(repository, digest)
+        except InvalidImage:
+            found = None
+        if found is None:
+            raise failure
+        print_message(f'occystrap: warning: {repository}@{digest} is served, although a blob of it is damaged '
+                      f'downstream, since upstream does not mend it: {failure}')
+        return Pulled(found)
 
     def _stale(self, repository: str, tag: str, known: KnownTag | None, error: OccystrapError) -> Pulled:
         """Return what is downstream although upstream does not answer, or has it no longer; else raise the error."""

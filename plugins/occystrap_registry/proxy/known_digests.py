@@ -66,6 +66,12 @@ class KnownDigests:
                          original, self._recipe)
         return next((Digest(stored) for stored, in rows), None)
 
+    def originals_of(self, repository: str, stored: Digest) -> list[Digest]:
+        """Return the digests, in order, of images that have got a digest downstream."""
+        rows = self._ask('SELECT original FROM replaced WHERE repository = ? AND stored = ? AND recipe = ? '
+                         'ORDER BY original', repository, stored, self._recipe)
+        return [Digest(original) for original, in rows]
+
     def note(self, repository: str, original: str, stored: str) -> None:
         """Note the digest that an image got downstream."""
         self._ask('INSERT OR REPLACE INTO replaced VALUES (?, ?, ?, ?)', repository, original, self._recipe, stored)

@@ -15,6 +15,7 @@ from occystrap_registry.server.recent_images import VERIFIED
 from tests.hostile.server.test_proxy import changed, send
 from tests.services.proxied import Proxied, Registry, proxied, started
 from tests.unit.registry.images import index_of, push
+from tests.unit.registry.proxy.test_pushes import put, put_blob
 
 FILTER = 'normalize-timestamps'
 
@@ -61,6 +62,34 @@ def test_pulling_again_mends_it(tmp_path: Path, filters: tuple[str, ...]) -> Non
         require_whole(proxy, digest)
         proxy.up.requests.clear()
         assert proxy.manifest('app').content == before and not proxy.up.requests
+
+
+@pytest.mark.parametrize('filters', [(), (FILTER,)])
+def test_pulling_its_digest_mends_it(tmp_path: Path, filters: tuple[str, ...]) -> None:
+    with proxied(tmp_path, filters, upstream=True) as proxy:
+        assert proxy.up
+        push(proxy.up.host, Settings())
+        before = proxy.manifest('app')
+        named = before.headers['docker-content-digest']
+        for is_mended in (True, False):
+            damage(proxy, digest := layer_of(proxy))
+            assert proxy.blob('app', digest).status_code == 502
+            if is_mended:
+                assert proxy.manifest('app', named).content == before.content
+                require_whole(proxy, digest)
+            else:  # as it is, but for that blob
+                proxy.up.server.stop()
+                assert proxy.manifest('app', named).content == before.content
+                assert proxy.blob('app', digest).status_code == 502
+
+
+def test_a_damaged_manifest_is_mended_from_upstream(tmp_path: Path) -> None:
+    with proxied(tmp_path, upstream=True) as proxy:
+        assert proxy.up
+        push(proxy.up.host, Settings())
+        for name in ('v1', digest := Digest(proxy.manifest('app').headers['docker-content-digest'])):
+            damage(proxy, digest)
+            assert Digest.of(proxy.manifest('app', name).content) == digest
 
 
 @pytest.mark.parametrize('filters', [(), (FILTER,)])
@@ -132,6 +161,16 @@ def test_it_is_remembered(tmp_path: Path) -> None:
             assert answer.status_code == 400 and answer.json()['errors'][0]['code'] == 'MANIFEST_BLOB_UNKNOWN'
             push(proxy.host, Settings())
             require_whole(proxy, digest)
+
+
+def test_other_images_are_told_nothing_of_it(tmp_path: Path) -> None:
+    with proxied(tmp_path) as proxy:
+        push(proxy.host, Settings())
+        damage(proxy, digest := layer_of(proxy))
+        proxy.blob('app', digest)
+        part = put_blob(proxy, 'app', b'a chart')
+        put(proxy, 'app', 'v2', Manifest.build(part, [part]).raw)
+        assert proxy.recent.newest()[0].reason == ''
 
 
 def test_what_was_mended_elsewhere_is_seen(tmp_path: Path) -> None:
