@@ -92,7 +92,7 @@ class ProxiedImages:
                 return self._by_digest(repository, reference)
             known = self._known.tag(repository, reference)
             if self._upstream is None or known and not known.source:
-                return Pulled(self._found(repository, reference))
+                return Pulled(_as_pushed(self._found(repository, reference), known))
             if known and known.is_fresh(self._fresh) and (found := self._intact(repository, known.stored)):
                 return Pulled(found)
             return None
@@ -236,6 +236,12 @@ class ProxiedImages:
 
     def _is_replaced(self, repository: str, subject: Digest) -> bool:
         return self._known.stored_for(repository, subject) not in (None, subject)
+
+
+def _as_pushed(document: Manifest | Index, known: KnownTag | None) -> Manifest | Index:
+    """Return what a tag means with the digest by which a client has pushed it, if it is the same."""
+    as_known = document._replace(algorithm=known.stored.algorithm) if known else document
+    return as_known if known and as_known.digest == known.stored else document
 
 
 def refused_deletion() -> Problem:

@@ -118,6 +118,8 @@ def test_digests_of_sha512(tmp_path: Path, filters: list[str]) -> None:
         found = proxy.manifest('app')
         assert Digest.of(found.content, stored.algorithm) == stored and (stored == digest) is not bool(filters)
         assert proxy.manifest('app', digest).status_code == (404 if filters else 200)
+        for method in ('GET', 'HEAD'):
+            assert proxy.manifest('app', method=method).headers['docker-content-digest'] == stored
         for layer in Manifest.parse(found.content).layers:
             assert layer.digest.algorithm == stored.algorithm
             assert Digest.of(proxy.blob('app', layer.digest).content, stored.algorithm) == layer.digest
