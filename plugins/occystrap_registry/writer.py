@@ -123,7 +123,7 @@ class RegistryOutput(ImageOutput):
             self._uploads.put(manifest.config, whole(image.config.raw))
         written, pushed = self._forms.put(manifest, image.config.raw, self._name, self._is_other)
         assert isinstance(written, Manifest)
-        self.rewritten, self.notes, self.settle_seconds = written, self._forms.notes, self._client.settle_seconds
+        self._note(written)
         config = manifest.config
         documents = [pushed, Expectation('config', config.digest, config.digest, config.size)]
         self._disconnect()
@@ -137,13 +137,18 @@ class RegistryOutput(ImageOutput):
         """Push the index under its tag, after everything that it lists."""
         written, pushed = self._forms.put(index.index, None, self._name)
         assert isinstance(written, Index)
-        self.rewritten, self.notes, self.settle_seconds = written, self._forms.notes, self._client.settle_seconds
+        self._note(written)
         self._disconnect()
         return replace(index, index=written).receipt(self.location, [pushed], reference=self._address.reference)
 
     def abort(self) -> None:
         """Close the connections: the registry discards unfinished uploads, and no tag was moved."""
         self._disconnect()
+
+    def _note(self, written: Manifest | Index) -> None:
+        """Note what was written, and what there is to say of it."""
+        self.rewritten, self.settle_seconds = written, self._client.settle_seconds
+        self.notes = [*self._forms.notes, *self._uploads.notes()]
 
     def _check_access(self) -> None:
         odd = self._client.connect_once(self._address.push_scope)

@@ -13,6 +13,8 @@ from occystrap_registry.distribution.known_blobs import KnownBlobs
 from occystrap_registry.distribution.upload_session import UploadSession, open_session
 from occystrap_registry.transport.connections import Body
 
+_UNSENT = 'resend='
+
 
 class Uploads:
     """Pushes blobs to one repository, each once, even if several threads push it."""
@@ -99,8 +101,18 @@ class Uploads:
         self._known.add(self._address.reference.repository, [descriptor.digest])
         return True
 
+    def notes(self) -> list[str]:
+        """Return what to say, when an image is complete, of blobs that were to be sent again and are none of it."""
+        return [f'{_UNSENT}{digest}: it is no blob of the image, so nothing was sent or read back: check the digest'
+                for digest in sorted(self._resent - self._sent)]
+
     def _is_damaged(self, digest: Digest) -> bool:
         return digest in self._resent and digest not in self._sent
+
+
+def is_of_unsent(note: str) -> bool:
+    """Return whether a note is one of `Uploads.notes`: no news where blobs of all images were to be sent again."""
+    return note.startswith(_UNSENT)
 
 
 def whole(data: bytes) -> Body:

@@ -12,6 +12,7 @@ from occystrap_core import AccessDenied, Cancelled, OccystrapError, Settings, Ve
 from occystrap_core.files import print_message
 from occystrap_core.oci import Digest
 from occystrap_core.orders import ImageDone, ImageOrder, NothingToFilter, run_order
+from occystrap_registry.distribution.uploads import is_of_unsent
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.recent_images import FAILED, UNVERIFIED, VERIFIED, RecentImage, RecentImages
 
@@ -115,7 +116,8 @@ class ImageOrders:
 
     def _note(self, done: ImageDone, note: str, image: RecentImage) -> None:
         outcome = VERIFIED if done.succeeded else UNVERIFIED if done.outcome == UNVERIFIED else FAILED
-        notes = '; '.join(filter(None, [note, *done.report.get('notes', ())]))
+        told = (each for each in done.report.get('notes', ()) if not is_of_unsent(each))
+        notes = '; '.join(filter(None, [note, *told]))
         self._recent.add(image._replace(outcome=outcome, size=done.report.get('bytes', 0),
                                         reason=str(done.error) if done.error else notes))
         if done.error:

@@ -119,6 +119,14 @@ def test_a_damaged_blob_is_sent_again_and_read_back(tmp_path: Path, host: str, s
     assert verify(mended, settings, VerifyLevel.FAST).outcome is Outcome.FAILED, 'read back at every level'
 
 
+def test_a_blob_to_be_sent_again_that_the_image_does_not_have_is_named(host: str, settings: Settings) -> None:
+    layer, unknown = push(host, settings).of_kind('layer')[0].digest, Digest.of(b'no blob of it')
+    options = next(iter(register_writers())).options
+    output = RegistryOutput(Location.parse(f'registry://{host}/app:v2?resend={layer},{unknown}', options), settings)
+    ImageCopy(sample_image(), output, settings, 'sample').run()
+    assert len(output.notes) == 1 and unknown in output.notes[0]
+
+
 def test_by_digest(host: str, settings: Settings) -> None:
     manifest = sample_image().manifest
     assert manifest
