@@ -119,7 +119,8 @@ def test_several_images_in_one_directory(occystrap: CommandLine, tmp_path: Path)
 
 
 @pytest.mark.parametrize(('target', 'words'), [
-    ('missing', 'cannot read the receipt missing'), ('sample.tar', 'not a receipt'), ('empty', 'holds no receipt'),
+    ('missing', 'cannot read the receipt missing'), ('empty', 'holds no receipt'),
+    ('sample.tar', 'is not a file of receipts: give the file that process --receipt wrote'),
     ('dir://empty-directory', 'keeps no receipt'), ('json', 'not a receipt')])
 def test_invalid_receipts(target: str, words: str, occystrap: CommandLine, tmp_path: Path) -> None:
     (tmp_path / 'empty').touch()
