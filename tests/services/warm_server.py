@@ -24,7 +24,8 @@ def prepare() -> None:
             if not found.name.endswith('__main__'):
                 importlib.import_module(found.name)
     importlib_metadata.entry_points = functools.cache(importlib_metadata.entry_points)
-    importlib_metadata.entry_points(group='occystrap')
+    for each in importlib_metadata.entry_points(group='occystrap'):
+        each.load()
     gc.collect()
     gc.freeze()
 
