@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # a plugin that declares an executor imports this module at e
     from occystrap_core.tasks.image_task import ImageTask
 
 __all__ = ['ExecutorKind', 'ImageDone', 'ImageOrder', 'ImagePlan', 'NothingToFilter', 'plan_order', 'require_possible',
-           'run_order']
+           'run_order', 'worker_name']
 
 
 class NothingToFilter(UsageError):
@@ -124,6 +124,13 @@ def _look(order: ImageOrder, found: 'Callable[[ImagePlan], None]', task: 'ImageT
                    for image in images_in(source) for layer in image.layers}
     store = task.output.made().layer_store
     found(ImagePlan(order, '' if store is None else repr(store), frozenset(digests), task.settings.documents or {}))
+
+
+def worker_name(process: int | None = None) -> str:
+    """Return `MACHINE:PROCESS` of this worker, or of a process of this machine: the name of a worker in messages."""
+    import os
+    import socket
+    return f'{socket.gethostname()}:{process or os.getpid()}'
 
 
 def require_possible(order: ImageOrder, settings: 'Settings') -> None:

@@ -1,6 +1,4 @@
 """What is sent to a worker: an order, how to execute it, and what was found out about its image; plain values."""
-import os
-import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -10,7 +8,7 @@ from typing import Any, NamedTuple
 
 from occystrap_core.errors import Cancelled, OccystrapError, ServiceUnavailable
 from occystrap_core.name_memory import NameMemory
-from occystrap_core.orders import ImageDone, ImageOrder, ImagePlan, plan_order, run_order
+from occystrap_core.orders import ImageDone, ImageOrder, ImagePlan, plan_order, run_order, worker_name
 from occystrap_core.settings import Cancellation, Settings, VerifyLevel
 from occystrap_core.version import __version__
 
@@ -46,6 +44,8 @@ class Answer(NamedTuple):
     result: ImagePlan | ImageDone
     worker: str
     """The worker's machine and process."""
+    kept: tuple[str, ...] = ()
+    """If it was interrupted: lines on what is kept for the next run."""
 
 
 @dataclass
@@ -63,13 +63,14 @@ class OrderWork:
 
     def __call__(self) -> Answer:
         """Return what became of it, which includes failures; raises nothing."""
-        return Answer(self._result(), worker_name())
+        kept = list[str]()
+        return Answer(self._result(kept), worker_name(), tuple(kept))
 
     def stop(self) -> None:
         """Interrupt it, from any thread of the worker; a work that begins later ends at once."""
         self._cancellation.cancel()
 
-    def _result(self) -> ImagePlan | ImageDone:
+    def _result(self, kept: list[str]) -> ImagePlan | ImageDone:
         if self.options.version != __version__:
             return ImageDone(self.order, error=OccystrapError(version_text(self.options.version)))
         try:
@@ -77,7 +78,8 @@ class OrderWork:
             if self.plan:
                 return run_order(self.order, settings, plan=self.plan, brought=self.brought)
             return plan_order(self.order, settings, self.earlier, self.options.refresh)
-        except Cancelled:
+        except Cancelled as reason:
+            kept += getattr(reason, '__notes__', ())
             return ImageDone(self.order, error=ServiceUnavailable('interrupted'))
         except OccystrapError as error:  # such as a receipt that is damaged
             return ImageDone(self.order, error=error)
@@ -88,11 +90,6 @@ class OrderWork:
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel without the cancellation, which each process has of its own."""
         return OrderWork, (self.order, self.options, self.earlier, self.plan, self.brought)
-
-
-def worker_name() -> str:
-    """Return the machine and process, for messages."""
-    return f'{socket.gethostname()}:{os.getpid()}'
 
 
 def version_text(client: str) -> str:

@@ -16,9 +16,11 @@ from typing import Any
 
 from occystrap_core.bulk.worker_process import BEAT, GRACE, begin, execute
 from occystrap_core.daemon_threads import DaemonThreads
+from occystrap_core.orders import worker_name
 
 _SPAWN = get_context('spawn')  # a fork would copy locks that threads hold
 _LOOK = 0.5
+_STARTING = 'starting'
 _START = 60.0
 """Seconds that a new process gets to start, on a machine that is busy."""
 
@@ -62,6 +64,10 @@ class WorkerProcesses(Executor):
         future.add_done_callback(lambda done: self._idle.put(worker))
         return future
 
+    def at_work(self) -> list[str]:
+        """Return the names of the workers that have something to do."""
+        return [each.name for each in self._workers if each.is_busy]
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the workers, which have nothing to do."""
         self._ended.set()
@@ -104,8 +110,11 @@ class _Worker:
         self._process: int | None = None
         """A file descriptor of the process (pidfd_open(2)), whose number may be another's when it is gone."""
         self._heard = self._allowed = 0.0
+        self._guard = threading.RLock()
+        """Held while a descriptor is used or closed, which two threads do: its number may be another's afterwards."""
         self.line: Connection | None = None
         self.is_busy = False
+        self.name = _STARTING
 
     def submit(self, work: Callable[[], Any]) -> 'Future[Any]':
         """Have it done; a process that is idle and died is replaced first."""
@@ -144,16 +153,19 @@ class _Worker:
 
     def hear(self) -> None:
         """Take a sign of life; the first one is the number of the process. It may end at the same time."""
-        if (line := self.line) is None:
-            return
-        try:
-            said = line.recv_bytes()
-        except (EOFError, OSError):
-            line.close()
-            return
-        if said != BEAT:
-            self._process = os.pidfd_open(int(said))
-        self._heard, self._allowed = time.monotonic(), self._frozen
+        with self._guard:
+            if (line := self.line) is None or line.closed:
+                return
+            try:
+                said = line.recv_bytes() if line.poll() else b''
+            except (EOFError, OSError):
+                line.close()
+                return
+            if not said:
+                return
+            if said != BEAT:
+                self._process, self.name = os.pidfd_open(int(said)), worker_name(int(said))
+            self._heard, self._allowed = time.monotonic(), self._frozen
 
     def kill_if_frozen(self) -> None:
         """Kill the process if it has work and was not heard for too long."""
@@ -162,14 +174,15 @@ class _Worker:
 
     def interrupt(self) -> None:
         """Have it interrupt what it does."""
-        if self.line:
-            self.line.close()
+        with self._guard:
+            if self.line:
+                self.line.close()
 
     def kill(self) -> None:
         """Kill the process; it may end at the same time."""
-        if (process := self._process) is not None:
-            with suppress(OSError):
-                signal.pidfd_send_signal(process, signal.SIGKILL)
+        with self._guard, suppress(OSError):
+            if self._process is not None:
+                signal.pidfd_send_signal(self._process, signal.SIGKILL)
 
     def end(self) -> None:
         """End the process, once it has nothing to do."""
@@ -177,6 +190,7 @@ class _Worker:
             self._pool.shutdown()
             self._pool = None
         self.interrupt()
-        if self._process is not None:
-            os.close(self._process)
-            self._process = None
+        with self._guard:
+            if self._process is not None:
+                os.close(self._process)
+                self._process, self.name = None, _STARTING

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, Protocol, cast
 
-GRACE = 1.2
-"""Seconds that an interrupted image gets to clean up: the client ends within two."""
+GRACE = 3.0
+"""Seconds that an interrupted image gets to clean up; a transfer alone may take one to notice that it is given up."""
 BEAT = b'.'
 """A sign of life; the first thing that a process says is its number."""
 _INTERVAL = 0.5
+_SENT = 0.1
+"""Seconds in which the answer of an interrupted image, which says what is kept for the next run, goes out."""
 
 
 class _Stoppable(Protocol):
@@ -51,8 +53,9 @@ def _live(line: Connection) -> None:
     for each in list(_at_work):
         each.stop()
     ended = threading.Event()
-    for _ in range(int(GRACE / 0.05)):
+    for _ in range(int((GRACE - _SENT) / 0.05)):
         if not _at_work:
             break
         ended.wait(0.05)
+    ended.wait(_SENT)
     os._exit(1)
