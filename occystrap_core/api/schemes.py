@@ -152,6 +152,10 @@ class ExecutorKind(NamedTuple):
     move 5 s later. A future raises `concurrent.futures.BrokenExecutor` if its worker died or does not respond: the core
     submits the image again, at most three times in all, so nothing else may try it again. An OccystrapError of a
     future or of `submit` ends the run: the executor is gone. Without a factory it is this process.
+
+    The executor may have two more methods. `at_work()` returns the workers that have an image now, each by the name
+    that `worker_name()` returns there; it is called on any thread. `leave_out(worker, why)` says that one of them is to
+    get nothing more, such as one without a login: then its images are given to others.
     """
 
     name: str

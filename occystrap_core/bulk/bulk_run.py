@@ -2,7 +2,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
@@ -69,13 +69,14 @@ class BulkRun:
         orders = ImageOrders(self.plugins, self.settings, self._ended)
         jobs = orders.of(source, destinations, filters, self._receipt_at)
         first = list(islice(jobs, 2))  # what is impossible shows itself before a worker begins
-        with self._executor() as (executor, slots):
+        with ExitStack() as stopped, self._executor() as (executor, slots):
             options = WorkerOptions.of(self.settings, self.level, self.refresh, slots)
             self.progress.begin(())
             coordinator = Coordinator(executor, slots, options, self.settings.cancellation.check, self._ended,
                                       self._skips)
+            stopped.enter_context(_adding_kept(coordinator))
             if isinstance(self.progress, BulkProgress):
-                self.progress.at_work = lambda: coordinator.at_work
+                self.progress.at_work, self.progress.by_worker = lambda: coordinator.at_work, coordinator.by_worker
             coordinator.run(chain(first, jobs))
         report.notes += orders.notes
         busy = ', '.join(f'{name} {count}' for name, count in sorted(coordinator.workers.items()))
@@ -113,6 +114,17 @@ class BulkRun:
         for note in report.notes:
             print_message(f'note: {report.name}: {note}')
         self.report.others.add(report)
+
+
+@contextmanager
+def _adding_kept(coordinator: Coordinator) -> Iterator[None]:
+    """Add what is kept for the next run to what ends the with block, which is left when the workers have stopped."""
+    try:
+        yield
+    except BaseException as reason:
+        for note in coordinator.kept():
+            reason.add_note(note)
+        raise
 
 
 def _report_of(done: ImageDone, receipt: Receipt | None, worker: str) -> ImageReport:

@@ -1,12 +1,13 @@
 """Which image a worker copies when: each shared layer is transferred once, and what a dead worker had is done again."""
 import queue
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
+from occystrap_core.bulk.denials import Denials
 from occystrap_core.bulk.order_work import Answer, OrderWork, WorkerOptions
 from occystrap_core.bulk.pace import Pace
 from occystrap_core.errors import OccystrapError, ServiceError, ServiceUnavailable
@@ -88,6 +89,7 @@ class Coordinator:
         """Those that are tried again when all others are done."""
         self._planned: list[Job] = []
         self._layers = Layers()
+        self._denials = Denials[tuple[Job, ImageDone, str]](getattr(executor, 'leave_out', None))
         self.workers: Counter[str] = Counter()
         """How many images each worker has ended."""
 
@@ -96,10 +98,25 @@ class Coordinator:
         """The number of images that workers have now."""
         return len(self._flying)
 
+    def by_worker(self) -> Mapping[str, tuple[int, int]]:
+        """Return how many images each worker has ended, and has now, as far as the executor knows; on any thread."""
+        done, now = dict(self.workers), Counter[str](getattr(self._executor, 'at_work', tuple)())
+        return {name: (done.get(name, 0), now[name]) for name in sorted({*done, *now})}
+
+    def kept(self) -> list[str]:
+        """Return what interrupted images have kept for the next run, once the executor has ended."""
+        notes = list[str]()
+        with suppress(queue.Empty):
+            while True:
+                _, future = self._ready.get_nowait()
+                if not future.cancelled() and not future.exception():
+                    notes += future.result().kept
+        return notes
+
     def run(self, jobs: Iterator[Job]) -> None:
         """Execute all jobs, of which so many are taken as are needed soon. Raises an OccystrapError of the executor."""
         try:
-            while self._fill(jobs):
+            while self._fill(jobs) or (self._take_back() and self._fill(jobs)):
                 self._take()
         finally:
             for future in self._flying:
@@ -129,7 +146,7 @@ class Coordinator:
                 return job
         if self._again:
             return self._again.popleft()
-        if len(self._planned) >= 4 * self._slots:
+        if len(self._planned) + self._denials.held >= 4 * self._slots:
             return None
         return next(jobs, None) or (self._late.popleft() if self._late else None)
 
@@ -182,15 +199,31 @@ class Coordinator:
             job.plan = None
             self._late.append(job)
             return
-        self.workers[answer.worker] += 1
-        self._end(job, done, answer.worker)
+        self._sort(*self._denials.answered(answer.worker, (job, done, answer.worker), done.error))
+
+    def _sort(self, ended: Sequence[tuple[Job, ImageDone, str]], again: Sequence[tuple[Job, ImageDone, str]]) -> None:
+        """Note the results that stand, and have the other images done again."""
+        for job, done, worker in ended:
+            self.workers[worker] += 1
+            self._end(job, done, worker)
+        for job, _, _ in again:
+            self._do_again(job)
+
+    def _take_back(self) -> bool:
+        """Decide, when nothing else is left, about images that were denied; return whether some are done again."""
+        ended, again = self._denials.rest()
+        self._sort(ended, again)
+        return bool(again)
+
+    def _do_again(self, job: Job) -> None:
+        (self._planned if job.plan else self._again).append(job)
 
     def _died(self, job: Job, error: BrokenExecutor) -> None:
         """Have an image done again whose worker died, or fail it alone if that is what it does to each."""
         self._layers.ended(job, succeeded=False)
         job.deaths += 1
         if job.deaths < DEATHS:
-            (self._planned if job.plan else self._again).append(job)
+            self._do_again(job)
             return
         self._failed(job, f'not tried again, since {DEATHS} workers died while copying it; the last error: {error}')
 

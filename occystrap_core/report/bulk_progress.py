@@ -1,6 +1,6 @@
 """Progress of a run on workers: a line for each image, and every ten seconds one with what all of them do."""
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from occystrap_core.report.image_report import ImageReport
 from occystrap_core.report.progress import Progress
@@ -9,6 +9,8 @@ from occystrap_core.terminal import print_message
 from occystrap_core.terminal_text import counted
 
 _INTERVAL = 10.0
+_SHOWN = 8
+"""Workers of which a line says what each does; of more it is said by machine."""
 
 
 class BulkProgress(Progress):
@@ -20,6 +22,8 @@ class BulkProgress(Progress):
         self._images, self._meter = 0, TransferMeter()
         self.at_work: Callable[[], int] = lambda: 0
         """Returns how many images workers have now."""
+        self.by_worker: Callable[[], Mapping[str, tuple[int, int]]] = dict
+        """Returns how many images each worker, `MACHINE:PROCESS`, has ended, and has now."""
 
     def begin(self, images: Sequence[ImageReport]) -> None:
         """Write lines from now on."""
@@ -39,8 +43,23 @@ class BulkProgress(Progress):
         """Write a line with the state of the run."""
         self._meter.sample()
         print_message(f'{counted(self._images, "image")} done, {self.at_work()} in flight, {self._meter.size()}, '
-                      f'{self._meter.speed()}')
+                      f'{self._meter.speed()}{_workers_text(self.by_worker())}')
 
     def _tick(self) -> None:
         while not self._ended.wait(self._interval):
             self.tell()
+
+
+def _workers_text(workers: Mapping[str, tuple[int, int]]) -> str:
+    """Return `; by worker: node:4711 12 done 1 in flight, …`; of many workers by machine."""
+    what = 'worker'
+    if len(workers) > _SHOWN:
+        what, sums = 'machine', dict[str, tuple[int, int]]()
+        for name, (done, now) in workers.items():
+            machine = name.rpartition(':')[0] or name
+            before = sums.get(machine, (0, 0))
+            sums[machine] = before[0] + done, before[1] + now
+        workers = sums
+    texts = [f'{name} {done} done {now} in flight' for name, (done, now) in workers.items()]
+    more = f' and {len(texts) - _SHOWN} more' if len(texts) > _SHOWN else ''
+    return f'; by {what}: {", ".join(texts[:_SHOWN])}{more}' if texts else ''

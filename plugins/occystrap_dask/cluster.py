@@ -6,22 +6,27 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import partial
-from importlib import metadata
 from typing import Any
 
 import distributed
 
-from occystrap_core import ServiceUnavailable, UsageError, __version__
-from occystrap_dask.worker_task import execute, loaded
+from occystrap_core import OccystrapError, ServiceUnavailable, UsageError
+from occystrap_dask import worker_probe
+from occystrap_dask.worker_probe import error_text
+from occystrap_dask.worker_task import execute, interrupt
 
 _LOOK = 0.5
 _AT_WORK = ('running', 'paused')
 """The states of workers that are there to stay; one that is retired interrupts what it does."""
-_PROBE = 10.0
-"""Seconds that a worker gets to tell its version."""
+_PROBES = 32
+"""Workers that are asked for it at once."""
+_GRACE = 2.5
+"""Seconds that interrupted images get to answer what they have kept for the next run."""
+_GONE = (OSError, CancelledError, distributed.client.ClosedClientError, ServiceUnavailable)
+"""What is raised when nobody answers."""
 
 
 @contextmanager
@@ -38,7 +43,7 @@ def dask_workers(options: Mapping[str, Any], note: Callable[[str], None]) -> Ite
     try:
         client = distributed.Client(address, set_as_default=False, timeout=min(10.0, max(1.0, options['wait'])))
     except (OSError, ValueError, ImportError) as error:
-        raise ServiceUnavailable(f'no Dask scheduler answers at {address}: {_text(error)}; start one with '
+        raise ServiceUnavailable(f'no Dask scheduler answers at {address}: {error_text(error)}; start one with '
                                  'dask scheduler') from None
     cluster = Cluster(client, address, options['frozen'], note)
     try:
@@ -57,17 +62,24 @@ class Cluster(Executor):
         self._lock = threading.RLock()
         self._fit: dict[str, bool] = {}
         """The workers that were seen, and whether they can be used."""
+        self._asked: dict[str, Future[None]] = {}
+        """The workers that are asked whether they can be used."""
+        self._probes = ThreadPoolExecutor(_PROBES, 'probe')
+        self._names: dict[str, str] = {}
+        """What the workers call themselves."""
         self._waiting: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         """What no worker has begun, with the result that it will have."""
         self._at_work: dict[str, tuple[Future[Any], 'distributed.Future']] = {}
         self._seen: dict[str, tuple[float, float]] = {}
         """When the scheduler last heard of a worker, by its clock, and when that was noticed, by ours."""
-        self._lost = self._ended = False
+        self._ended = False
+        self._lost: OccystrapError | None = None
 
     def begin(self, count: int, seconds: float) -> int:
         """Wait for so many workers, or at least one; return their number."""
         until = time.monotonic() + seconds
         self._look()
+        wait([*self._asked.values()], max(seconds, worker_probe.PATIENCE))
         while (found := self._usable) < count and time.monotonic() < until:
             time.sleep(_LOOK)
             self._look()
@@ -82,7 +94,7 @@ class Cluster(Executor):
         """
         assert not args and not kwargs
         if self._lost:
-            raise self._gone()
+            raise self._lost
         future: Future[Any] = Future()
         with self._lock:
             self._waiting.append((work, future))
@@ -92,8 +104,7 @@ class Cluster(Executor):
     def _send(self) -> None:
         """Give idle workers what waits."""
         with self._lock:
-            while self._waiting and (idle := next((each for each, fit in self._fit.items()
-                                                   if fit and each not in self._at_work), '')):
+            while not self._ended and self._waiting and (idle := self._idle()):
                 work, future = self._waiting.popleft()
                 if future.set_running_or_notify_cancel():
                     task = self._client.submit(execute, work, workers=[idle], allow_other_workers=False, pure=False,
@@ -101,13 +112,37 @@ class Cluster(Executor):
                     self._at_work[idle] = future, task
                     task.add_done_callback(partial(self._done, idle, future))
 
+    def _idle(self) -> str:
+        """Return a worker that has nothing to do, empty if there is none."""
+        return next((each for each, fit in self._fit.items() if fit and each not in self._at_work), '')
+
     @property
     def _usable(self) -> int:
         return sum(self._fit.values())
 
+    def at_work(self) -> list[str]:
+        """Return the names of the workers that have an image."""
+        with self._lock:
+            return [self._names.get(each, each) for each in self._at_work]
+
+    def leave_out(self, worker: str, why: str) -> None:
+        """Give a worker, by its own name, nothing more."""
+        with self._lock:
+            found = [address for address, name in self._names.items() if name == worker and address in self._fit]
+            self._fit.update(dict.fromkeys(found, False))
+        for address in found:
+            self._note(f'worker {worker} ({address}) is left out: {why}; log in there with occystrap login, or end it')
+
     def stop(self) -> None:
         """Have the workers interrupt what they do, and leave the scheduler."""
         self._ended = True
+        self._probes.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            at_work = dict(self._at_work)
+        if at_work and not self._lost:
+            asked = {worker: task.key for worker, (_, task) in at_work.items()}
+            threading.Thread(target=self._interrupt, args=(asked,), name='interrupt', daemon=True).start()
+            wait([future for future, _ in at_work.values()], _GRACE)
         with self._lock:
             tasks = [task for _, task in self._at_work.values()]
         with suppress(Exception):  # the scheduler may be gone
@@ -115,6 +150,11 @@ class Cluster(Executor):
                 self._client.cancel(tasks)
         with suppress(Exception):
             self._client.close(timeout=1)
+
+    def _interrupt(self, keys: Mapping[str, str]) -> None:
+        """Have workers end what they do and answer; one that is frozen is not waited for by others."""
+        with suppress(Exception):  # it is cancelled soon anyway
+            self._client.run(interrupt, list(keys.values()), workers=list(keys), on_error='ignore')
 
     def _done(self, worker: str, future: 'Future[Any]', task: 'distributed.Future') -> None:
         try:
@@ -125,11 +165,11 @@ class Cluster(Executor):
             else:
                 result, error = None, BrokenExecutor(f'worker {worker} lost it')
         except Exception as problem:  # the answer cannot be fetched
-            result, error = None, BrokenExecutor(f'worker {worker}: {_text(problem)}')
+            result, error = None, BrokenExecutor(f'worker {worker}: {error_text(problem)}')
         if isinstance(error, distributed.KilledWorker):
             error = BrokenExecutor(f'worker {worker} died')
         if self._lost or isinstance(error, BrokenExecutor) and self._client.status != 'running':
-            error = self._gone()
+            error = self._lost or self._gone()
         self._free(worker, future, result, error)
 
     def _free(self, worker: str, future: 'Future[Any]', result: Any, error: BaseException | None) -> None:
@@ -155,8 +195,9 @@ class Cluster(Executor):
             try:
                 self._look()
                 self._send()
-            except Exception:  # whatever the library raises: nobody answers
-                self._lose(self._gone())
+            except Exception as error:
+                is_gone = isinstance(error, _GONE) or self._client.status != 'running'
+                self._lose(self._gone() if is_gone else _unexpected(error))
                 return
             since = time.monotonic() if self._usable else since
             if time.monotonic() - since > self._frozen:
@@ -165,9 +206,9 @@ class Cluster(Executor):
                 return
             time.sleep(_LOOK)
 
-    def _lose(self, error: ServiceUnavailable) -> None:
+    def _lose(self, error: OccystrapError) -> None:
         """End everything that waits for a result."""
-        self._lost = True
+        self._lost = error
         with self._lock:
             waiting, self._waiting = [future for _, future in self._waiting], deque()
         for worker, (future, _) in list(self._at_work.items()):
@@ -187,8 +228,8 @@ class Cluster(Executor):
                 self._give_up(worker, 'is gone')
         for worker, told in known.items():
             self._hear(worker, told['last_seen'])
-            if worker not in self._fit:
-                self._take(worker)
+            if worker not in self._fit and (worker not in self._asked or self._asked[worker].done()):
+                self._asked[worker] = self._probes.submit(self._take, worker)
 
     def _hear(self, worker: str, last_seen: float) -> None:
         """Give up a worker that the scheduler has not heard of for too long, by our own clock."""
@@ -201,6 +242,7 @@ class Cluster(Executor):
     def _give_up(self, worker: str, why: str) -> None:
         with self._lock:
             self._fit.pop(worker, None)
+            self._asked.pop(worker, None)
             future, task = self._at_work.get(worker, (None, None))
         if future and task:
             with suppress(Exception):
@@ -209,41 +251,15 @@ class Cluster(Executor):
 
     def _take(self, worker: str) -> None:
         """Use a worker that has occystrap in the version of this one."""
-        advice = f'there pip install occystrap-core[all]=={__version__} occystrap-dask=={__version__}'
-        try:
-            reason = self._unfit(worker)
-        except TimeoutError:
-            reason, advice = f'no answer within {_PROBE:g} s', 'end what else it does, and start the worker again'
-        except Exception as error:  # whatever goes wrong there
-            reason = _text(error)
+        name, reason = worker_probe.probe(self._client, worker)
         with self._lock:
+            self._names[worker] = name
             self._fit[worker] = not reason
         if reason:
-            self._note(f'worker {worker} is left out: {reason}; {advice}')
-
-    def _unfit(self, worker: str) -> str:
-        """Return why a worker cannot be used, empty if it can.
-
-        Of a task whose function it lacks there would be no answer, so it is first asked for what is installed.
-        """
-        for name in ('occystrap-core', 'occystrap-dask'):
-            try:
-                found = self._ask(worker, metadata.version, name)
-            except metadata.PackageNotFoundError:
-                return f'it has no {name}'
-            if found != __version__:
-                return f'it has {name} {found}, this is {__version__}'
-        self._ask(worker, loaded)
-        return ''
-
-    def _ask(self, worker: str, function: Callable[..., str], *arguments: str) -> str:
-        task = self._client.submit(function, *arguments, workers=[worker], allow_other_workers=False, pure=False,
-                                   retries=0)
-        return str(task.result(timeout=_PROBE))
+            self._note(f'worker {worker} is left out: {reason}')
 
 
-def _text(error: BaseException) -> str:
-    """Return the first line of an error, with its causes."""
-    while error.__cause__:
-        error = error.__cause__
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _unexpected(error: Exception) -> OccystrapError:
+    """Return the error for a mistake in here, which is not the scheduler's."""
+    return OccystrapError(f'executor dask: unexpected {type(error).__name__}: {error_text(error)}; report this, and go '
+                          'on with --resume')

@@ -1,12 +1,12 @@
 """What runs on a Dask worker: an order's work, interrupted when nobody waits for it any more."""
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import BrokenExecutor
 from typing import Any, Protocol
 
 from distributed import Worker, get_worker
 
-from occystrap_core import __version__
+from occystrap_core.orders import worker_name
 
 _LOOK = 0.5
 
@@ -21,26 +21,40 @@ class Work(Protocol):
         """Interrupt it."""
 
 
+_at_work: dict[str, Work] = {}
+"""What is done here, by the key of its task."""
+
+
 def execute(work: Work) -> Any:
     """Do the work, and interrupt it when the task is cancelled, its client is gone, or the worker is closed.
 
     Raises BrokenExecutor if it was interrupted: a closed worker, such as a retired one, still sends its answer.
     """
     worker, ended, interrupted = get_worker(), threading.Event(), threading.Event()
+    key = str(worker.get_current_task())
+    _at_work[key] = work
     threading.Thread(target=_watch, args=(_is_wanted(worker), work, ended, interrupted), name='order',
                      daemon=True).start()
     try:
         answer = work()
     finally:
         ended.set()
+        del _at_work[key]
     if interrupted.is_set():
         raise BrokenExecutor(f'worker {worker.address} was closed')
     return answer
 
 
+def interrupt(keys: Collection[str]) -> None:
+    """Interrupt the work of these tasks, those of one client, which then answer."""
+    for key in keys:
+        if work := _at_work.get(key):
+            work.stop()
+
+
 def loaded() -> str:
-    """Return the version of occystrap that is loaded here."""
-    return __version__
+    """Return the name of this worker, which has occystrap loaded then."""
+    return worker_name()
 
 
 def _is_wanted(worker: Worker) -> Callable[[], bool]:

@@ -41,13 +41,15 @@ class DaskCluster:
         return f'dask:scheduler={self.address},workers={count},frozen=3'
 
     def add_worker(self, python: str = sys.executable, host: str = LOOPBACK, wrapper: tuple[str, ...] = (),
-                   ) -> 'subprocess.Popen[bytes]':
-        """Start a worker, perhaps of another Python, or under `wrapper` where this machine's address is `host`."""
+                   environment: Mapping[str, str] | None = None) -> 'subprocess.Popen[bytes]':
+        """Start a worker, perhaps of another Python or environment, or under `wrapper` where this machine's address is
+        `host`."""
         log = self.directory / f'worker-{len(self.workers)}'
         command = [*wrapper, python, '-m', 'dask', 'worker', self.address, '--nthreads', '1', '--no-nanny',
                    '--no-dashboard', '--host', f'{self.protocol}://{host}', '--local-directory', str(self.directory)]
         self.workers.append(self.stack.enter_context(running(
-            command, log=log, ready=lambda: 'Registered to' in log.read_text(), environment=self.environment)))
+            command, log=log, ready=lambda: 'Registered to' in log.read_text(),
+            environment=environment or self.environment)))
         return self.workers[-1]
 
     def logs(self) -> str:

@@ -157,6 +157,22 @@ def test_no_password_travels(private_registry: Registry, sixty: SixtyImages, occ
     assert len(refused.errors) == 1 and 'occystrap login' in refused.err and CANARY not in refused.err
 
 
+def test_a_worker_without_a_login_is_left_out_and_its_images_are_copied_by_others(
+        private_registry: Registry, sixty: SixtyImages, occystrap: CommandLine, tmp_path: Path) -> None:
+    assert private_registry.user and private_registry.password
+    login = {'OCCYSTRAP_USERNAME': private_registry.user, 'OCCYSTRAP_PASSWORD': private_registry.password}
+    goes, count = f'registry://{private_registry.host}/fleet/{{repository}}:{{tag}}', 20
+    with require_service(lambda: dask_cluster(1, **login)) as cluster:
+        worker = cluster.add_worker(environment={name: text for name, text in cluster.environment.items()
+                                                 if name not in login})
+        result = occystrap('process', sixty.listed(tmp_path, count), goes, '--executor', cluster.executor, fresh=True)
+    result.assert_success()
+    assert result.err.splitlines()[-1].endswith(f', {count}/{count} verified')
+    notes = [each for each in result.err.splitlines() if ' is left out: ' in each]
+    assert len(notes) == 1 and f':{worker.pid} ' in notes[0], result
+    assert 'access denied for all ' in notes[0] and 'occystrap login' in notes[0]
+
+
 @pytest.mark.parametrize(('executor', 'words'), [
     ('dask', 'the scheduler is missing: write --executor dask:scheduler=tcp://HOST:8786'),
     ('dask:scheduler=tcp://127.0.0.1:1,wait=1', 'no Dask scheduler answers at tcp://127.0.0.1:1'),

@@ -4,15 +4,18 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from occystrap_core.terminal_text import size_text
+from tests.conftest import require_service
 from tests.hostile.in_process import run_here
 from tests.hostile.writers.interrupted import KINDS, MIB, PLANTED, Mirror, flip, wait_for_kept
 from tests.services.breaking_registry import breaking_registry
 from tests.services.command_line import CommandLine
+from tests.services.dask_cluster import dask_cluster
 
 
 @pytest.fixture(params=['tar', 'tar oci'])
@@ -57,6 +60,23 @@ def test_complete_layers_of_an_archive_are_kept_after_a_signal(small: Mirror, tm
     assert small.registry.reached.wait(20)
     process.send_signal(signal.SIGINT)
     assert f' is kept for the next run in {small.kept}' in process.communicate(timeout=20)[1].decode()
+    assert process.returncode == 130
+    assert_goes_on(small, tmp_path / 'twin')
+
+
+@pytest.mark.parametrize('kind', ['processes', 'dask'])
+def test_what_workers_have_kept_after_a_signal_is_said_and_used(kind: str, small: Mirror, tmp_path: Path,
+                                                                occystrap: CommandLine) -> None:
+    with ExitStack() as stack:
+        executor = 'processes:workers=1'
+        if kind == 'dask':
+            executor = stack.enter_context(require_service(lambda: dask_cluster(1))).executor
+        small.registry.holds = True
+        process = occystrap.start(*small.command('--executor', executor), stderr=subprocess.PIPE)
+        assert small.registry.reached.wait(20)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=20)[1].decode()
+    assert 'occystrap: error: interrupted; 1 layer (' in said and f' is kept for the next run in {small.kept}' in said
     assert process.returncode == 130
     assert_goes_on(small, tmp_path / 'twin')
 

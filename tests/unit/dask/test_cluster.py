@@ -8,7 +8,9 @@ from typing import Any
 import distributed
 import pytest
 
-from occystrap_dask import cluster
+from occystrap_core import OccystrapError
+from occystrap_core.orders import worker_name
+from occystrap_dask import cluster, worker_probe
 from occystrap_dask.cluster import dask_workers
 from occystrap_dask.worker_task import execute
 
@@ -77,7 +79,7 @@ def test_a_retired_worker_gives_no_answer(local: distributed.LocalCluster) -> No
 
 def test_a_worker_that_is_busy_with_something_else_is_left_out_with_a_line_that_says_so(
         local: distributed.LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, '_PROBE', 0.5)
+    monkeypatch.setattr(worker_probe, 'PATIENCE', 0.5)
     notes = list[str]()
     with distributed.Client(local, set_as_default=False) as client:
         busy, free = client.scheduler_info()['workers']
@@ -90,3 +92,59 @@ def test_a_worker_that_is_busy_with_something_else_is_left_out_with_a_line_that_
         other.cancel()
     assert notes == [f'worker {busy} is left out: no answer within 0.5 s; end what else it does, and start the worker '
                      'again']
+
+
+def busy_workers(client: distributed.Client, count: int) -> list[distributed.Future]:
+    """Give so many workers something else to do."""
+    found = [client.submit(execute, Work(True), workers=[worker], pure=False, key=f'busy-{worker}')
+             for worker in [*client.scheduler_info(n_workers=-1)['workers']][:count]]
+    while sum(map(bool, client.processing().values())) < count:
+        time.sleep(0.05)
+    return found
+
+
+def test_workers_are_asked_at_once_so_that_those_that_do_not_answer_cost_their_time_once(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_probe, 'PATIENCE', 1.0)
+    with (distributed.LocalCluster(n_workers=6, threads_per_worker=1, processes=False, dashboard_address=None) as local,
+          distributed.Client(local, set_as_default=False) as client):
+        others, began = busy_workers(client, 5), time.monotonic()
+        options = {'scheduler': local.scheduler_address, 'workers': None, 'wait': 5.0, 'frozen': 30.0}
+        with dask_workers(options, print) as (executor, slots):
+            assert slots == 1 and time.monotonic() - began < 4
+        client.cancel(others)
+
+
+def test_a_mistake_of_our_own_is_not_put_down_to_the_scheduler(local: distributed.LocalCluster, executor: Executor,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = executor.submit(Work(True))
+    monkeypatch.setattr(executor, '_hear', lambda *arguments: {}['last_seen'])
+    error = waiting.exception(10)
+    assert isinstance(error, OccystrapError) and "unexpected KeyError: 'last_seen'" in str(error)
+    with pytest.raises(OccystrapError, match='unexpected KeyError'):
+        executor.submit(Work(False))
+
+
+def test_what_is_interrupted_still_answers(local: distributed.LocalCluster) -> None:
+    options = {'scheduler': local.scheduler_address, 'workers': 2, 'wait': 10.0, 'frozen': 30.0}
+    with distributed.Client(local, set_as_default=False) as client, pytest.raises(KeyboardInterrupt):
+        with dask_workers(options, print) as (executor, slots):
+            waiting = executor.submit(Work(True))
+            while not any(client.processing().values()):
+                time.sleep(0.05)
+            time.sleep(0.5)  # it has begun
+            assert isinstance(executor, cluster.Cluster) and executor.at_work() == [worker_name()]
+            raise KeyboardInterrupt
+    assert waiting.result(0).startswith('inproc://')
+
+
+def test_a_worker_that_is_left_out_gets_nothing_more() -> None:
+    notes = list[str]()
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as local:
+        options = {'scheduler': local.scheduler_address, 'workers': 2, 'wait': 20.0, 'frozen': 30.0}
+        with dask_workers(options, notes.append) as (executor, slots):
+            assert isinstance(executor, cluster.Cluster)
+            first = executor.submit(Work(False)).result(10)
+            executor.leave_out(executor._names[first], 'access denied')
+            assert first not in {executor.submit(Work(False)).result(10) for _ in range(4)}
+    assert len(notes) == 1 and f'({first}) is left out: access denied; log in there' in notes[0]

@@ -164,3 +164,16 @@ def test_a_mistake_in_reporting_a_result_is_not_put_down_to_a_worker() -> None:
     with pytest.raises(ValueError, match='of the report'):
         play.run('a', play.at_work('a', 'a'))
     assert not play.done
+
+
+def test_it_says_what_each_worker_has_done_and_what_interrupted_images_have_kept() -> None:
+    play = Play()
+    play.run('a', play.at_work('a', 'a'))
+    assert play.coordinator.by_worker() == {'worker': (1, 0)}
+    future: Future[Any] = Future()
+    future.set_result(Answer(ImageDone(ImageOrder('b', 'to-b')), 'worker', ('1 layer is kept',)))
+    lost: Future[Any] = Future()
+    lost.set_exception(BrokenExecutor('killed'))
+    for each in (future, lost):
+        play.coordinator._ready.put((Job(ImageOrder('b', 'to-b')), each))
+    assert play.coordinator.kept() == ['1 layer is kept']

@@ -6,6 +6,7 @@ import threading
 import pytest
 from rich.console import Console
 
+from occystrap_core.report.bulk_progress import BulkProgress
 from occystrap_core.report.image_report import ImageReport
 from occystrap_core.report.progress import Progress
 from occystrap_core.report.progress_bars import TerminalProgress
@@ -192,3 +193,18 @@ def test_texts() -> None:
     assert [duration_text(each) for each in (0, 59.6, 61, 3661)] == ['0:00', '1:00', '1:01', '1:01:01']
     assert [sizes_text(1, 1023), sizes_text(512, 1024), sizes_text(0, 5 << 30)] == [
         '1/1023 B', '0.5/1.0 KiB', '0.0/5.0 GiB']
+
+
+def test_a_bulk_run_says_what_each_worker_has_done_and_has_and_of_many_what_each_machine_has(
+        capsys: pytest.CaptureFixture[str]) -> None:
+    progress = BulkProgress()
+    progress.at_work = lambda: 2
+    progress.tell()
+    assert capsys.readouterr().err.rstrip().endswith('0 images done, 2 in flight, 0 B, 0 B/s')
+    progress.by_worker = lambda: {'node:1': (7, 1), 'node:2': (0, 1)}
+    progress.tell()
+    assert '; by worker: node:1 7 done 1 in flight, node:2 0 done 1 in flight\n' in capsys.readouterr().err
+    progress.by_worker = lambda: {f'node-{number // 2:02}:{number}': (1, 1) for number in range(20)}
+    progress.tell()
+    said = capsys.readouterr().err
+    assert '; by machine: node-00 2 done 2 in flight, node-01 2 done 2 in flight, ' in said and ' and 2 more\n' in said
