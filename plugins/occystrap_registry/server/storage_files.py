@@ -185,6 +185,14 @@ def read_file(path: Path, cap: int | None = None) -> bytes:
     return b''.join(pieces)
 
 
+def kept_alive(path: Path) -> int:
+    """Return a descriptor that keeps a file, of whatever kind, until it is closed, though its last name is removed.
+
+    To free the room of a large one takes long. Raises FileNotFoundError, OSError.
+    """
+    return os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
 def open_regular(path: Path) -> int:
     """Return the descriptor of a regular file, open for reading, without waiting for anything.
 

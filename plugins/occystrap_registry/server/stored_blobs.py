@@ -12,7 +12,7 @@ from typing import BinaryIO
 from occystrap_core.oci import BLOB_DIRECTORIES, Digest, blob_name
 from occystrap_registry.server.contents import Contents
 from occystrap_registry.server.problems import Problem
-from occystrap_registry.server.storage_files import StorageFiles, open_regular
+from occystrap_registry.server.storage_files import StorageFiles, kept_alive, open_regular
 
 REPOSITORIES = 'repositories'
 """The directory of all repositories."""
@@ -203,11 +203,8 @@ def no_blob(repository: str, digest: Digest) -> Problem:
 
 @contextmanager
 def _kept_alive(path: Path) -> Iterator[None]:
-    """Keep a file while the block runs, though its last name is removed: to free its room may take long.
-
-    Raises FileNotFoundError, OSError.
-    """
-    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    """Keep a file while the block runs, though its last name is removed; raises FileNotFoundError, OSError."""
+    descriptor = kept_alive(path)
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 """Uploads in progress: bytes go to a temporary file and through the hash as they arrive."""
 import asyncio
 import hashlib
+import os
 import time
 from collections.abc import AsyncIterator
 from functools import partial
@@ -13,6 +14,7 @@ from occystrap_core.files import hash_file
 from occystrap_core.oci import SHA256, Digest
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import Storage
+from occystrap_registry.server.storage_files import kept_alive
 
 _BATCH = 512 << 10
 _LIFETIME = 600.0
@@ -60,8 +62,14 @@ class Upload:
         return (await anyio.to_thread.run_sync(partial(hash_file, self.path, algorithm=other.algorithm)))[0]
 
     def discard(self) -> None:
-        """Remove the file."""
+        """Remove the file; a thread frees its room. Must be called on the event loop."""
+        try:
+            descriptor = kept_alive(self.path)
+        except OSError:  # it is gone, or too many files are open
+            self.path.unlink(missing_ok=True)
+            return
         self.path.unlink(missing_ok=True)
+        asyncio.get_running_loop().run_in_executor(None, os.close, descriptor)
 
     def _write(self, file: FileIO, data: bytes) -> None:
         if self.size + len(data) > self._storage.largest:

@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -130,6 +131,23 @@ def test_forged_uploads_are_refused(client: httpx.Client, upload: str) -> None:
     for method in ('GET', 'PATCH', 'PUT', 'DELETE'):
         response = client.request(method, f'/v2/a/b/blobs/uploads/{upload}', params={'digest': DIGEST})
         assert 400 <= response.status_code < 500
+
+
+def test_others_are_served_while_the_room_of_an_upload_is_freed(client: httpx.Client, monkeypatch: pytest.MonkeyPatch,
+                                                                ) -> None:
+    upload = client.post('/v2/a/b/blobs/uploads/').headers['location']
+    client.patch(upload, content=DATA).raise_for_status()
+    freed, may_end, real = threading.Event(), threading.Event(), os.close
+
+    def close(descriptor: int) -> None:
+        if os.fstat(descriptor).st_size == len(DATA):
+            freed.set()
+            may_end.wait(10)
+        real(descriptor)
+    monkeypatch.setattr(os, 'close', close)
+    assert client.delete(upload).status_code == 204 and freed.wait(10)
+    assert client.get('/v2/').status_code == 200 and not may_end.is_set()
+    may_end.set()
 
 
 def test_upload_of_another_repository_is_unknown(client: httpx.Client) -> None:
