@@ -156,12 +156,16 @@ class ExecutorKind(NamedTuple):
     The executor may have two more methods. `at_work()` returns the workers that have an image now, each by the name
     that `worker_name()` returns there; it is called on any thread. `leave_out(worker, why)` says that one of them is to
     get nothing more, such as one without a login: then its images are given to others.
+
+    `check` names a function called with the options' values before anything else, also for a dry run; it raises
+    UsageError for those that are impossible.
     """
 
     name: str
     factory: str = ''
     options: Sequence[Option] = ()
     help: str = ''
+    check: str = ''
 
 
 class CommandDeclaration(NamedTuple):

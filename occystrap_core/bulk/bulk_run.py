@@ -30,7 +30,10 @@ def executor_kind(plugins: Plugins, text: str) -> tuple[ExecutorKind, dict[str, 
     """Return the executor that `NAME:option=value,…` names, and its options; raises UsageError."""
     name, given = parse_filter(text)
     kind = plugins.find(ExecutorKind, name)
-    return kind, read_options(kind.options, given, f'executor {name}')
+    options = read_options(kind.options, given, f'executor {name}')
+    if kind.check:
+        load(kind.check)(options)
+    return kind, options
 
 
 @dataclass(eq=False, repr=False)

@@ -13,7 +13,7 @@ from typing import Any
 
 import distributed
 
-from occystrap_core import OccystrapError, ServiceUnavailable, UsageError
+from occystrap_core import OccystrapError, ServiceUnavailable
 from occystrap_dask import worker_probe
 from occystrap_dask.worker_probe import error_text
 from occystrap_dask.worker_task import execute, interrupt
@@ -33,11 +33,9 @@ _GONE = (OSError, CancelledError, distributed.client.ClosedClientError, ServiceU
 def dask_workers(options: Mapping[str, Any], note: Callable[[str], None]) -> Iterator[tuple[Executor, int]]:
     """Give the executor and the number of workers that can be used.
 
-    Raises UsageError without a scheduler's address, ServiceUnavailable without a scheduler or workers.
+    Raises ServiceUnavailable without a scheduler or workers.
     """
     address = options['scheduler']
-    if not address:
-        raise UsageError('executor dask: the scheduler is missing: write --executor dask:scheduler=tcp://HOST:8786')
     for name in ('distributed', 'distributed.client', 'distributed.core', 'tornado', 'asyncio'):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what matters is said in one line of ours
     try:

@@ -1,7 +1,8 @@
 """The declarations of this plugin; cheap to import: Dask is imported when its executor is used."""
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from occystrap_core import Option, OptionType, hookimpl
+from occystrap_core import Option, OptionType, UsageError, hookimpl
 from occystrap_core.orders import ExecutorKind
 
 
@@ -15,4 +16,11 @@ def register_executors() -> Iterable[ExecutorKind]:
         Option('workers', OptionType.whole(1, 100_000),
                help='number of images in parallel, and of workers to wait for (default: those that are there)'),
         Option('wait', OptionType.SECONDS, 30.0, 'how long to wait for workers'),
-    ], 'the workers of a Dask cluster, an image in each: dask:scheduler=tcp://HOST:8786')]
+    ], 'the workers of a Dask cluster, an image in each: dask:scheduler=tcp://HOST:8786',
+        'occystrap_dask.plugin:require_scheduler')]
+
+
+def require_scheduler(options: Mapping[str, Any]) -> None:
+    """Raise UsageError without a scheduler's address."""
+    if not options['scheduler']:
+        raise UsageError('executor dask: the scheduler is missing: write --executor dask:scheduler=tcp://HOST:8786')

@@ -181,3 +181,11 @@ def test_mistakes(executor: str, words: str, occystrap: CommandLine) -> None:
     result = occystrap('process', 'registry://127.0.0.1:1/app:v1', 'dir://out', '--executor', executor, fresh=True)
     assert result.code in (1, 2) and len(result.errors) == 1, result
     assert result.errors[0].startswith('occystrap: error: ') and words in result.errors[0]
+
+
+def test_a_dry_run_needs_the_scheduler_as_well_and_does_not_ask_it(occystrap: CommandLine, sixty: SixtyImages,
+                                                                   tmp_path: Path) -> None:
+    command = ('process', sixty.listed(tmp_path, 2), 'dir://out?unique_names=true', '--dry-run', '--executor')
+    result = occystrap(*command, 'dask').assert_code(2)
+    assert len(result.errors) == 1 and 'the scheduler is missing' in result.errors[0]
+    assert 'Dry run: 2/2 images' in occystrap(*command, 'dask:scheduler=tcp://127.0.0.1:1').assert_success().err
