@@ -16,7 +16,8 @@ LONG = 12.0
 class RawServer:
     """Answers each request with the first that `answers` has for its `METHOD /path`: bytes, or a function that sends.
 
-    `requests` has what was requested, with the header, in order; `closed` is set at the end of the test.
+    `requests` has what was requested, with the header, in order; `closed` is set at the end of the test. `greeting`
+    sends what comes before any request.
     """
 
     host: str = ''
@@ -24,6 +25,7 @@ class RawServer:
     requests: list[str] = field(default_factory=list)
     connections: int = 0
     closed: threading.Event = field(default_factory=threading.Event)
+    greeting: 'Send | None' = None
 
     def serve(self, routes: dict[str, object]) -> None:
         """Give the answers of a `Scripted`."""
@@ -83,6 +85,8 @@ def _accept(listening: socket.socket, server: RawServer) -> None:
 def _serve(connection: socket.socket, server: RawServer) -> None:
     rest = b''
     with connection, suppress(OSError):
+        if server.greeting:
+            server.greeting(connection, server)
         while True:
             while b'\r\n\r\n' not in rest:
                 if not (data := connection.recv(65536)):

@@ -34,9 +34,7 @@ class Address(NamedTuple):
 
     def place(self, reference: Reference) -> Place:
         """Return the place of an image: the daemon, independent of spelling, and the image's complete name."""
-        host = 'docker.io' if reference.host.lower() in _HUB else reference.host.lower()
-        short = host == 'docker.io' and '/' not in reference.repository
-        name = str(reference._replace(host=host, repository='library/' * short + reference.repository))
+        name = str(complete_name(reference))
         if self.url.startswith(UNIX):
             return Place.at(self.url.removeprefix(UNIX), name)
         scheme, _, rest = self.url.partition('://')
@@ -53,6 +51,13 @@ class Address(NamedTuple):
         if self.url.startswith(('tcp://', 'https://')):
             options['tls_verify'] = str(bool(self.certificates and self.certificates.verify)).lower()
         return options
+
+
+def complete_name(reference: Reference) -> Reference:
+    """Return a name with the host and `library/` that daemons add to a short one."""
+    host = 'docker.io' if reference.host.lower() in _HUB else reference.host.lower()
+    short = host == 'docker.io' and '/' not in reference.repository
+    return reference._replace(host=host, repository='library/' * short + reference.repository)
 
 
 def find_address(options: Mapping[str, Any]) -> Address:

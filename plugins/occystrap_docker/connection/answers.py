@@ -1,6 +1,6 @@
 """The JSON in a daemon's streams: the ID of an image that it loaded, or the reason why it failed."""
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from occystrap_core import InvalidImage, OutputError, ServiceUnavailable
@@ -9,6 +9,21 @@ from occystrap_core.oci import Digest, parse_json
 _LOADED = re.compile(r'Loaded image(?: ID)?: (sha256:[0-9a-f]{64})')
 _ERROR = b'{"errorDetail":'
 _MOST_LINES = 100_000
+_LONGEST_LINE = 1 << 20
+
+
+def lines_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of an answer without their ends; raises ServiceUnavailable for one of more than a mebibyte."""
+    line = bytearray()
+    for piece in pieces:
+        end, *others = piece.split(b'\n')
+        line += end
+        if len(line) > _LONGEST_LINE:
+            raise ServiceUnavailable(f'the daemon sends a line of more than {_LONGEST_LINE >> 20} MiB: see its log')
+        for other in others:
+            yield bytes(line)
+            line = bytearray(other)
+    yield bytes(line)
 
 
 def loaded_image(status: int, lines: Iterable[bytes], address: str) -> Digest:

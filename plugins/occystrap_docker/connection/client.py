@@ -2,17 +2,17 @@
 from typing import Any
 
 import urllib3
-from docker import APIClient
 
 from occystrap_core import UsageError
 from occystrap_docker.connection.address import Address
 from occystrap_docker.connection.failures import translated
+from occystrap_docker.connection.limited_client import LimitedClient
 
 
-def connect(address: Address, timeout: float) -> APIClient:
+def connect(address: Address, timeout: float) -> LimitedClient:
     """Return a client that has asked the daemon for its version; raises UsageError, ServiceError.
 
-    The daemon may stay silent for `timeout` seconds.
+    Connecting, with TLS or ssh, and the answer may take `timeout` seconds in all.
     """
     tls = {'tls': address.certificates.config(address.url)} if address.certificates else {}
     if address.certificates and not address.certificates.verify:
@@ -26,14 +26,14 @@ def connect(address: Address, timeout: float) -> APIClient:
     return api
 
 
-def _client(address: Address, arguments: dict[str, Any]) -> APIClient:
+def _client(address: Address, arguments: dict[str, Any]) -> LimitedClient:
     if address.url.startswith('ssh://'):
         from occystrap_docker.connection.ssh import SshClient
         return SshClient(address, **arguments)
-    return _SecuredClient(base_url=address.url, **arguments)
+    return _SecuredClient(address, base_url=address.url, **arguments)
 
 
-class _SecuredClient(APIClient):
+class _SecuredClient(LimitedClient):
     """Trusts the daemon's own authority only; requests would replace it by REQUESTS_CA_BUNDLE."""
 
     def merge_environment_settings(self, *arguments: Any, **more: Any) -> Any:

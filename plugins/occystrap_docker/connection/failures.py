@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from occystrap_core import AccessDenied, OccystrapError, ServiceError, ServiceUnavailable
+from occystrap_core import AccessDenied, InvalidImage, OccystrapError, ServiceError, ServiceUnavailable
+from occystrap_core.oci import parse_json
 from occystrap_docker.connection.address import UNIX, Address
 from occystrap_docker.connection.answers import complaint
 from occystrap_docker.connection.engines import DOCKER, PODMAN
 
 if TYPE_CHECKING:
-    import requests
-
     from occystrap_docker.connection.local_socket import Answer
 
 _EXCEPTIONS = {'docker': 'docker.errors', 'requests': 'requests.exceptions', 'urllib3': 'urllib3.exceptions'}
@@ -33,8 +32,6 @@ def translated(address: Address, doing: str) -> Iterator[None]:
     try:
         yield
     except _library_errors() as error:
-        if isinstance(error, _raised_by('docker', 'APIError')):
-            raise _refused(error.status_code or 0, error.explanation, address, doing) from None
         raise _breakdown(error, address, doing) from None
 
 
@@ -49,19 +46,18 @@ def _raised_by(library: str, name: str) -> tuple[type[Any], ...]:
     return (getattr(import_module(_EXCEPTIONS[library]), name),) if library in sys.modules else ()
 
 
-def require_success(response: 'requests.Response') -> None:
-    """Raise the SDK's exception if the daemon refused."""
-    import requests
-    from docker.errors import create_api_error_from_http_exception
-    try:
-        response.raise_for_status()
-    except requests.HTTPError as error:
-        create_api_error_from_http_exception(error)
-
-
 def refusal(answer: 'Answer', address: Address, doing: str) -> OccystrapError:
     """Return the error for a refused request, with the daemon's own message."""
     return _refused(answer.status, complaint(answer.read(_COMPLAINT), answer.status), address, doing)
+
+
+def parsed(body: bytes, address: Address, doing: str) -> Any:
+    """Return the JSON of an answer; raises ServiceUnavailable if it is none."""
+    try:
+        return parse_json(body, 'the answer', len(body))
+    except InvalidImage:
+        raise ServiceUnavailable(f"the daemon at {address} failed while {doing}, or does not have Docker's API: its "
+                                 'answer is not JSON; see its log') from None
 
 
 def _refused(status: int, words: str, address: Address, doing: str) -> OccystrapError:
@@ -86,8 +82,8 @@ def _breakdown(error: BaseException, address: Address, doing: str) -> OccystrapE
         return _tls_error(trouble, address)
     if any(_PLAIN_HTTP in str(cause) for cause in causes):
         return ServiceError(f'the daemon at {address} requires TLS: give ?cert_path=DIRECTORY, or ?tls_verify=true')
-    if refused := next((cause for cause in causes if isinstance(cause, _raised_by('docker', 'APIError'))), None):
-        return _refused(refused.status_code or 0, refused.explanation, address, doing)
+    if refused := next((cause for cause in causes if isinstance(cause, OccystrapError)), None):
+        return refused  # the SDK's constructor wraps whatever asking for the version raises
     ended = (ConnectionError, http.client.HTTPException) + _raised_by('urllib3', 'ProtocolError')
     broken = any(isinstance(cause, ended) for cause in causes)
     otherwise = 'the connection was closed' if broken else str(error)

@@ -14,24 +14,31 @@ from urllib.parse import unquote, urlsplit
 
 import requests
 import urllib3
-from docker import APIClient
 from requests.adapters import HTTPAdapter
 
 from occystrap_core import UsageError
 from occystrap_docker.connection.address import Address
 from occystrap_docker.connection.engines import PODMAN
+from occystrap_docker.connection.limited_client import LimitedClient
 
 _OPTIONS = ('-T', '-o', 'BatchMode=yes')
 _SECONDS_TO_END = 2
+"""How long ssh may take to say why it ends."""
+_SECONDS_TO_OBEY = 0.3
+"""How long ssh may take to end when it is asked to, before it is killed: Ctrl-C is obeyed within 2 s."""
 
 
-class SshClient(APIClient):
+class SshClient(LimitedClient):
     """A client that sends everything through ssh."""
 
     def __init__(self, address: Address, timeout: float, **arguments: Any) -> None:
         """Raises UsageError when the address is invalid for ssh, or ssh is not installed."""
         self._through_ssh = _Adapter(_command(address, timeout), timeout)
-        super().__init__(base_url='unix:///ssh', timeout=timeout, **arguments)  # type: ignore[arg-type]
+        try:
+            super().__init__(address, base_url='unix:///ssh', timeout=timeout, **arguments)
+        except BaseException:
+            self._through_ssh.close()
+            raise
 
     def get_adapter(self, url: str | bytes) -> HTTPAdapter:
         """Return the adapter for ssh, for every URL."""
@@ -128,12 +135,17 @@ class _Connection(urllib3.connection.HTTPConnection):
         lines = self._stderr.read().decode(errors='replace').split('\n')
         return next((line.strip() for line in reversed(lines) if line.strip()), '')[:300]
 
+    def terminate(self) -> None:
+        """Ask the process to end."""
+        if self._process:
+            self._process.terminate()
+
     def end(self) -> None:
         """End the process of an earlier connection."""
         if self._process:
             self._process.terminate()
             try:
-                self._process.wait(_SECONDS_TO_END)
+                self._process.wait(_SECONDS_TO_OBEY)
             except subprocess.TimeoutExpired:
                 self._process.kill()
             self._stderr.close()
@@ -152,5 +164,7 @@ class _Pool(urllib3.HTTPConnectionPool):
     def end(self) -> None:
         """Close all connections and end their processes."""
         self.close()
+        for each in self._made:
+            each.terminate()
         while self._made:
             self._made.pop().end()

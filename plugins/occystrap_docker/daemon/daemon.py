@@ -6,31 +6,36 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from occystrap_core import ImageNotFound, OutputError, Settings
-from occystrap_core.files import ReadAhead
+from occystrap_core import ImageNotFound, Settings
+from occystrap_core.files import Patience, ReadAhead
 from occystrap_core.oci import Digest, Platform, Reference, required_field
 from occystrap_docker.connection.address import find_address
-from occystrap_docker.connection.answers import loaded_image
-from occystrap_docker.connection.failures import require_success, translated
+from occystrap_docker.connection.answers import lines_of, loaded_image
+from occystrap_docker.connection.failures import refusal, translated
+from occystrap_docker.connection.patient_answer import LEAST_RATE
 from occystrap_docker.daemon.export_stream import Exported
 from occystrap_docker.daemon.image_list import Listed, listed
+from occystrap_docker.daemon.itself import Itself
 from occystrap_docker.daemon.queries import Queries, location
 
 if TYPE_CHECKING:
-    from docker import APIClient
     from requests import Response
+
+    from occystrap_docker.connection.limited_client import LimitedClient
 
 _LOG = logging.getLogger('occystrap.docker')
 _SLOWEST = 10 << 20
 """Bytes a second that any daemon processes: it prepares a whole archive before sending, or after receiving, it."""
 LOADING = 'loading the image'
-_LISTING, _DESCRIBING = 'listing its images', 'describing itself'
+_LISTING = 'listing its images'
 _PLATFORM = ('Os', 'Architecture', 'Variant')
 _NO_CREDENTIALS = 'e30='
 """An empty JSON object in base64: Docker refuses a push without credentials."""
-_CONTAINERD = ['driver-type', 'io.containerd.snapshotter.v1']
+_LINE, _SHORT = 512, 64 << 10
+"""Bytes of an answer in lines that are read at once, and of a short one."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class ImageFacts:
 
     With containerd's store `id` is the digest of a manifest or an index; `in_directories` is true for other stores
     only. With containerd's, `manifest` may be known, and `blobs`: the layers' diff_ids by the digests of their blobs.
-    `created` is a time in ISO 8601, or empty.
+    `created` is a time in ISO 8601, or empty; `digests` are names with the digests that they had in registries.
     """
 
     id: Digest
@@ -51,6 +56,9 @@ class ImageFacts:
     manifest: Digest | None = None
     blobs: Mapping[Digest, Digest] | None = field(default=None, compare=False)
     created: str = field(default='', compare=False)
+    digests: tuple[str, ...] = field(default=(), compare=False)
+    platforms: tuple[str, ...] = field(default=(), compare=False)
+    """All that the store has of an image for several platforms, once an export has shown them."""
 
     @property
     def root(self) -> Digest:
@@ -64,14 +72,13 @@ class Daemon:
     def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         """`options` are those for connections, each optional; raises UsageError."""
         self.address, self._settings = find_address(options), settings
-        self._connected: 'APIClient | None' = None
-        self._by_manifest: bool | None = None
-        self._by_chain: bool | None = None
+        self._connected: 'LimitedClient | None' = None
         self._lock = threading.Lock()
         self._queries = Queries(self.address, lambda: self._api, settings.timeout, settings.least_rate)
+        self.itself = Itself(self._queries)
 
     @property
-    def _api(self) -> 'APIClient':
+    def _api(self) -> 'LimitedClient':
         with self._lock:  # several images are opened in parallel
             if self._connected is None:
                 from occystrap_docker.connection.client import connect
@@ -81,8 +88,7 @@ class Daemon:
 
     def ping(self) -> None:
         """Check that the daemon answers."""
-        with translated(self.address, 'connecting'):
-            self._api.ping()
+        self._ask('connecting', 'GET', '/_ping')
 
     def find(self, name: str, seconds: float | None = None) -> ImageFacts | None:
         """Return the facts of the image with this name or ID, None if the daemon has none.
@@ -118,9 +124,7 @@ class Daemon:
     @property
     def names_images_by_manifest(self) -> bool:
         """Whether images are in containerd's store, where the ID is the digest of a manifest or an index."""
-        if self._by_manifest is None:
-            self._by_manifest = _CONTAINERD in (self._queries.document(_DESCRIBING, 'info').get('DriverStatus') or [])
-        return self._by_manifest
+        return self.itself.names_images_by_manifest
 
     def may_export_platforms(self, facts: ImageFacts) -> bool:
         """Return whether an export may contain the image for several platforms."""
@@ -131,15 +135,13 @@ class Daemon:
         found = self._queries.document(_LISTING, 'images', 'json', seconds=seconds, all='1')
         return list(dict.fromkeys(Digest(required_field(each, 'Id', str, 'an image of the daemon')) for each in found))
 
-    @property
-    def finds_layers_by_chain(self) -> bool:
-        """Whether an archive may omit layers that the daemon has with the same lower layers: Docker's own store looks
-        for them before it reads the archive; containerd's store and Podman do not."""
-        if self._by_chain is None:
-            components = self._queries.document(_DESCRIBING, 'version').get('Components') or []
-            self._by_chain = not self.names_images_by_manifest and any(
-                isinstance(each, dict) and each.get('Name') == 'Engine' for each in components)
-        return self._by_chain
+    def read(self, doing: str, *path: str, **parameters: str) -> Any:
+        """Return the JSON at `path`; `doing` names the action in errors."""
+        return self._queries.document(doing, *path, seconds=None, **parameters)
+
+    def status(self, doing: str, *path: str) -> tuple[int, str]:
+        """Return the status of the answer at `path`, whatever it is, and the daemon's message."""
+        return self._queries.status(doing, *path)
 
     def export(self, facts: ImageFacts) -> ReadAhead:
         """Return the image as an archive of `docker save`, received on a thread of its own; the caller closes it."""
@@ -157,23 +159,25 @@ class Daemon:
                 self._url('images', 'load'), params={'quiet': '1'}, data=archive, stream=True,
                 headers={'Content-Type': 'application/x-tar'}, timeout=(self._settings.timeout, None))
             with closing(response):
-                return loaded_image(response.status_code, response.iter_lines(), str(self.address))
+                return loaded_image(response.status_code, lines_of(response.iter_content(_LINE)), str(self.address))
 
     def tag(self, image_id: Digest, reference: Reference) -> None:
         """Set or move the tag to the image."""
-        with translated(self.address, f'tagging {reference.familiar}'):
-            if not self._api.tag(image_id, reference.name, reference.tag):
-                raise OutputError(f'the daemon at {self.address} did not tag {image_id} as {reference.familiar}')
+        self._ask(f'tagging {reference.familiar}', 'POST', self._path('images', image_id, 'tag'),
+                  repo=reference.name, tag=reference.tag)
 
-    def begin_push(self, tag: Reference) -> 'Response':
+    def begin_push(self, tag: Reference, doing: str) -> 'Response':
         """Have the daemon push the image with this tag, by plain HTTP; the answer reports progress line by line.
 
-        Raises what `translated` translates. Only Podman reads tlsVerify; no credentials are sent.
+        Raises what `translated` translates; waits without a timeout. Only Podman reads tlsVerify; no credentials are
+        sent. `doing` names the action in errors.
         """
         response = self._api.post(
             self._url('images', tag.name, 'push'), params={'tag': tag.tag, 'tlsVerify': 'false'}, stream=True,
             headers={'X-Registry-Auth': _NO_CREDENTIALS}, timeout=(self._settings.timeout, None))
-        require_success(response)
+        if response.status_code != HTTPStatus.OK:
+            with closing(response):
+                raise refusal(response.raw, self.address, doing)
         return response
 
     def untag(self, image_id: Digest, tag: Reference, seconds: float) -> bool:
@@ -181,35 +185,44 @@ class Daemon:
 
         A daemon removes an image together with its last name.
         """
-        with translated(self.address, f'removing the tag {tag.familiar}'):
-            end = time.monotonic() + seconds
-            facts = self.find(image_id, seconds)
-            if facts is None or tag.familiar not in facts.tags:
-                return True
-            if len(facts.tags) == 1:
-                return False
-            self._remove(tag.familiar, seconds_until(end))
+        end = time.monotonic() + seconds
+        facts = self.find(image_id, seconds)
+        if facts is None or tag.familiar not in facts.tags:
             return True
+        if len(facts.tags) == 1:
+            return False
+        self._remove(f'the tag {tag.familiar}', tag.familiar, seconds_until(end))
+        return True
 
     def remove_untagged(self, image_id: Digest, seconds: float) -> None:
         """Remove the image unless it has a name, within `seconds`."""
         end = time.monotonic() + seconds
         facts = self.find(image_id, seconds)
         if facts and not facts.tags:
-            with translated(self.address, f'removing {image_id}'):
-                self._remove(image_id, seconds_until(end))
+            self._remove(image_id, image_id, seconds_until(end))
 
     def close(self) -> None:
         """Close the connections."""
         if self._connected:
             self._connected.close()
 
-    def _remove(self, name: str, seconds: float) -> None:
-        with closing(self._api.delete(self._url('images', name), timeout=seconds)) as response:
-            require_success(response)
+    def _remove(self, what: str, name: str, seconds: float) -> None:
+        self._ask(f'removing {what}', 'DELETE', self._path('images', name), seconds)
+
+    def _ask(self, doing: str, method: str, path: str, seconds: float | None = None, **parameters: str) -> None:
+        """Send a request whose answer says no more than that it was done, within `seconds`."""
+        with translated(self.address, doing):
+            patience = Patience(seconds or self._settings.timeout, LEAST_RATE)
+            with closing(self._api.ask(method, path, patience, **parameters)) as found:
+                if found.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
+                    raise refusal(found, self.address, doing)
+                found.read(_SHORT)  # else the connection cannot be used again
+
+    def _path(self, *parts: str) -> str:
+        return f'/v{self._api.api_version}{location(*parts)}'
 
     def _url(self, *parts: str) -> str:
-        return f'{self._api.base_url}/v{self._api.api_version}{location(*parts)}'
+        return f'{self._api.base_url}{self._path(*parts)}'
 
     def patience(self, size: int) -> float:
         """Return how many seconds the daemon may take to process an image of `size` bytes without output."""
@@ -231,7 +244,8 @@ def _facts(document: dict[str, Any], name: str) -> ImageFacts:
     return ImageFacts(Digest(required_field(document, 'Id', str, what)), tuple(Digest(layer) for layer in layers),
                       tuple(document.get('RepoTags') or ()), int(document.get('Size') or 0),
                       _platform(document), bool((document.get('GraphDriver') or {}).get('Data')),
-                      created=str(document.get('Created') or ''))
+                      created=str(document.get('Created') or ''), digests=tuple(
+                          each for each in document.get('RepoDigests') or () if isinstance(each, str)))
 
 
 def _platform(document: dict[str, Any]) -> Platform | None:

@@ -3,29 +3,30 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from occystrap_core import InvalidImage, ServiceError, ServiceUnavailable
-from occystrap_core.oci import parse_json
+from occystrap_core import ServiceError
+from occystrap_core.files import Patience
 from occystrap_docker.connection import local_socket
 from occystrap_docker.connection.address import UNIX, Address
-from occystrap_docker.connection.failures import refusal, translated
+from occystrap_docker.connection.answers import complaint
+from occystrap_docker.connection.failures import parsed, refusal, translated
 
 if TYPE_CHECKING:
-    from docker import APIClient
-
+    from occystrap_docker.connection.limited_client import LimitedClient
     from occystrap_docker.connection.local_socket import Answer
 
 _LONGEST = 64 << 20
 """Limit of a document in bytes: a list of ten thousand images has a tenth of that."""
+_MESSAGE = 64 << 10
 _LOG = logging.getLogger('occystrap.docker')
 
 
 class Queries:
     """GET requests to one daemon. `doing` names the action in errors; all methods raise ServiceError."""
 
-    def __init__(self, address: Address, client: Callable[[], 'APIClient'], timeout: float,
+    def __init__(self, address: Address, client: Callable[[], 'LimitedClient'], timeout: float,
                  least_rate: float = 0.0) -> None:
         """`client` returns the SDK's client when it is needed; the daemon may be silent for `timeout` seconds, and must
         send `least_rate` bytes a second."""
@@ -46,12 +47,12 @@ class Queries:
                 answer.read(_LONGEST)  # else the connection cannot be used again
                 return None
             self._require_success(answer, doing)
-            body = answer.read(_LONGEST)
-            try:
-                return parse_json(body, 'the answer', len(body))
-            except InvalidImage:
-                raise ServiceUnavailable(f'the daemon at {self._address} failed while {doing}, or does not have '
-                                         "Docker's API: its answer is not JSON; see its log") from None
+            return parsed(answer.read(_LONGEST), self._address, doing)
+
+    def status(self, doing: str, *path: str) -> tuple[int, str]:
+        """Return the status of the answer at `path`, whatever it is, and the daemon's message."""
+        with translated(self._address, doing), closing(self._get(*path)) as answer:
+            return answer.status, complaint(answer.read(_MESSAGE), answer.status)
 
     def stream(self, doing: str, *path: str, seconds: float) -> 'Answer':
         """Return an answer with an unread body; raises also what `translated` translates."""
@@ -70,12 +71,12 @@ class Queries:
 
     def _get(self, *path: str, seconds: float | None = None, **parameters: str) -> 'Answer':
         """Return the answer with any status; raises what `translated` translates."""
-        target, limit = location(*path, parameters=parameters), seconds or self._timeout
+        limit = seconds or self._timeout
         if not self._address.url.startswith(UNIX):
-            api = self._client()
-            response = api.get(f'{api.base_url}/v{api.api_version}{target}', stream=True, timeout=limit,
-                               headers={'Accept-Encoding': 'identity'})  # a raw body is not decoded
-            return cast('Answer', response.raw)
+            found = self._client().ask('GET', location(*path), Patience(limit, self._least_rate), **parameters)
+            found.begin_body()
+            return found
+        target = location(*path, parameters=parameters)
         answer = local_socket.get(self._address.url.removeprefix(UNIX), target, limit, self._least_rate)
         _LOG.debug('GET %s %s', target, answer.status)
         return answer

@@ -42,12 +42,9 @@ class LoadStream:
         self._put(b'')
         self._whole = True
         end = time.monotonic() + self._daemon.patience(self._sent)
-        with translated(self._daemon.address, LOADING):
-            while not self._loaded.done():
-                self._check()
-                if time.monotonic() > end:
-                    raise TimeoutError
-                self._thread.join(_LOOK)
+        while not self._loaded.done():
+            self._check_time(end)
+            self._thread.join(_LOOK)
         return self._loaded.result()
 
     @property
@@ -62,9 +59,18 @@ class LoadStream:
         if not self._whole:
             self._thread.join(1)
 
+    def _check_time(self, end: float) -> None:
+        """Raise if the run is cancelled, or `end` is over."""
+        self._check()
+        with translated(self._daemon.address, LOADING):
+            if time.monotonic() > end:
+                raise TimeoutError
+
     def _put(self, piece: bytes) -> None:
+        """Queue a piece; the daemon must take one in the time that it may be silent."""
+        end = time.monotonic() + self._daemon.patience(0)
         while not self._loaded.done():
-            self._check()
+            self._check_time(end)
             try:
                 self._pieces.put(piece, timeout=_LOOK)
                 return

@@ -1,16 +1,19 @@
 """A push by a daemon, followed on a thread of its own, since it may be silent for long."""
-import socket
 import threading
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 
 from requests import Response
 
 from occystrap_core import ServiceError
 from occystrap_core.oci import Reference
-from occystrap_docker.connection.answers import push_complaint
+from occystrap_docker.connection.answers import lines_of, push_complaint
 from occystrap_docker.connection.failures import translated
+from occystrap_docker.connection.patient_answer import shut_down
 from occystrap_docker.daemon.daemon import Daemon
+
+_PIECE = 512
+"""Bytes of progress that are read at once."""
 
 
 class Push:
@@ -35,7 +38,7 @@ class Push:
         """Cancel the push by closing the connection."""
         self._stopped = True
         if self._response is not None:
-            _shut_down(self._response)
+            shut_down(self._response)
 
     def _run(self) -> None:
         try:
@@ -46,21 +49,12 @@ class Push:
             self._ended(self)
 
     def _follow(self) -> None:
-        address = self._daemon.address
-        with translated(address, f'pushing {self._image}'), closing(self._daemon.begin_push(self._tag)) as response:
+        address, doing = self._daemon.address, f'pushing {self._image}'
+        with translated(address, doing), closing(self._daemon.begin_push(self._tag, doing)) as response:
             self._response = response
             if self._stopped:
                 return
-            for line in response.iter_lines():
+            for line in lines_of(response.iter_content(_PIECE)):
                 self.lines += 1
                 if complaint := push_complaint(line):
                     raise ServiceError(f'the daemon at {address} could not push {self._image}: {complaint}')
-
-
-def _shut_down(response: Response) -> None:
-    """Shut the connection down, which ends a read on another thread; closing does not."""
-    connection = getattr(response.raw, 'connection', None)
-    sock = getattr(connection, 'sock', None)
-    if sock is not None:
-        with suppress(OSError):  # it is closed already
-            sock.shutdown(socket.SHUT_RDWR)

@@ -14,11 +14,13 @@ from tests.unit.docker.layouts import legacy
 
 
 @pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize('where', ['get', 'load', 'tag', 'inspect', 'push'])
-def test_a_signal_ends_it(where: str, number: signal.Signals, code: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(('where', 'fault'), [
+    *((where, 'hang') for where in ('get', 'load', 'tag', 'inspect', 'push')),
+    ('version', 'interim answers'), ('_ping', 'trickling head'), ('tag', 'interim answers')])
+def test_a_signal_ends_it(where: str, fault: str, number: signal.Signals, code: int, tmp_path: Path) -> None:
     with service_directory('fake') as directory, fake_daemon(directory / 'docker.sock') as daemon:
         daemon.add(legacy(), 'sample:v1')
-        daemon.faults[where], daemon.hang = 'hang', 30
+        daemon.faults[where.strip('_')], daemon.hang = fault, 30
         ends = [f'{scheme}://{name}:v1?socket={daemon.socket}'
                 for scheme, name in (('dockerpush' if where == 'push' else 'docker', 'sample'), ('docker', 'other'))]
         process = subprocess.Popen([sys.executable, '-m', 'occystrap_core', 'process', *ends, '--temp-dir', tmp_path],
@@ -53,3 +55,21 @@ def test_a_silent_daemon_does_not_hold_up_a_command_that_only_reads(command: tup
         said = process.communicate(timeout=20)[1]
         assert process.returncode == 130 and time.monotonic() - started < 3, said
         assert 'temporary tag 127.0.0.1:' in said.splitlines()[-1] and not list(tmp_path.iterdir())
+
+
+def test_a_signal_ends_ssh_that_does_not_end_when_asked(tmp_path: Path) -> None:
+    ssh = tmp_path / 'bin/ssh'
+    ssh.parent.mkdir()
+    ssh.write_text(f"#!/bin/bash\ntrap '' TERM\necho $$ >{tmp_path}/pid\nwhile :; do sleep 0.1; done\n")
+    ssh.chmod(0o755)
+    env = {**os.environ, 'PATH': f'{ssh.parent}:{os.environ["PATH"]}'}
+    process = subprocess.Popen([sys.executable, '-m', 'occystrap_core', 'process', 'docker://x?host=ssh://build',
+                                f'tar://{tmp_path}/x.tar'], stderr=subprocess.PIPE, text=True, env=env)
+    while not (tmp_path / 'pid').exists() and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    said = process.communicate(timeout=20)[1]
+    assert process.returncode == 130 and time.monotonic() - started < 2, said
+    assert 'occystrap: error: interrupted' in said

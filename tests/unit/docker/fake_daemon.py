@@ -19,12 +19,20 @@ from tests.unit.docker.layouts import Exported
 from tests.services.threaded_server import stop
 
 PIECE = 32 << 10
+ENDLESS = {
+    'trickling head': (b'HTTP/1.1 200 OK\r\nX: ', b'x', 0.02),
+    'interim answers': (b'', b'HTTP/1.1 100 Continue\r\n\r\n' * 100, 0.001),
+    'trickling body': (b'HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\n', b' ', 0.02),
+    'trickling chunk': (b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;', b'x', 0.02),
+    'line without end': (b'HTTP/1.1 200 OK\r\n\r\n', b'x' * (1 << 16), 0.0),
+}
+"""Answers that never end: what comes first, what comes again and again, and after how many seconds each time."""
 
 
 @dataclass
 class FakeDaemon:
     """`images` and `digests` by ID, `tags` by name; `faults` by what they hit: get, inspect, list, load, ping, push,
-    tag, untag; `progress` of pushes."""
+    tag, untag, version; `progress` of pushes."""
 
     socket: Path
     images: dict[str, Exported] = field(default_factory=dict)
@@ -96,13 +104,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path).split('/', 2 if self.path.startswith('/v') else 1)[-1]
         if path == 'version' or path.endswith('/version'):
-            self._json({'ApiVersion': '1.41', 'Components': [{'Name': self.fake.engine}]})
+            if not self._fault('version'):
+                self._json({'ApiVersion': '1.41', 'Components': [{'Name': self.fake.engine, 'Version': '4.3.1'}]})
         elif path == '_ping':
             if not self._fault('ping'):
                 self._plain(b'OK')
         elif path == 'info':
             self._json({'DriverStatus': [['driver-type', 'io.containerd.snapshotter.v1']] if self.fake.containerd
                         else None})
+        elif path.startswith('libpod/manifests/'):
+            self._json({'message': 'manifest not found'}, 404)
         elif path == 'images/json':
             if not self._fault('list'):
                 self._json([self._summary(image) for image in self.fake.images.values()])
@@ -161,7 +172,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _fault(self, where: str) -> bool:
-        """Apply a fault, if set: `500 WORDS`, `hang`, `close`, `garbage`; `late`: hang, then do it nevertheless."""
+        """Apply a fault, if set: `500 WORDS`, `hang`, `close`, `garbage`, one of ENDLESS; `late`: hang, then do it
+        nevertheless."""
         fault = self.fake.faults.get(where)
         if fault is None:
             return False
@@ -171,11 +183,22 @@ class _Handler(BaseHTTPRequestHandler):
                 return False
         elif fault == 'garbage':
             self._plain(b'{')
+        elif fault in ENDLESS:
+            self._go_on(*ENDLESS[fault])
         elif fault != 'close':
             status, _, words = fault.partition(' ')
             self._json({'message': words}, int(status))
         self.close_connection = True
         return True
+
+    def _go_on(self, start: bytes, data: bytes, seconds: float) -> None:
+        """Send `start`, and `data` again and again, for longer than anybody should listen."""
+        until = time.monotonic() + self.fake.hang
+        with suppress(OSError):
+            self.wfile.write(start)
+            while time.monotonic() < until:
+                self.wfile.write(data)
+                time.sleep(seconds)
 
     def _inspect(self, name: str) -> None:
         image = self.fake.find(name)

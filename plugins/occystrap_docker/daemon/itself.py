@@ -1,0 +1,61 @@
+"""What a daemon says of itself: its store, its programs, the version of its API. Each document is read once."""
+from collections.abc import Mapping
+from typing import Any
+
+from occystrap_docker.daemon.queries import Queries
+
+_DESCRIBING = 'describing itself'
+_CONTAINERD = ['driver-type', 'io.containerd.snapshotter.v1']
+_DOCKER, _PODMAN = 'Engine', 'Podman Engine'
+
+
+class Itself:
+    """The facts about one daemon. All raise ServiceError when it does not answer."""
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+        self._by_manifest: bool | None = None
+        self._found_version: Mapping[str, Any] | None = None
+
+    @property
+    def names_images_by_manifest(self) -> bool:
+        """Whether images are in containerd's store, where the ID is the digest of a manifest or an index."""
+        if self._by_manifest is None:  # no cached_property: in Python 3.11 a silent daemon would hold up all others
+            self._by_manifest = _CONTAINERD in (self._queries.document(_DESCRIBING, 'info').get('DriverStatus') or [])
+        return self._by_manifest
+
+    @property
+    def finds_layers_by_chain(self) -> bool:
+        """Whether an archive may omit layers that the daemon has with the same lower layers: Docker's own store looks
+        for them before it reads the archive; containerd's store and Podman do not."""
+        return not self.names_images_by_manifest and _DOCKER in self._programs
+
+    @property
+    def is_podman(self) -> bool:
+        """Whether this is Podman's service."""
+        return _PODMAN in self._programs
+
+    @property
+    def podman_path(self) -> tuple[str, str]:
+        """Where Podman's own API is, which has no path without a version."""
+        return f'v{self._programs[_PODMAN]}', 'libpod'
+
+    @property
+    def api_minor_version(self) -> int:
+        """The second number of the newest version of the API that the daemon has, 0 if it tells none."""
+        _, _, minor = str(self._version.get('ApiVersion') or '').partition('.')
+        return int(minor) if minor.isdecimal() else 0
+
+    @property
+    def _programs(self) -> Mapping[str, str]:
+        """The versions of the programs that the daemon consists of, by their names."""
+        found = self._version.get('Components')
+        programs = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+        return {str(each.get('Name')): str(each.get('Version') or '') for each in programs}
+
+    @property
+    def _version(self) -> Mapping[str, Any]:
+        if self._found_version is None:
+            found = self._queries.document(_DESCRIBING, 'version')
+            self._found_version = found if isinstance(found, dict) else {}
+        return self._found_version
