@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from occystrap_core.errors import InvalidImage
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
+from occystrap_core.image.origin import Origin
 from occystrap_core.oci.config import ImageConfig
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.platform import Platform
@@ -58,6 +59,11 @@ class SequentialImage(Image):
     def diff_ids(self) -> tuple[Digest, ...]:
         """The digests of the layers' tars, lowest first."""
         return self._diff_ids
+
+    def note_origin(self, digest: Digest | None, platforms: Sequence[str] = ()) -> None:
+        """Note what the name refers to at the source: a manifest, or an index with images for these platforms; None if
+        the source does not know its digest."""
+        self.origin = Origin(digest, tuple(platforms)) if digest else None
 
     def reported(self) -> ReportedImage | None:
         """Return what the source says without giving a layer, None if nothing; raises ServiceError."""

@@ -69,7 +69,8 @@ class _Now(NamedTuple):
 
     receipt: Receipt
     digest: Digest
-    """What its name means: a manifest or an index, of which the image may be a part; the image ID without these."""
+    """What its name means: a manifest or an index, of which the image may be a part; the image ID if neither is known.
+    """
     platforms: PlatformChoices
 
 
@@ -213,7 +214,7 @@ def _described(pair: Counterpart, content: Content) -> _Now:
         digest = origin or receipt.manifest_digest or receipt.image_id
     else:
         receipt = _plain_receipt(pair, content)
-        digest = receipt.image_id
+        digest = origin or receipt.image_id
     return _Now(replace(receipt, source_digest=digest, platforms=platforms_of(content)), digest, platforms_of(content))
 
 

@@ -2,10 +2,12 @@
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import Self
 
 from occystrap_core import Image, ImageInput, Layer, Location, Place, Settings
 from occystrap_core.oci import Digest, Reference
 from occystrap_core.tar import ReportedImage, SequentialImage
+from occystrap_docker.connection.address import complete_name
 from occystrap_docker.daemon.daemon import Daemon, ImageFacts
 from occystrap_docker.daemon.reported import reported
 from occystrap_docker.daemon.selection import NamePattern, matching
@@ -22,6 +24,11 @@ class DaemonImage(SequentialImage):
         super().__init__(reference, facts.diff_ids, facts.platform)
         self._facts, self._daemon = facts, daemon
 
+    def note_meaning(self) -> Self:
+        """Note what the name means in the daemon, and return the image; raises ServiceError."""
+        self.note_origin(_meant(self.reference, self._facts, self._daemon), self._facts.platforms)
+        return self
+
     def reported(self) -> ReportedImage:
         """Return what the daemon says by inspect and history; raises ServiceError."""
         return reported(self._daemon, self._facts)
@@ -32,6 +39,7 @@ class DaemonImage(SequentialImage):
         Raises ServiceError when the daemon fails, InvalidImage when something is missing at the end.
         """
         self._facts = resolved(self._daemon, self._facts, str(self.reference))
+        self.note_meaning()
         stream = self._daemon.export(self._facts)
         self.on_close(stream.close)
         export = Export(stream, self._facts, str(self.reference))
@@ -57,7 +65,7 @@ class DockerInput(ImageInput):
 
     def open(self, reference: Reference) -> Image:
         """Return the image, with its ID and its layers' digests from the daemon."""
-        return DaemonImage(*self._found(reference), self._daemon)
+        return DaemonImage(*self._found(reference), self._daemon).note_meaning()
 
     def present_digest(self, reference: Reference) -> Digest:
         """Return the image ID."""
@@ -104,6 +112,19 @@ class DockerInput(ImageInput):
             return None
         facts = self._daemon.find(path)
         return facts if facts and facts.id.hex.startswith(path) else None
+
+
+def _meant(reference: Reference, facts: ImageFacts, daemon: Daemon) -> Digest | None:
+    """Return the digest that the name means: in containerd's store the image's ID; else the only one that the image has
+    in its repository at a registry, None if it has none or several."""
+    if daemon.may_export_platforms(facts):
+        return facts.id
+    named = [Reference.parse(each) for each in facts.digests if not each.startswith('<none>')]
+    own = complete_name(reference).name
+    digests = {each.digest for each in named if each.digest and complete_name(each).name == own}
+    if reference.digest:
+        digests &= {reference.digest}
+    return digests.pop() if len(digests) == 1 else None
 
 
 def _own_name(facts: ImageFacts) -> Reference:

@@ -14,6 +14,7 @@ from occystrap_core.files import ByteStream, TemporaryFile
 from occystrap_core.oci import Digest, Reference
 from occystrap_docker.connection.address import Address
 from occystrap_docker.daemon.daemon import Daemon
+from occystrap_docker.daemon.held_platforms import held_platforms
 from occystrap_docker.load.archive_stream import ArchiveStream
 from occystrap_docker.load.known_layers import KnownLayers
 from occystrap_docker.load.leftover import Leftover
@@ -62,13 +63,28 @@ class DockerWriter(ImageOutput):
         return self._daemon.address.place(self._reference)
 
     def require_possible(self, content: Image | ImageIndex) -> None:
-        """Check that the daemon answers."""
+        """Check that the daemon answers, and that no image of several platforms would be replaced."""
         self._daemon.ping()
+        self._require_single()
 
     def prepare(self, image: Image) -> None:
-        """Check that the daemon answers."""
-        self._daemon.ping()
+        """Check the same before anything is read."""
+        self.require_possible(image)
         self._diff_ids = _known_diff_ids(image)
+
+    def _require_single(self) -> None:
+        """Raise OutputError if what has the name is for several platforms, unless it may be replaced; note what the
+        daemon does not tell."""
+        if self.settings.replace_index:
+            return
+        there, name = held_platforms(self._daemon, self._reference), self._reference.familiar
+        if there is None:
+            self.notes = (f'{name}: the daemon at {self._daemon.address} does not tell whether the image that it had '
+                          'under this name, and which was replaced, was for several platforms',)
+        elif len(there) > 1:
+            several = f'{len(there)} platforms, {", ".join(there)},' if all(there) else 'several platforms'
+            raise OutputError(f'{name} is an index of {several} in the daemon at {self._daemon.address}, which a '
+                              'single image would replace: choose another tag, or use --replace-index')
 
     @property
     def _there(self) -> Collection[Digest]:
@@ -79,7 +95,7 @@ class DockerWriter(ImageOutput):
 
     def _found_there(self) -> Collection[Digest]:
         try:
-            if any(self._diff_ids) and self._daemon.finds_layers_by_chain:
+            if any(self._diff_ids) and self._daemon.itself.finds_layers_by_chain:
                 return KnownLayers.of(self._daemon, self.settings).among(self._diff_ids, self._daemon)
         except ServiceError as error:  # another image may be damaged: then all layers are sent
             _LOG.debug('the layers of the daemon are not known: %s', error)

@@ -30,7 +30,12 @@ def resolved(daemon: Daemon, facts: ImageFacts, image: str, requested: Platform 
              else _as_reported(images, facts, image, skipped))
     blobs = {layer.digest: diff_id for layer, diff_id in zip(found.manifest.layers, found.config.diff_ids)}
     return replace(facts, diff_ids=found.config.diff_ids, platform=found.descriptor.platform,
-                   manifest=found.manifest.digest, blobs=blobs)
+                   manifest=found.manifest.digest, blobs=blobs, platforms=_platforms(images))
+
+
+def _platforms(images: Sequence[Contained]) -> tuple[str, ...]:
+    """Return the platforms if there are several."""
+    return tuple(str(each.descriptor.platform) for each in images) if len(images) > 1 else ()
 
 
 def _of_platform(images: Sequence[Contained], requested: Platform, image: str, skipped: str) -> Contained:

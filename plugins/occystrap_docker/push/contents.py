@@ -24,6 +24,8 @@ class PushContents:
         self._documents = Documents()
         self._diff_ids: dict[Digest, Digest] = {}
         self._left_out: dict[Digest, Layer] = {}
+        self.platforms: tuple[str, ...] = ()
+        """After `metadata`: those of the images that were pushed, if there are several."""
 
     def layers(self) -> Iterator[Layer]:
         """Yield each layer of the image as it arrives, a duplicate once.
@@ -82,13 +84,18 @@ class PushContents:
             yield tagged
             return
         self._documents.add(tagged.raw)
-        yield from self._children(tagged)
+        children = list(self._children(tagged))
+        named = [str(entry.platform) for entry, _ in children if entry.platform and entry.platform.os != 'unknown']
+        self.platforms = tuple(named) if len(named) > 1 else ()
+        yield from (child for _, child in children)
 
-    def _children(self, index: Index) -> Iterator[Manifest]:
+    def _children(self, index: Index) -> Iterator[tuple[Descriptor, Manifest]]:
+        """Yield the manifests of an index that were pushed, with their entries; those of attestations have no known
+        platform."""
         for entry in index.manifests:
             raw = self._session.manifest(entry.digest)
             if raw is not None and isinstance(child := parse_manifest_or_index(raw), Manifest):
-                yield child
+                yield entry, child
 
     def _check_layers(self, manifest: Manifest) -> None:
         for index, (layer, diff_id) in enumerate(zip(manifest.layers, self._facts.diff_ids)):

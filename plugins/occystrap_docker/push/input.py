@@ -65,6 +65,8 @@ class PushedImage(DaemonImage):
                                 lambda count: self._settings.cancellation.check())
         yield from contents.layers()
         config, self.manifest = contents.metadata()
+        if contents.platforms and self.origin:
+            self.note_origin(self.origin.digest, contents.platforms)
         self.found_config(config)
         yield from contents.left_out()
 
@@ -105,7 +107,7 @@ class DockerPushInput(DockerInput):
 
     def open(self, reference: Reference) -> Image:
         """Return the image, with its ID and its layers' digests from the daemon; nothing is pushed yet."""
-        return PushedImage(*self._found(reference), self._daemon, self.settings, self._fallback)
+        return PushedImage(*self._found(reference), self._daemon, self.settings, self._fallback).note_meaning()
 
 
 def _require_reachable(daemon: Daemon, facts: ImageFacts, image: str) -> None:
