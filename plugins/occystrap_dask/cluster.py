@@ -108,7 +108,7 @@ class Cluster(Executor):
                     task = self._client.submit(execute, work, workers=[idle], allow_other_workers=False, pure=False,
                                                retries=0)
                     self._at_work[idle] = future, task
-                    task.add_done_callback(partial(self._done, idle, future))
+                    task.add_done_callback(partial(self._answered, idle, future))
 
     def _idle(self) -> str:
         """Return a worker that has nothing to do, empty if there is none."""
@@ -153,6 +153,11 @@ class Cluster(Executor):
         """Have workers end what they do and answer; one that is frozen is not waited for by others."""
         with suppress(Exception):  # it is cancelled soon anyway
             self._client.run(interrupt, list(keys.values()), workers=list(keys), on_error='ignore')
+
+    def _answered(self, worker: str, future: 'Future[Any]', task: 'distributed.Future') -> None:
+        """Fetch an answer on a thread of its own: all callbacks share one, and a worker may freeze before it is sent.
+        """
+        threading.Thread(target=self._done, args=(worker, future, task), name='answer', daemon=True).start()
 
     def _done(self, worker: str, future: 'Future[Any]', task: 'distributed.Future') -> None:
         try:

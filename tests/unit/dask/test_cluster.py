@@ -3,6 +3,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Executor
+from itertools import count
 from typing import Any
 
 import distributed
@@ -67,6 +68,20 @@ def test_what_a_retired_worker_had_is_done_by_another(local: distributed.LocalCl
         assert isinstance(waiting.exception(10), BrokenExecutor)
         time.sleep(1)
         assert {executor.submit(Work(False)).result(10) for _ in range(4)}.isdisjoint(gone)
+
+
+def test_an_answer_that_does_not_come_holds_up_no_other(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a worker that is stopped between the end of its image and the moment when it is asked for the answer."""
+    fetch, came, calls = distributed.Future.result, threading.Event(), count()
+
+    def result(task: Any, *arguments: Any, **more: Any) -> Any:
+        assert next(calls) or came.wait(30)
+        return fetch(task, *arguments, **more)
+    monkeypatch.setattr(distributed.Future, 'result', result)
+    stuck = executor.submit(Work(False))
+    assert [executor.submit(Work(False)).result(10) for _ in range(3)] and not stuck.done()
+    came.set()
+    assert stuck.result(10)
 
 
 def test_a_retired_worker_gives_no_answer(local: distributed.LocalCluster) -> None:
