@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from occystrap_core.testing.sample import sample_config
-from tests.functional.docker.marked_image import tars, uri
+from tests.functional.docker.marked_image import uri
 from tests.functional.archives import write_docker_archive
 from tests.functional.test_layout import INDEX_TYPE, MANIFEST_TYPE, put_index, put_manifest
 from tests.hostile.in_process import run_here
@@ -15,6 +15,7 @@ from tests.services.command_line import CommandLine
 from tests.services.docker_daemon import DockerDaemon
 from tests.services.podman import PodmanService
 from tests.services.registry import Registry
+from tests.unit.docker.layouts import make_tar
 
 REPLACE = '--replace-index'
 
@@ -41,11 +42,21 @@ def pulled(containerd_daemon: DockerDaemon, registry: Registry, mark: str, tmp_p
     containerd_daemon.run('rmi', '-f', name)
 
 
+@pytest.fixture
+def single(mark: str, tmp_path: Path) -> Path:
+    """An archive of such an image, to take the place of another."""
+    return archive_for('amd64', f'{mark}-new', tmp_path)
+
+
 def archive_for(architecture: str, mark: str, directory: Path) -> Path:
-    """Write an archive with an image of the test's own for an architecture, whose history has all layers."""
-    layers = tars(f'{mark} {architecture}')
+    """Write an archive with an image of the test's own for an architecture, whose history has all layers.
+
+    Each layer has a file with content: on a file system in memory others take no room, and do not show.
+    """
+    layers = [make_tar([(f'etc/{number}', f'{mark} {architecture} {number}\n'.encode() * 100)]) for number in range(4)]
     config = sample_config(layers).replace(b'"amd64"', f'"{architecture}"'.encode())
-    return write_docker_archive(directory / f'{architecture}.tar', config, layers, f'lists/{architecture}-{mark}:v1')
+    path = directory / f'{mark}-{architecture}.tar'
+    return write_docker_archive(path, config, layers, f'lists/{architecture}-{mark}:v1')
 
 
 def put_history_index(registry: Registry, mark: str, directory: Path) -> None:
@@ -69,25 +80,25 @@ def image_id(daemon: DockerDaemon, name: str) -> str:
 
 
 def test_a_single_image_does_not_replace_several_platforms(
-        pulled: Callable[..., str], containerd_daemon: DockerDaemon, archive: Path, occystrap: CommandLine) -> None:
+        pulled: Callable[..., str], containerd_daemon: DockerDaemon, single: Path, occystrap: CommandLine) -> None:
     name = pulled('arm64', 'amd64')
     before, target = image_id(containerd_daemon, name), uri(name, containerd_daemon)
     for more in ([], ['--dry-run']):
-        result = occystrap('process', f'tar://{archive}', target, *more)
+        result = occystrap('process', f'tar://{single}', target, *more)
         assert f'{name} is an index of several platforms' in result.assert_code(1).err + result.out and REPLACE in (
             result.err + result.out)
-    is_refused(occystrap('process', f'tar://{archive}', target), 'is an index of several platforms', REPLACE)
+    is_refused(occystrap('process', f'tar://{single}', target), 'is an index of several platforms', REPLACE)
     assert image_id(containerd_daemon, name) == before
     for _ in range(2):
-        done = occystrap('process', f'tar://{archive}', target, REPLACE).assert_success()
+        done = occystrap('process', f'tar://{single}', target, REPLACE).assert_success()
         assert 'does not tell' not in done.err
-    occystrap('process', f'tar://{archive}', target).assert_success()  # it is a single image now
+    occystrap('process', f'tar://{single}', target).assert_success()  # it is a single image now
     assert image_id(containerd_daemon, name) != before
 
 
 def test_one_platform_of_an_index_may_be_replaced(pulled: Callable[..., str], containerd_daemon: DockerDaemon,
-                                                  archive: Path, occystrap: CommandLine) -> None:
-    done = occystrap('process', f'tar://{archive}', uri(pulled('amd64'), containerd_daemon)).assert_success()
+                                                  single: Path, occystrap: CommandLine) -> None:
+    done = occystrap('process', f'tar://{single}', uri(pulled('amd64'), containerd_daemon)).assert_success()
     assert 'does not tell' not in done.err
 
 

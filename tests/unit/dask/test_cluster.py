@@ -71,7 +71,7 @@ def test_what_a_retired_worker_had_is_done_by_another(local: distributed.LocalCl
 
 
 def test_an_answer_that_does_not_come_holds_up_no_other(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As that of a worker that is stopped between the end of its image and the moment when it is asked for the answer."""
+    """As that of a worker that is stopped between the end of its image and the question for its answer."""
     fetch, came, calls = distributed.Future.result, threading.Event(), count()
 
     def result(task: Any, *arguments: Any, **more: Any) -> Any:
