@@ -1,4 +1,5 @@
 """The list of defences must fit the code: `tools/defences` removes each and sees its tests fail."""
+import sys
 import tomllib
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -54,6 +55,7 @@ def test_a_defence_is_seen_only_by_a_test_that_ran(replace: str, verdict: str, t
     entry = {'name': 'a defence', 'file': 'guarded.py', 'remove': 'return value + 0', 'replace': replace,
              'tests': ['test_guarded.py']}
     monkeypatch.setattr(TOOL, 'ROOT', tmp_path)
+    monkeypatch.setattr(TOOL, 'PYTEST', [sys.executable, *TOOL.PYTEST[1:]])
     monkeypatch.setattr(TOOL, 'read_defences', lambda: [entry])
     monkeypatch.setattr(TOOL, 'require_clean', lambda entries: None)
     assert TOOL.main([]) == (0 if verdict.startswith('seen') else 1)

@@ -3,7 +3,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -135,7 +135,9 @@ def test_a_checksum_that_is_none_proves_nothing(checksum: str) -> None:
 
 
 @pytest.mark.parametrize('status', [200, 404])
-def test_a_document_without_end_takes_little_memory(status: int, script: S3Script, occystrap: CommandLine) -> None:
+def test_a_document_without_end_takes_little_memory(status: int, script: S3Script, occystrap: CommandLine,
+                                                    program: Callable[..., str]) -> None:
+    program('time')
     heads = [('Content-Length', f'{1 << 40}'), ('Connection', 'close')]
     script.always(Answer(status, bytes(1 << 20), heads, endless=True))
     done, peak = run_measured(occystrap, 'info', 's3://bucket/app:v1', *QUICK)
