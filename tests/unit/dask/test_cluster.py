@@ -72,13 +72,16 @@ def test_what_a_retired_worker_had_is_done_by_another(local: distributed.LocalCl
 
 def test_an_answer_that_does_not_come_holds_up_no_other(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
     """As that of a worker that is stopped between the end of its image and the question for its answer."""
-    fetch, came, calls = distributed.Future.result, threading.Event(), count()
+    fetch, began, came, calls = distributed.Future.result, threading.Event(), threading.Event(), count()
 
     def result(task: Any, *arguments: Any, **more: Any) -> Any:
-        assert next(calls) or came.wait(30)
+        if not next(calls):
+            began.set()
+            assert came.wait(30)
         return fetch(task, *arguments, **more)
     monkeypatch.setattr(distributed.Future, 'result', result)
     stuck = executor.submit(Work(False))
+    assert began.wait(10)
     assert [executor.submit(Work(False)).result(10) for _ in range(3)] and not stuck.done()
     came.set()
     assert stuck.result(10)
