@@ -91,7 +91,7 @@ class ImageOrders:
         untagged = Untagged(self._plugins.find(WriterScheme, order.destination.scheme), order.destination,
                             found.references)
         for reference, written, destination in untagged.places(found.references):
-            made = ImageOrder(self._named_alone(order.images, reference), str(written),
+            made = ImageOrder(_named_alone(order.images, reference), str(written),
                               tuple(order.written_filters), order.platform or None, order.settings.bringer)
             try:
                 is_free = self._is_free(order, reference, destination, written, made)
@@ -104,10 +104,6 @@ class ImageOrders:
         if untagged.failure:
             what = f'{order.location}: {counted(untagged.count, "image")} without a tag'
             self._failed(ImageDone(ImageOrder(what, str(order.destination)), error=UsageError(untagged.failure)))
-
-    def _named_alone(self, images: ImageInput, reference: Reference) -> str:
-        """Return the URI of one image alone, without the selection that it came from."""
-        return str(without_selection(images.location_of(reference)))
 
     def _is_free(self, order: Order, reference: Reference, goes: Location, written: Location, made: ImageOrder) -> bool:
         """Return whether nothing goes to a place yet, False if the same image does; raises UsageError for another."""
@@ -149,6 +145,11 @@ class ImageOrders:
         if each.files or not each.repeatable:
             raise UsageError(f'the filter {type(each).__name__} reports what it sees, which workers cannot: leave it '
                              'or --executor out')
+
+
+def _named_alone(images: ImageInput, reference: Reference) -> str:
+    """Return the URI of one image alone, without the selection that it came from."""
+    return str(without_selection(images.location_of(reference)))
 
 
 class _FirstLines:

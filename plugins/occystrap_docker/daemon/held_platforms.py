@@ -51,8 +51,8 @@ def _by_size(daemon: Daemon, facts: ImageFacts, row: dict[str, Any]) -> Sequence
     """Return two platforms, not told which, for an image of several, by sizes in bytes.
 
     A list has those of the blobs and the unpacked layers of all platforms. Of one platform inspecting gives the blobs,
-    the index among them, and the history the unpacked layers; unpacked, none has size 0,
-    but in memory, on tmpfs, where one without content makes that this is not told.
+    the index among them, and the history the unpacked layers; unpacked, none has size 0.
+    On tmpfs a layer without content has: then this is not told.
     """
     try:
         steps = daemon.history(facts.id)

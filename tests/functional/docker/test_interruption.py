@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,22 @@ import pytest
 from tests.services.directories import service_directory
 from tests.unit.docker.fake_daemon import fake_daemon
 from tests.unit.docker.layouts import legacy
+
+
+def interrupted(process: 'subprocess.Popen[str]', is_waiting: Callable[[], bool], seconds: float,
+                number: signal.Signals = signal.SIGINT, code: int = 130) -> str:
+    """Send a signal to a process that waits for its daemon; fail unless it ends in time, with that exit code.
+
+    Return its standard error.
+    """
+    while not is_waiting() and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(number)
+    started = time.monotonic()
+    said = process.communicate(timeout=20)[1]
+    assert process.returncode == code and time.monotonic() - started < seconds, said
+    return said
 
 
 @pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -26,13 +43,7 @@ def test_a_signal_ends_it(where: str, fault: str, number: signal.Signals, code: 
         process = subprocess.Popen([sys.executable, '-m', 'occystrap_core', 'process', *ends, '--temp-dir', tmp_path],
                                    stderr=subprocess.PIPE, text=True)
         path = '/json' if where == 'inspect' else where
-        while not any(path in request for request in daemon.requests) and process.poll() is None:
-            time.sleep(0.05)
-        time.sleep(0.3)
-        process.send_signal(number)
-        started = time.monotonic()
-        said = process.communicate(timeout=20)[1]
-        assert process.returncode == code and time.monotonic() - started < 2, said
+        said = interrupted(process, lambda: any(path in request for request in daemon.requests), 2, number, code)
         assert 'occystrap: error: interrupted' in said
         assert set(daemon.tags) == {'sample:v1'} and not list(tmp_path.iterdir())
 
@@ -47,13 +58,7 @@ def test_a_silent_daemon_does_not_hold_up_a_command_that_only_reads(command: tup
         process = subprocess.Popen(
             [sys.executable, '-m', 'occystrap_core', *command, source, *(['x'] if command == ('search',) else [])],
             stderr=subprocess.PIPE, text=True, env={**os.environ, 'TMPDIR': str(tmp_path)})
-        while not any('push' in request for request in daemon.requests) and process.poll() is None:
-            time.sleep(0.05)
-        time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
-        started = time.monotonic()
-        said = process.communicate(timeout=20)[1]
-        assert process.returncode == 130 and time.monotonic() - started < 3, said
+        said = interrupted(process, lambda: any('push' in request for request in daemon.requests), 3)
         assert 'temporary tag 127.0.0.1:' in said.splitlines()[-1] and not list(tmp_path.iterdir())
 
 
@@ -65,11 +70,5 @@ def test_a_signal_ends_ssh_that_does_not_end_when_asked(tmp_path: Path) -> None:
     env = {**os.environ, 'PATH': f'{ssh.parent}:{os.environ["PATH"]}'}
     process = subprocess.Popen([sys.executable, '-m', 'occystrap_core', 'process', 'docker://x?host=ssh://build',
                                 f'tar://{tmp_path}/x.tar'], stderr=subprocess.PIPE, text=True, env=env)
-    while not (tmp_path / 'pid').exists() and process.poll() is None:
-        time.sleep(0.05)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    started = time.monotonic()
-    said = process.communicate(timeout=20)[1]
-    assert process.returncode == 130 and time.monotonic() - started < 2, said
+    said = interrupted(process, (tmp_path / 'pid').exists, 2)
     assert 'occystrap: error: interrupted' in said

@@ -30,6 +30,13 @@ def layer_of(proxy: Proxied, name: str = 'app', number: int = 0) -> Digest:
     return Manifest.parse(proxy.manifest(name).content).layers[number].digest
 
 
+def found_damaged(proxy: Proxied) -> Digest:
+    """Damage a layer downstream and have the proxy find that; return its digest."""
+    damage(proxy, digest := layer_of(proxy))
+    assert proxy.blob('app', digest).status_code == 502
+    return digest
+
+
 def require_whole(proxy: Proxied, digest: Digest, name: str = 'app') -> None:
     """The proxy serves a blob, and downstream has it."""
     assert Digest.of(proxy.blob(name, digest).content) == digest
@@ -41,8 +48,7 @@ def require_whole(proxy: Proxied, digest: Digest, name: str = 'app') -> None:
 def test_pushing_again_mends_it(tmp_path: Path, filters: tuple[str, ...]) -> None:
     with proxied(tmp_path, filters) as proxy:
         assert send(proxy).status_code == 201
-        damage(proxy, digest := layer_of(proxy))
-        assert proxy.blob('app', digest).status_code == 502
+        digest = found_damaged(proxy)
         assert send(proxy).status_code == 201
         require_whole(proxy, digest)
         assert [image.outcome for image in proxy.recent.newest()] == [VERIFIED] * 2
@@ -54,8 +60,7 @@ def test_pulling_again_mends_it(tmp_path: Path, filters: tuple[str, ...]) -> Non
         assert proxy.up
         push(proxy.up.host, Settings())
         before = proxy.manifest('app').content
-        damage(proxy, digest := layer_of(proxy))
-        assert proxy.blob('app', digest).status_code == 502
+        digest = found_damaged(proxy)
         proxy.up.requests.clear()
         assert proxy.manifest('app').content == before
         assert sum('/blobs/' in request for request in proxy.up.requests.elements()) <= 2, 'config, and what is damaged'
@@ -72,8 +77,7 @@ def test_pulling_its_digest_mends_it(tmp_path: Path, filters: tuple[str, ...]) -
         before = proxy.manifest('app')
         named = before.headers['docker-content-digest']
         for is_mended in (True, False):
-            damage(proxy, digest := layer_of(proxy))
-            assert proxy.blob('app', digest).status_code == 502
+            digest = found_damaged(proxy)
             if is_mended:
                 assert proxy.manifest('app', named).content == before.content
                 require_whole(proxy, digest)
@@ -123,8 +127,7 @@ def test_what_stays_damaged_is_never_a_201(tmp_path: Path, filters: tuple[str, .
     """Downstream says that it has taken the blob, and keeps the wrong bytes: fast verification reads that one back."""
     with proxied(tmp_path, filters) as proxy:
         assert send(proxy).status_code == 201
-        damage(proxy, digest := layer_of(proxy))
-        assert proxy.blob('app', digest).status_code == 502
+        digest = found_damaged(proxy)
         proxy.down.storage.fault = lambda kind, data: changed(data) if kind == 'blob' else data
         if filters:
             answer = send(proxy)
