@@ -51,7 +51,9 @@ def register_inputs() -> Iterable[InputScheme]:
     return [InputScheme(
         'dir', 'occystrap_dir.directory.input:DirInput',
         [Option('image', STRING, None, 'which images, by name, pattern or digest, such as team/*:v1* (default: all)'),
-         Option('tag', STRING, None, 'which tag, of a directory that holds several')],
+         Option('tag', STRING, None, 'which tag, of a directory that holds several'),
+         Option('unique_names', BOOLEAN, False, 'read a directory that holds several images (it is recognized without '
+                                                'this, too)')],
         'a directory in the layout of docker save', recognizes=_is_directory, many=True, completion='files'),
         InputScheme(
             'layout', 'occystrap_dir.layout.input:LayoutInput',

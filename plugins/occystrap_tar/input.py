@@ -107,7 +107,7 @@ class TarInput(ImageInput):
     def _choose(self) -> None:
         name, path, opened = self.location.options['image'], self.location.path, self._opened
         offered: Sequence[Offer[Any]]
-        if opened.is_docker:
+        if opened.is_docker(self.location.options.get('format')):
             offered = opened.saved
             if len(offered) > 1:
                 offered = docker_archive.for_platform(opened.archive, offered, self._platform)

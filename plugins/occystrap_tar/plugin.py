@@ -25,6 +25,8 @@ def register_inputs() -> Iterable[InputScheme]:
                'team/*:v1* (default: all)'),
         Option('platform', help='what to take of an index: linux/arm64, a list with commas, or all (default: '
                '--platform)'),
+        Option('format', OptionType.choice('docker', 'oci'), help='which of both to read, if the archive is both '
+               '(default: docker)'),
         Option('referrers', OptionType.BOOLEAN, False,
                'include referrers of the image in an OCI archive: signatures, SBOMs, attestations'),
     ], 'a docker or OCI archive of one or many images, compressed or not, or a pipe of one; tar://- is stdin',

@@ -14,6 +14,8 @@ from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandResult
 from tests.unit.registry.several import manifest_at, push_all
 
+WRITTEN = {'layout': '', 'dir': '?unique_names=true', 'tar': '?format=oci'}
+"""The options of a destination for many images: the same URI is a source."""
 NAMES = ['team/app:v1', 'team/app:v2', 'other/tool:v1', 'many:v1']
 Carry = Callable[[str], str]
 
@@ -50,9 +52,8 @@ def carried(host: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[st
     @cache
     def carried(kind: str) -> Path:
         directory = tmp_path_factory.mktemp(kind)
-        options = {'layout': '', 'dir': '?unique_names=true', 'tar': '?format=oci'}[kind]
         (directory / 'list').write_text(''.join(f'registry://{host}/{name}\n' for name in NAMES))
-        run('process', f'list://{directory}/list', f'{kind}://{directory}/gap{options}')
+        run('process', f'list://{directory}/list', f'{kind}://{directory}/gap{WRITTEN[kind]}')
         return directory / 'gap'
     return carried
 
@@ -70,7 +71,7 @@ def carry(carried: Callable[[str], Path], tmp_path: Path) -> Callable[[str], str
 @pytest.mark.parametrize('kind', ['layout', 'tar'])
 def test_all_goes_back_with_every_digest(kind: str, host: str, there: str, carry: Carry, tmp_path: Path) -> None:
     source = carry(kind)
-    back = run('process', '--verify=full', '--receipt', tmp_path / 'receipts', source,
+    back = run('process', '--verify=full', '--receipt', tmp_path / 'receipts', source + WRITTEN[kind],
                f'registry://{there}/{{repository}}:{{tag}}')
     assert '4/4 verified' in back.err and digests(there) == digests(host)
     again = run('process', '--resume', tmp_path / 'receipts', source, f'registry://{there}/{{repository}}:{{tag}}')
@@ -78,7 +79,7 @@ def test_all_goes_back_with_every_digest(kind: str, host: str, there: str, carry
 
 
 def test_all_of_a_directory_goes_back(host: str, there: str, carry: Carry) -> None:
-    source = carry('dir')
+    source = carry('dir') + WRITTEN['dir']
     assert '4/4 verified' in run('process', source, f'registry://{there}/{{repository}}:{{tag}}').err
     assert {json.loads(each)['config']['digest'] for each in digests(there).values()} >= {
         json.loads(each)['config']['digest'] for name, each in digests(host).items() if name != 'many:v1'}

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 
-from occystrap_core import InvalidImage, Settings
+from occystrap_core import InvalidImage, Settings, UsageError
 from occystrap_core.files import set_error_rule
 from occystrap_core.oci import INDEX_FILE, LayoutEntries, LayoutReferrers, Offer
 from occystrap_tar.archive import docker_archive, oci_archive
@@ -27,17 +27,22 @@ class OpenArchive:
                 raise InvalidImage(f'{name} is not a tar archive, or cut off: it does not end with two zero blocks')
         self.store = oci_archive.ArchiveStore(self.archive)
 
-    @property
-    def is_docker(self) -> bool:
-        """Whether the archive has a manifest.json, which takes precedence: Docker 25 and newer add an OCI layout.
+    def is_docker(self, chosen: str | None = None) -> bool:
+        """Return whether to read it as a docker archive; without a choice it is one if it has a manifest.json, although
+        Docker 25 and newer add an OCI layout.
 
-        Raises InvalidImage if it has neither that nor an index.json.
+        Raises InvalidImage if it has neither that nor an index.json, UsageError if it lacks what was chosen.
         """
         archive = self.archive
-        if not archive.has(docker_archive.MANIFEST) and not archive.has(INDEX_FILE):
+        names = {'docker': docker_archive.MANIFEST, 'oci': INDEX_FILE}
+        present = [form for form, name in names.items() if archive.has(name)]
+        if not present:
             raise InvalidImage(f'{archive.name} is a tar but not an image archive: it has neither manifest.json '
                                'nor index.json', 'manifest-missing')
-        return archive.has(docker_archive.MANIFEST)
+        if chosen and chosen not in present:
+            raise UsageError(f'{archive.name} is a {present[0]} archive, without {names[chosen]}: leave out '
+                             f'format={chosen}')
+        return (chosen or present[0]) == 'docker'
 
     @cached_property
     def saved(self) -> Sequence[Offer[docker_archive.ArchivedImage]]:

@@ -28,9 +28,10 @@ IMAGE_ID = Digest.of(sample_config())
 
 
 def opened(path: Path, image: str | None = None, platform: str | None = None, settings: Settings | None = None,
-           ) -> Image:
+           form: str | None = None) -> Image:
     """Return the image, its layers read to their ends."""
-    archive = TarInput(Location('tar', str(path), {'image': image, 'platform': platform}, {}), settings or Settings())
+    options = {'image': image, 'platform': platform, 'format': form}
+    archive = TarInput(Location('tar', str(path), options, {}), settings or Settings())
     try:
         reference, = archive.references()
         result = archive.open(reference)
@@ -168,6 +169,12 @@ def test_blobs_of_a_containerd_store_are_kept_as_they_are(tmp_path: Path) -> Non
     image = opened(path)
     assert image.manifest and image.manifest.raw == stored()[0] and str(image.reference) == 'app:v1'
     assert all(isinstance(layer, StoredLayer) for layer in image.layers)
+
+
+def test_an_archive_of_both_formats_is_read_as_the_one_that_is_named(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / 'a.tar', containerd_members(compressed=False))
+    layers = {form: opened(path, form=form).layers[0] for form in ('docker', 'oci')}
+    assert [type(each) for each in layers.values()] == [TarLayer, StoredLayer]
 
 
 def test_plain_layers_beside_a_layout_are_tars(tmp_path: Path) -> None:
