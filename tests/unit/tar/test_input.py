@@ -173,7 +173,8 @@ def test_blobs_of_a_containerd_store_are_kept_as_they_are(tmp_path: Path) -> Non
 
 def test_an_archive_of_both_formats_is_read_as_the_one_that_is_named(tmp_path: Path) -> None:
     path = write_tar(tmp_path / 'a.tar', containerd_members(compressed=False))
-    layers = {form: opened(path, form=form).layers[0] for form in ('docker', 'oci')}
+    names = {'docker': 'app:v1', 'oci': 'v1'}
+    layers = {form: opened(path, name, form=form).layers[0] for form, name in names.items()}
     assert [type(each) for each in layers.values()] == [TarLayer, StoredLayer]
 
 
