@@ -112,6 +112,11 @@ def proxied(root: Path, filters: Sequence[str] = (), upstream: 'Registry | bool'
         yield Proxied(server, down, up, recent, settings)
 
 
+def trusting(**more: Any) -> Settings:
+    """Settings of a client that takes without proof what a proxy's filters make of its image."""
+    return Settings(verify=VerifyLevel.NONE, **more)
+
+
 @contextmanager
 def started(registry: Registry) -> Iterator[Registry]:
     """Run a registry."""

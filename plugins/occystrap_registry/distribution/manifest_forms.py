@@ -2,14 +2,14 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-from occystrap_core import Expectation, Image, ImageIndex, ImageOutput, OutputError, UsageError
+from occystrap_core import Expectation, Image, ImageIndex, ImageOutput, OutputError, UsageError, VerifyLevel
 from occystrap_core.files import detect_compression
 from occystrap_core.oci import (
     Compression, Descriptor, Digest, Index, Manifest, ManifestForm, has_annotations, has_form, in_form, index_in_form,
     index_made_anew, is_regular, made_anew, media_types,
 )
 from occystrap_registry.distribution.client import RegistryClient
-from occystrap_registry.distribution.manifests import ManifestRefused, put_manifest
+from occystrap_registry.distribution.manifests import ManifestRefused, ManifestReplaced, put_manifest
 
 Document = Manifest | Index
 Pushed = tuple[Document, Expectation]
@@ -81,13 +81,24 @@ class ManifestForms:
                 document.media_type in self._client.endpoint.refused_types))
             chosen = self._chosen(document, config)
             try:
-                pushed = put_manifest(self._client, name(chosen), chosen, differs(chosen))
+                pushed = self._put(name(chosen), chosen, differs(chosen))
             except ManifestRefused as refusal:
                 self._leave_out(document, True, refusal)
                 chosen, pushed = self._otherwise(refusal, chosen, config, name, differs)
         if is_regular(document):
             self._client.endpoint.known_types.add(document.media_type)
         return chosen, pushed
+
+    def _put(self, name: str, document: Document, differs: bool) -> Expectation:
+        """Push a document; that a proxy has stored another is an error, unless nothing is verified, then a note."""
+        try:
+            return put_manifest(self._client, name, document, differs)
+        except ManifestReplaced as replaced:
+            if self._client.settings.verify is not VerifyLevel.NONE:
+                raise
+            self._notes[str(replaced)] = False
+            return Expectation('index' if isinstance(document, Index) else 'manifest', name, document.digest,
+                               len(document.raw))
 
     def _is_attestation(self, content: Image | ImageIndex) -> bool:
         if isinstance(content, ImageIndex) or content.manifest is None:
@@ -144,7 +155,7 @@ class ManifestForms:
                 why = f'; it is not converted to {other.text}: {reason}'
                 continue
             try:
-                pushed = put_manifest(self._client, name(chosen), chosen, differs(chosen))
+                pushed = self._put(name(chosen), chosen, differs(chosen))
             except ManifestRefused:
                 continue
             self._note(refused, other, f'{self._client.address.host} refused '

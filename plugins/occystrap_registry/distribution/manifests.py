@@ -8,7 +8,7 @@ from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.documents import fetch_manifest
 from occystrap_registry.distribution.error_answers import error_codes
 from occystrap_registry.distribution.referrers import referrers_by_api, tagged_referrers
-from occystrap_registry.distribution.reported_digest import reported_digest
+from occystrap_registry.distribution.reported_digest import STORED, reported_digest
 from occystrap_registry.distribution.settle_time import SettleTime
 from occystrap_registry.distribution.uploads import whole
 from occystrap_registry.transport.answers import Reply
@@ -23,6 +23,10 @@ _NOT_YET = {'MANIFEST_BLOB_UNKNOWN', 'BLOB_UNKNOWN', 'MANIFEST_UNKNOWN', 'NAME_U
 
 class ManifestRefused(ServiceError):
     """The registry refuses a manifest or index, perhaps because it does not take its form."""
+
+
+class ManifestReplaced(OutputError):
+    """The registry is a proxy whose filters have made another image of what was pushed."""
 
 
 def fetch_existing(client: RegistryClient, name: str) -> Reply:
@@ -41,7 +45,8 @@ def parsed_or_none(reply: Reply) -> Manifest | Index | None:
 def put_manifest(client: RegistryClient, name: str, document: Manifest | Index, differs: bool = False) -> Expectation:
     """Push a manifest or index under a tag or its digest, unless the registry has it; return its expectation.
 
-    `differs` means that the registry is known to have another document there. Raises OutputError, ServiceError.
+    `differs` means that the registry is known to have another document there. Raises ManifestReplaced, OutputError,
+    ServiceError.
     """
     if differs or not _exists(client, name, document):
         _push(client, name, document)
@@ -97,6 +102,17 @@ def _push(client: RegistryClient, name: str, document: Manifest | Index) -> None
     stored = reported_digest(reply.headers)
     if stored and stored != Digest.of(document.raw, stored.algorithm):
         raise OutputError(f'{address.host} stored the manifest as {stored}, expected {document.digest}')
+    _require_unfiltered(client, name, document, reply)
+
+
+def _require_unfiltered(client: RegistryClient, name: str, document: Manifest | Index, reply: Reply) -> None:
+    """Raise ManifestReplaced if a proxy says that it has stored another image than it was sent."""
+    stored = reported_digest(reply.headers, STORED)
+    if stored and stored != Digest.of(document.raw, stored.algorithm):
+        named = client.address.name_of(Digest(name) if ':' in name else name)
+        raise ManifestReplaced(f'{named}: this proxy filters images: it stored {stored} instead of {document.digest}, '
+                               "which is not there; give this command the proxy's filters (-f), so that it has nothing "
+                               'to change, or push to the registry behind it')
 
 
 def _is_about_form(reply: Reply) -> bool:

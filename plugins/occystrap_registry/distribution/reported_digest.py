@@ -1,16 +1,21 @@
-"""The digest that a registry reports for what it stored or sends (distribution-spec, Docker-Content-Digest)."""
+"""The digests that a registry reports for what it stored or sends (distribution-spec, Docker-Content-Digest)."""
 from collections.abc import Mapping
 from contextlib import suppress
 
 from occystrap_core import InvalidImage
 from occystrap_core.oci import Digest
 
+CONTENT = 'Docker-Content-Digest'
+STORED = 'Occystrap-Stored-Digest'
+"""The field in which `occystrap proxy` tells what its filters have made of a manifest; the other one has what was sent,
+which clients compare."""
 
-def reported_digest(headers: Mapping[str, str]) -> Digest | None:
+
+def reported_digest(headers: Mapping[str, str], field: str = CONTENT) -> Digest | None:
     """Return the digest in the header fields of an answer; None if there is none, or one that cannot be compared.
 
     The field is optional (distribution-spec, Pulling manifests), and some registries write nonsense, or upper case.
     """
     with suppress(InvalidImage):
-        return Digest(headers.get('docker-content-digest', '').strip().lower())
+        return Digest(headers.get(field.lower(), '').strip().lower())
     return None

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from occystrap_core import Cancelled, OccystrapError
 from occystrap_core.oci import Digest, Index
+from occystrap_registry.distribution.reported_digest import STORED
 from occystrap_registry.proxy.blob_streams import BlobStream, in_thread
 from occystrap_registry.proxy.downstream_blobs import DownstreamBlobs
 from occystrap_registry.proxy.order_problems import pull_problem
@@ -22,7 +23,7 @@ from occystrap_registry.server.problems import Problem
 
 T = TypeVar('T')
 
-STORED, STALE = 'Occystrap-Stored-Digest', 'Occystrap-Stale'
+STALE = 'Occystrap-Stale'
 _LONGEST = 300
 """Characters of a message in a header."""
 

@@ -26,7 +26,7 @@ from occystrap_registry.server.accounts import Accounts
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.recent_images import FAILED
 from occystrap_registry.server.server_thread import ServerSettings
-from tests.services.proxied import Proxied, Registry, proxied, remote, started, wait_until
+from tests.services.proxied import Proxied, Registry, proxied, remote, started, wait_until, trusting
 from tests.unit.registry.images import push
 from tests.unit.registry.scripted import Answer, Scripted
 
@@ -223,7 +223,7 @@ def test_three_logins_never_mix(tmp_path: Path) -> None:
             access=Accounts(users, anonymous_pull=False))) as proxy:
         assert proxy.up and proxy.manifest('app').status_code == 401
         assert proxy.request('GET', '', auth=(USER, 'down')).status_code == 401
-        authorized = Settings(credentials={proxy.up.host: (USER, 'up'), proxy.host: ('ann', 'of-ann')})
+        authorized = trusting(credentials={proxy.up.host: (USER, 'up'), proxy.host: ('ann', 'of-ann')})
         push(proxy.up.host, authorized)
         push(proxy.host, authorized, name='own:v1')
         for name in ('app', 'own'):

@@ -16,7 +16,7 @@ from occystrap_registry.proxy import readiness, remote
 from occystrap_registry.server.operations import with_operations
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.server_thread import ServerSettings
-from tests.services.proxied import Proxied, proxied
+from tests.services.proxied import Proxied, proxied, trusting
 from tests.unit.registry.images import HTTP, push
 from tests.unit.registry.server.test_metrics import samples
 
@@ -71,7 +71,7 @@ def test_what_happened_is_counted_and_shown(tmp_path: Path) -> None:
         assert proxy.up
         push(proxy.up.host, Settings())
         assert proxy.manifest('app').status_code == 200
-        push(proxy.host, Settings(), name='own:v1')
+        push(proxy.host, trusting(), name='own:v1')
 
         def refuse(kind: str, data: bytes) -> bytes:
             raise Problem(403, 'DENIED', 'not for you')

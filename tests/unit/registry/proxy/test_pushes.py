@@ -8,7 +8,7 @@ from occystrap_core import Settings
 from occystrap_core.oci import Descriptor, Digest, Manifest, media_types
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_registry.server.recent_images import VERIFIED
-from tests.services.proxied import Proxied, proxied
+from tests.services.proxied import Proxied, proxied, trusting
 from tests.unit.registry.images import index_of, push
 
 FILTER = 'normalize-timestamps'
@@ -43,7 +43,7 @@ def test_without_filters_the_digest_stays(tmp_path: Path) -> None:
 
 def test_with_filters_it_is_another_which_the_answer_says(tmp_path: Path) -> None:
     with proxied(tmp_path, [FILTER]) as proxy:
-        receipt = push(proxy.host, Settings(), name='app:v1')
+        receipt = push(proxy.host, trusting(), name='app:v1')
         original, found = receipt.manifest_digest, proxy.manifest('app')
         assert original and Digest.of(found.content) == found.headers['docker-content-digest'] != original
         raw = sample_image().manifest
@@ -62,7 +62,7 @@ def test_an_index_with_all_its_platforms(tmp_path: Path) -> None:
     with proxied(tmp_path, [FILTER]) as proxy:
         children = []
         for name in ('amd64', 'arm64'):
-            push(proxy.host, Settings(), sample_image(variant=name), name=f'app:{name}')
+            push(proxy.host, trusting(), sample_image(variant=name), name=f'app:{name}')
             manifest = sample_image(variant=name).manifest
             assert manifest
             stored = put(proxy, 'app', manifest.digest, manifest.raw)
@@ -82,7 +82,7 @@ def test_an_index_with_all_its_platforms(tmp_path: Path) -> None:
 @pytest.mark.parametrize('filters', [[], [FILTER]])
 def test_referrers_follow_what_keeps_its_digest(tmp_path: Path, filters: list[str]) -> None:
     with proxied(tmp_path, filters) as proxy:
-        subject = push(proxy.host, Settings(), name='app:v1').manifest_digest
+        subject = push(proxy.host, trusting(), name='app:v1').manifest_digest
         assert subject
         part = put_blob(proxy, 'app', b'{}')
         raw = json.dumps({**json.loads(Manifest.build(part, [part]).raw), 'artifactType': 'a/sbom', 'subject': {
@@ -136,7 +136,7 @@ def test_an_artifact_passes_filters_as_it_is(tmp_path: Path) -> None:
 def test_a_layer_that_is_downstream_need_not_be_pushed(tmp_path: Path) -> None:
     """A build upon an image that was pulled: a client sees that its layers are there, and pushes its own alone."""
     with proxied(tmp_path, [FILTER]) as proxy:
-        push(proxy.host, Settings(), name='base:v1')
+        push(proxy.host, trusting(), name='base:v1')
         base = Manifest.parse(proxy.manifest('base').content)
         for layer in base.layers:
             assert proxy.request('HEAD', f'base/blobs/{layer.digest}').headers['content-length'] == str(layer.size)
