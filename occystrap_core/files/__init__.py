@@ -7,7 +7,9 @@ if TYPE_CHECKING:
     from occystrap_core.errors import DigestMismatch, ImageError, SizeMismatch, prefix_errors, set_error_rule
     from occystrap_core.files.compression import MAGIC_SIZE, detect_compression, inflate, inflated_size, inflated_stream
     from occystrap_core.files.device import DeviceFile, forget_cached, hash_file
-    from occystrap_core.files.durability import WRITEBACK, output_errors, start_writeback, sync_directory, write_all
+    from occystrap_core.files.durability import (
+        WRITEBACK, database_advice, output_errors, start_writeback, sync_directory, write_all,
+    )
     from occystrap_core.files.held_bytes import HeldBytes
     from occystrap_core.files.kept_beside import LEAST_BESIDE, KeptBeside, written_through
     from occystrap_core.files.locks import is_current, lock_if_current, remove_if_abandoned
@@ -24,7 +26,7 @@ _HOMES = {
     'errors': 'DigestMismatch ImageError SizeMismatch set_error_rule prefix_errors',
     'files.compression': 'MAGIC_SIZE detect_compression inflate inflated_size inflated_stream',
     'files.device': 'DeviceFile forget_cached hash_file',
-    'files.durability': 'WRITEBACK start_writeback sync_directory write_all output_errors',
+    'files.durability': 'WRITEBACK database_advice start_writeback sync_directory write_all output_errors',
     'files.held_bytes': 'HeldBytes',
     'files.kept_beside': 'LEAST_BESIDE KeptBeside written_through',
     'files.locks': 'is_current lock_if_current remove_if_abandoned',
@@ -40,10 +42,10 @@ _HOMES = {
 __getattr__ = lazy_exports('occystrap_core', __name__, _HOMES)
 
 __all__ = [
-    'ByteStream', 'CHUNK', 'ChunkedSource', 'DeviceFile', 'DigestMismatch', 'HeldBytes', 'ImageError',
-    'IteratorSource', 'KeptBeside', 'LEAST_BESIDE', 'MAGIC_SIZE', 'ParsedContents', 'PartialFile', 'Patience',
-    'ReadAhead', 'Readable', 'SizeMismatch', 'TemporaryFile', 'WRITEBACK', 'detect_compression', 'forget_cached',
-    'hash_file', 'inflate', 'inflated_size', 'inflated_stream', 'is_current', 'lock_if_current', 'output_errors',
-    'prefix_errors', 'print_json', 'print_lines', 'print_message', 'printable', 'prompt', 'remove_if_abandoned',
-    'set_error_rule', 'size_text', 'start_writeback', 'sync_directory', 'write_all', 'written_through',
+    'ByteStream', 'CHUNK', 'ChunkedSource', 'DeviceFile', 'DigestMismatch', 'HeldBytes', 'ImageError', 'IteratorSource',
+    'KeptBeside', 'LEAST_BESIDE', 'MAGIC_SIZE', 'ParsedContents', 'PartialFile', 'Patience', 'ReadAhead', 'Readable',
+    'SizeMismatch', 'TemporaryFile', 'WRITEBACK', 'database_advice', 'detect_compression', 'forget_cached', 'hash_file',
+    'inflate', 'inflated_size', 'inflated_stream', 'is_current', 'lock_if_current', 'output_errors', 'prefix_errors',
+    'print_json', 'print_lines', 'print_message', 'printable', 'prompt', 'remove_if_abandoned', 'set_error_rule',
+    'size_text', 'start_writeback', 'sync_directory', 'write_all', 'written_through',
 ]

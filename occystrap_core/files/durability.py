@@ -19,6 +19,10 @@ _ADVICE = {
     errno.EROFS: 'choose a place that is not read-only',
     errno.ENOLCK: 'choose a place on a file system that has locks',
 }
+_DATABASE_ADVICE = {  # by SQLite's result codes, https://www.sqlite.org/rescode.html
+    3: _ADVICE[errno.EACCES], 5: 'end the other program that uses it', 8: _ADVICE[errno.EACCES],
+    10: 'correct the cause and try again', 13: _ADVICE[errno.ENOSPC], 14: 'choose a place that exists and is writable',
+}
 
 
 @contextmanager
@@ -31,6 +35,11 @@ def output_errors(place: str) -> Iterator[None]:
         at = f' (at {name})' if name and str(name) != place else ''
         advice = _ADVICE.get(error.errno or 0, 'correct the cause and try again')
         raise OutputError(f'cannot write to {place}: {error.strerror or error}{at}: {advice}') from error
+
+
+def database_advice(error: object) -> str:
+    """Return what to do about an error of SQLite: only a database that is damaged, or none, should be removed."""
+    return _DATABASE_ADVICE.get(getattr(error, 'sqlite_errorcode', 0) & 0xff, 'remove it or choose another place')
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:

@@ -4,6 +4,7 @@ import threading
 from typing import Any, NamedTuple, Protocol
 
 from occystrap_core.errors import InvalidImage, OutputError, UsageError
+from occystrap_core.files.durability import database_advice
 from occystrap_core.files.stream import ByteStream
 from occystrap_core.image.layer import NO_OBSERVERS, Layer, ReadObservers
 from occystrap_core.oci.descriptor import Descriptor
@@ -126,7 +127,7 @@ class FileCache:
             raise self._unusable(error) from None
 
     def _unusable(self, error: object) -> OutputError:
-        return OutputError(f'the layer cache {self._path} cannot be used: {error}; remove it or choose another file')
+        return OutputError(f'the layer cache {self._path} cannot be used: {error}: {database_advice(error)}')
 
 
 def _seal(*row: object) -> str:

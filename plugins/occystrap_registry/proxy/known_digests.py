@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from occystrap_core import OutputError
+from occystrap_core.files import database_advice
 from occystrap_core.oci import Digest
 
 _PATIENCE = 30.0
@@ -105,4 +106,4 @@ class KnownDigests:
             raise self._unusable(error) from None
 
     def _unusable(self, error: object) -> OutputError:
-        return OutputError(f'{self._path} cannot be used: {error}; remove it, and start the proxy again')
+        return OutputError(f'{self._path} cannot be used: {error}: {database_advice(error)}')

@@ -2,6 +2,7 @@
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,15 +58,27 @@ def test_a_changed_row_is_an_error(column: str, tmp_path: Path) -> None:
         other = {'recipe': 'recipe2', 'size': 8, 'media_type': 'text/plain'}.get(column, Digest.of(b'three'))
         connection.execute(f'UPDATE layers SET {column} = ?', [str(other)])
     cache = FileCache(str(tmp_path / 'cache'))
-    with pytest.raises(OutputError, match='cache cannot be used: it is damaged; remove it'):
+    with pytest.raises(OutputError, match='cache cannot be used: it is damaged: remove it'):
         cache.find(Digest(str(other)) if column == 'made_from' else ONE, 'recipe2' if column == 'recipe' else 'recipe')
+
+
+def test_a_full_disk_costs_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = opened(*arguments, **options)
+        connection.execute('PRAGMA max_page_count = 1')  # as if the disk were full
+        return connection
+
+    opened = sqlite3.connect
+    monkeypatch.setattr(sqlite3, 'connect', connect)
+    with pytest.raises(OutputError, match='cache cannot be used: database or disk is full: free some space'):
+        FileCache(str(tmp_path / 'cache'))
 
 
 def test_files_that_are_not_a_layer_cache_are_refused(tmp_path: Path) -> None:
     (tmp_path / 'text').write_text('not a database, but long enough to be taken for one' * 100)
-    with pytest.raises(OutputError, match='text cannot be used: file is not a database'):
+    with pytest.raises(OutputError, match='text cannot be used: file is not a database: remove it'):
         FileCache(str(tmp_path / 'text'))
-    with pytest.raises(OutputError, match='nowhere/cache cannot be used'):
+    with pytest.raises(OutputError, match='nowhere/cache cannot be used: .*: choose a place that exists'):
         FileCache(str(tmp_path / 'nowhere/cache'))
     with sqlite3.connect(tmp_path / 'later') as connection:
         connection.execute('PRAGMA user_version = 9')
