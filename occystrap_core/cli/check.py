@@ -1,6 +1,6 @@
 """The command `check`: checks images against the rules of their format."""
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +9,9 @@ from occystrap_core.api.options import OptionType
 from occystrap_core.cli.common import common, load_plugins, names_option
 from occystrap_core.cli.completion import complete_uri
 from occystrap_core.cli.network_options import network_options, network_settings
+from occystrap_core.cli.report_option import (
+    report_files, report_option, reported_if_stopped, spare_places, write_reports,
+)
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.settings import Settings
 from occystrap_core.terminal import print_json, print_lines, print_message
@@ -26,11 +29,12 @@ if TYPE_CHECKING:
 @click.option('--fast', is_flag=True, help='Check metadata and the first bytes of each blob only; read no layers.')
 @click.option('--platform', help='Platform of a multi-platform image, or all (default: that of this machine).')
 @click.option('-j', '--jobs', type=OptionType.whole(1, 64), help='Number of layers read in parallel.')
+@report_option
 @names_option
 @network_options
 @click.pass_context
 def check(context: click.Context, /, source: str, fast: bool, platform: str | None, jobs: int | None,
-          max_names: NameMemory, **network: Any) -> None:
+          max_names: NameMemory, reports: Sequence[str], **network: Any) -> None:
     """Check the images at SOURCE against the rules of their format, and report each rule that is broken.
 
     Manifest, config, history and layers are compared with each other; each layer is read: digests, sizes, the tar,
@@ -43,18 +47,36 @@ def check(context: click.Context, /, source: str, fast: bool, platform: str | No
     settings = Settings(debug=common(context).debug, names=max_names, **network_settings(network))
     settings = settings.choosing(platform)
     settings = settings.with_jobs(jobs) if jobs else settings
-    started = time.monotonic()
-    images = read_images(load_plugins(context), settings, source,
-                         lambda content, chosen, advance: _checked(content, chosen, advance, fast),
-                         progress_for(quiet=common(context).quiet), of_error)
+    files, plugins, started = report_files('check', reports), load_plugins(context), time.monotonic()
+    spare_places(files, plugins, common(context), source)
+    images: list[ReadImage[Findings]] = []
+    with reported_if_stopped(files, common(context), lambda why: _document(images, started, why)):
+        read_images(plugins, settings, source,
+                    lambda content, chosen, advance: _checked(content, chosen, advance, fast),
+                    progress_for(quiet=common(context).quiet), of_error, images)
+    document = _document(images, started)
     if common(context).format == 'json':
-        print_json({'images': [{'reference': image.name, 'failure': image.report.failure or None,
-                                'findings': [each.to_json() for each in _findings(image)]} for image in images]})
+        print_json(document)
     else:
         print_lines(_lines(images))
-    summary, good = _summary(images, time.monotonic() - started)
-    print_message(summary)
-    context.exit(0 if good else 1)
+    if failed := write_reports(files, lambda: document):
+        print_message(f'occystrap: error: {failed}')
+    print_message(document['summary'])
+    context.exit(0 if document['succeeded'] and not failed else 1)
+
+
+def _document(images: 'list[ReadImage[Findings]]', started: float, error: str = '') -> dict[str, Any]:
+    """Return the result for programs; `error` is why the command ended early, also for images without a result."""
+    for image in images:
+        if error and not image.result:
+            image.report.failure = image.report.failure or error
+    seconds = time.monotonic() - started
+    summary, good = _summary(images, seconds)
+    return {'succeeded': good and not error, 'seconds': round(seconds, 3), 'summary': summary,
+            **({'error': error} if error else {}), 'images': [
+                {'reference': image.name, 'layers': image.report.layers, 'bytes': image.report.size,
+                 'seconds': round(image.report.seconds, 3), 'failure': image.report.failure or None,
+                 'findings': [each.to_json() for each in _findings(image)]} for image in images]}
 
 
 def _checked(content: 'Content', settings: Settings, advance: 'Advance', fast: bool) -> 'Findings':

@@ -3,6 +3,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from occystrap_core.cli.common import Common
+from occystrap_core.cli.report_option import write_reports
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.report.image_report import ImageReport, PrunedImage
 from occystrap_core.report.run_report import RunReport
@@ -16,6 +17,7 @@ from occystrap_core.verification.results import Severity, problems
 
 if TYPE_CHECKING:
     from occystrap_core.destinations.side_files import SideFiles
+    from occystrap_core.report.report_files import ReportFiles
     from occystrap_core.tasks.image_task import ImageTask
     from occystrap_core.tasks.source_orders import Destinations
     from occystrap_core.tasks.task_list import TaskList
@@ -58,8 +60,12 @@ def show_plan(plugins: Plugins, settings: Settings, source: str, destination: 'D
 _SHOWN = 20
 
 
-def show(report: RunReport, shared: Common, evidence: bool = False) -> None:
-    """Show what went wrong, image by image, and the summary last; `evidence` adds places and the weakest evidence."""
+def show(report: RunReport, shared: Common, evidence: bool = False, files: 'ReportFiles | None' = None) -> bool:
+    """Show what went wrong, image by image, and the summary last; `evidence` adds places and the weakest evidence.
+
+    Returns whether the files of --report were written.
+    """
+    failed = write_reports(files, report.to_json)
     if shared.format == 'json':
         print_json(report.to_json())
     for note in report.notes:
@@ -81,7 +87,10 @@ def show(report: RunReport, shared: Common, evidence: bool = False) -> None:
         print_message(f'Receipts: {report.receipts[0]}, {report.receipts[1]}')
     if resume := report.how_to_resume():
         print_message(resume)
+    if failed:
+        print_message(f'occystrap: error: {failed}')
     print_message(report.summary())
+    return not failed
 
 
 def _show_image(image: ImageReport) -> None:

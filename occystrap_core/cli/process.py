@@ -11,7 +11,8 @@ from occystrap_core.cli.common import Common, common, load_plugins, names_option
 from occystrap_core.cli.completion import complete_executor, complete_filter, complete_uri
 from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.cli.option_order import levels_joined
-from occystrap_core.errors import Cancelled, UsageError
+from occystrap_core.cli.report_option import reason_text, report_files, report_option, write_reports
+from occystrap_core.errors import UsageError
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.terminal import print_json
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from occystrap_core.oci.digest import Digest
     from occystrap_core.pipeline.run import Run
     from occystrap_core.tasks.earlier_run import EarlierRun
+    from occystrap_core.report.report_files import ReportFiles
     from occystrap_core.report.run_report import RunReport
     from occystrap_core.tasks.image_task import ImageTask
     from occystrap_core.verification.receipt import Receipt
@@ -93,6 +95,7 @@ def verify_level(given: str | None) -> VerifyLevel:
               'the receipts kept beside it, and report what is lost.')
 @click.option('--sync/--no-sync', default=True, help='Flush to the device before anything becomes visible.')
 @click.option('--temp-dir', type=click.Path(exists=True, file_okay=False), help='Directory for spooled data.')
+@report_option
 @names_option
 @network_options
 @click.pass_context
@@ -110,6 +113,9 @@ def process(context: click.Context, /, source: str, destinations: tuple[str, ...
     plugins = load_plugins(context)
     _require_clear(source, destinations)
     kind = _executor(context, plugins, settings, options)
+    if options['dry_run'] and options['reports']:
+        raise UsageError('--report is for a run that copies: leave it out, or --dry-run')
+    files = options['files'] = report_files('process', options['reports'])
     if options['dry_run']:
         from occystrap_core.cli.output import show_plan
         from occystrap_core.destinations.side_files import side_files
@@ -121,8 +127,8 @@ def process(context: click.Context, /, source: str, destinations: tuple[str, ...
     else:
         report = _run(plugins, settings, level, source, destinations, options, common(context))
     report.receipts = _receipts(options['receipt'])
-    show(report, common(context))
-    context.exit(0 if report.succeeded else 1)
+    written = show(report, common(context), files=files)
+    context.exit(0 if report.succeeded and written else 1)
 
 
 def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, destinations: 'Sequence[str]',
@@ -133,7 +139,8 @@ def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, 
     receipt_file, read = options['receipt'], _earlier(options)
     with closing(ReceiptFile(receipt_file, options['force'])) if receipt_file else nullcontext() as receipts:
         run = Run(plugins, settings, level, progress_for(quiet=shared.quiet), receipts, read, options['fail_fast'],
-                  options['layer_cache'], options['refresh'], partial(_in_files, options) if options['prune'] else None)
+                  options['layer_cache'], options['refresh'], partial(_in_files, options) if options['prune'] else None,
+                  options['reports'])
         return _processed(run, source, destinations, options, shared)
 
 
@@ -148,7 +155,7 @@ def _run_in_bulk(plugins: Plugins, settings: Settings, level: VerifyLevel, sourc
     with (closing(EarlierReceipts('' if _is_first_run(options) else options['resume'])) as read,
           closing(ReceiptFile(receipt_file, options['force'])) if receipt_file else nullcontext() as receipts):
         run = BulkRun(plugins, settings, level, Progress() if shared.quiet else BulkProgress(), *kind, receipts, read,
-                      options['fail_fast'], options['refresh'], shared.format == 'json')
+                      options['fail_fast'], options['refresh'], shared.format == 'json' or bool(options['reports']))
         return _processed(run, source, destinations, options, shared)
 
 
@@ -160,7 +167,7 @@ def _processed(run: 'Run | BulkRun', source: str, destinations: 'Sequence[str]',
     except BaseException as error:
         if run.report and not isinstance(error, UsageError):
             run.report.receipts = _receipts(options['receipt'])
-            _show_stopped(run.report, error, shared)
+            _show_stopped(run.report, error, shared, options['files'])
         raise
 
 
@@ -226,15 +233,12 @@ def _unchanged(plugins: Plugins, level: VerifyLevel, options: dict[str, Any]) ->
     return lambda task: FoundBefore(plugins, task, earlier, options['refresh'], level).find() is not None
 
 
-def _show_stopped(report: 'RunReport', error: BaseException, shared: Common) -> None:
-    """Report a run that ends with an error: as JSON, and as the summary behind the error."""
-    from occystrap_core.cli.signals import Interrupted
-    from occystrap_core.report.image_report import failure_text
-    interrupted = isinstance(error, Cancelled | Interrupted)
-    assert shared.plugins
-    report.stopped('interrupted' if interrupted else failure_text(error, shared.plugins))
-    if report.count:
-        shared.ending = [*filter(None, [report.how_to_resume()]), report.summary()]
+def _show_stopped(report: 'RunReport', error: BaseException, shared: Common, files: 'ReportFiles | None') -> None:
+    """Report a run that ends with an error: as JSON, in the files of --report, and as the summary behind the error."""
+    report.stopped(reason_text(error, shared))
+    failed = write_reports(files, report.to_json)
+    lines = [failed, *([report.how_to_resume(), report.summary()] if report.count else [])]
+    shared.ending = [*filter(None, lines)]
     if shared.format == 'json':
         print_json(report.to_json())
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -15,6 +15,7 @@ from occystrap_core.cli.common import common, load_plugins
 from occystrap_core.cli.completion import complete_uri
 from occystrap_core.cli.network_options import network_options, network_settings
 from occystrap_core.cli.process import VerifyCommand, verify_level
+from occystrap_core.cli.report_option import report_files, report_option, reported_if_stopped, spare_places
 from occystrap_core.daemon_threads import DaemonThreads, completed
 from occystrap_core.errors import UsageError
 from occystrap_core.plugins.manager import Plugins
@@ -28,6 +29,9 @@ from occystrap_core.report.run_report import RunReport
 from occystrap_core.settings import Settings, VerifyLevel, default_jobs
 from occystrap_core.verification.receipt import KeptReceipts, Receipt
 from occystrap_core.verification.results import CheckResult, Outcome, Severity
+
+if TYPE_CHECKING:
+    from occystrap_core.report.report_files import ReportFiles
 
 
 @click.command(cls=VerifyCommand, short_help='Verify what an earlier run wrote.')
@@ -46,10 +50,12 @@ from occystrap_core.verification.results import CheckResult, Outcome, Severity
 @click.option('-j', '--jobs', type=OptionType.whole(1, 64), help='Number of layers hashed in parallel.')
 @click.option('-J', '--images', type=OptionType.whole(1, 64), default=4, show_default=True,
               help='Number of images verified in parallel.')
+@report_option
 @network_options
 @click.pass_context
 def verify(context: click.Context, /, target: str, level: str | None, at: str | None, against: str | None,
-           platform: str | None, expect: str | None, jobs: int | None, images: int, **network: Any) -> None:
+           platform: str | None, expect: str | None, jobs: int | None, images: int, reports: Sequence[str],
+           **network: Any) -> None:
     """Verify what an earlier run wrote, by its receipt or against its source.
 
     TARGET is a receipt (written with process --receipt FILE) or a destination that keeps its own, such as dir://PATH;
@@ -61,17 +67,21 @@ def verify(context: click.Context, /, target: str, level: str | None, at: str | 
     """
     from occystrap_core.cli.output import show
     verify = verify_level(level)
+    files = report_files('verify', reports)
     if verify is VerifyLevel.NONE:
         raise UsageError('OCCYSTRAP_VERIFY=none leaves nothing to verify: use --verify=fast or --verify=full')
     plugins = load_plugins(context)
     settings = Settings(jobs=jobs or default_jobs(), images=images, debug=common(context).debug,
                         **network_settings(network))
     if against:
-        _show_against(context, plugins, against, target, verify, settings.choosing(platform), at, expect)
+        _show_against(context, plugins, against, target, verify, settings.choosing(platform), at, expect, files)
     if platform:
         raise UsageError('--platform is for --against SOURCE: a receipt says which platforms it is for')
     kept, written = _kept(plugins, target, at, expect)
-    report = verify_all(plugins, kept.receipts, verify, settings)
+    spare_places(files, plugins, common(context), target, [each.destination for each in kept.receipts])
+    report = RunReport(verify, settings.requests)
+    with reported_if_stopped(files, common(context), report.stopped_json):
+        verify_all(plugins, kept.receipts, verify, settings, report)
     for image, before in zip(report.images, written):
         image.written_to = before if before != image.destination else ''
     report.images += [_unproved(target, name, reason) for name, reason in kept.unproved]
@@ -80,40 +90,44 @@ def verify(context: click.Context, /, target: str, level: str | None, at: str | 
                   for digest in digests_of(image.receipt)}
         report.images += [_unproved(*each) for each in uncovered_images(plugins, kept.receipts, failed, settings)
                           if each.name or not failed]
-    show(report, common(context), evidence=True)
-    context.exit(0 if report.succeeded else 1)
+    reported = show(report, common(context), evidence=True, files=files)
+    context.exit(0 if report.succeeded and reported else 1)
 
 
 def _show_against(context: click.Context, plugins: Plugins, source: str, target: str, level: VerifyLevel,
-                  settings: Settings, at: str | None, expect: str | None) -> NoReturn:
+                  settings: Settings, at: str | None, expect: str | None, files: 'ReportFiles | None') -> NoReturn:
     """Compare with the source, show the result, and end the command."""
     from occystrap_core.cli.output import show
     from occystrap_core.mirror.against_source import verify_against  # late, as few runs need it
     is_file = '://' not in target and not os.path.isdir(target)
     receipts = _kept(plugins, target, at, expect)[0].receipts if is_file or at or expect else None
-    report = verify_against(plugins, source, target, receipts, level, settings)
-    show(report, common(context), evidence=True)
-    context.exit(0 if report.succeeded else 1)
-
-
-def verify_all(plugins: Plugins, receipts: Sequence[Receipt], level: VerifyLevel, settings: Settings) -> RunReport:
-    """Return the verdict on each receipt's image."""
-    started = time.monotonic()
+    spare_places(files, plugins, common(context), target, [each.destination for each in receipts or ()])
     report = RunReport(level, settings.requests)
+    with reported_if_stopped(files, common(context), report.stopped_json):
+        verify_against(plugins, source, target, receipts, report, settings)
+    reported = show(report, common(context), evidence=True, files=files)
+    context.exit(0 if report.succeeded and reported else 1)
+
+
+def verify_all(plugins: Plugins, receipts: Sequence[Receipt], level: VerifyLevel, settings: Settings,
+               report: RunReport) -> None:
+    """Add the verdict on each receipt's image to a report."""
+    began = time.monotonic()
     threads = DaemonThreads(max(1, min(settings.images, len(receipts))), 'verification')
     report.images = [_described(receipt) for receipt in receipts]
 
     def look_at(image: ImageReport) -> None:
         assert image.receipt
+        started = time.monotonic()
         verdict = verify_receipt(plugins, image.receipt, level, settings)
         image.judged(verdict)
         image.looks = verdict.to_json()
+        image.seconds = time.monotonic() - started
     with closing(settings.shared), closing(threads):
         for future in completed([threads.submit(partial(look_at, image)) for image in list(report.images)],
                                 settings.cancellation.check):
             future.result()
-    report.seconds = time.monotonic() - started
-    return report
+    report.seconds = time.monotonic() - began
 
 
 def _described(receipt: Receipt) -> ImageReport:

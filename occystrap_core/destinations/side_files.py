@@ -81,11 +81,13 @@ class SideFiles:
                                          f'{kept.path}: choose a file elsewhere')
 
 
-def side_files(receipts: str | None, layer_cache: str | None) -> SideFiles:
+def side_files(receipts: str | None, layer_cache: str | None, reports: Sequence[str] = ()) -> SideFiles:
     """Return the files that options name, None for those that do not; raises UsageError if they are the same."""
     files = SideFiles()
     files.add('--receipt', receipts, within=True)
     files.add('--layer-cache', layer_cache, within=True)
+    for path in reports:
+        files.add('--report', path, within=True)
     return files
 
 

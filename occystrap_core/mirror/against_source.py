@@ -14,14 +14,13 @@ from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.verification.receipt import Receipt
 
 
-def verify_against(plugins: Plugins, source: str, target: str, receipts: Sequence[Receipt] | None, level: VerifyLevel,
-                   settings: Settings) -> RunReport:
-    """Return the verdict on each image of a destination, or of receipts if there are any.
+def verify_against(plugins: Plugins, source: str, target: str, receipts: Sequence[Receipt] | None, report: RunReport,
+                   settings: Settings) -> None:
+    """Add the verdict on each image of a destination, or of receipts if there are any, to a report.
 
     Raises UsageError, and the error of a single source that cannot be listed.
     """
     started = time.monotonic()
-    report = RunReport(level, settings.requests)
     with closing(settings.shared), ExitStack() as stack:
         if written := fields_of(plugins, source):
             found = counterparts_filled(plugins, settings, written, target, receipts, stack)
@@ -33,19 +32,20 @@ def verify_against(plugins: Plugins, source: str, target: str, receipts: Sequenc
                                      verb='verified') for each in found.pairs]
         threads = DaemonThreads(max(1, min(settings.images, len(found.pairs))), 'verification')
         with closing(threads):
-            futures = [threads.submit(partial(_look, plugins, pair, image, level))
+            futures = [threads.submit(partial(_look, plugins, pair, image, report.level))
                        for pair, image in zip(found.pairs, report.images, strict=True)]
             for future in completed(futures, settings.cancellation.check):
                 future.result()
         report.images += found.single
     report.seconds = time.monotonic() - started
-    return report
 
 
 def _look(plugins: Plugins, pair: Counterpart, image: ImageReport, level: VerifyLevel) -> None:
+    started = time.monotonic()
     verdict, image.receipt, image.notes = compare(plugins, pair, level)
     image.judged(verdict)
     image.looks = verdict.to_json()
+    image.seconds = time.monotonic() - started
     if image.receipt:
         image.layers = layers_of(image.receipt)
         image.size = sum(max(0, each.size) for each in image.receipt.of_kind('layer'))

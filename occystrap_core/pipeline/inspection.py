@@ -42,12 +42,15 @@ class ReadImage(Generic[T]):
 
 
 def read_images(plugins: Plugins, settings: Settings, source: str, read: Read[T], progress: Progress,
-                unfit: Callable[[ImageError], T] | None = None) -> list[ReadImage[T]]:
+                unfit: Callable[[ImageError], T] | None = None, images: list[ReadImage[T]] | None = None,
+                ) -> list[ReadImage[T]]:
     """Have `read` inspect every image of a source, or of a list of sources; return its results.
 
     Raises the error of the only image; among several images an error is recorded and the others continue. With `unfit`
-    an image that cannot be opened is no failure: `unfit` makes a result of the error.
+    an image that cannot be opened is no failure: `unfit` makes a result of the error. All are added to `images` before
+    they are read, so that their results are there whatever is raised.
     """
+    images = [] if images is None else images
     with ExitStack() as closed:
         closed.enter_context(closing(settings.shared))
         found: list[tuple[ImageInput, ReadImage[T], Settings]] = []
@@ -60,6 +63,7 @@ def read_images(plugins: Plugins, settings: Settings, source: str, read: Read[T]
                     raise
                 unopened.append(_expected(str(opened.location)))
                 unopened[-1].result = unfit(error)
+        images += [*(image for _, image, _ in found), *unopened]
         progress.begin([image.report for _, image, _ in found])
         closed.callback(progress.end)
         for opened, image, chosen in found:
@@ -79,7 +83,8 @@ def read_images(plugins: Plugins, settings: Settings, source: str, read: Read[T]
             progress.finished(image.report)
     if count := sum(image.report.left_out for _, image, _ in found):
         print_notes([left_out_text(count)])
-    return [*(image for _, image, _ in found if not image.report.left_out), *unopened]
+    images[:] = [image for image in images if not image.report.left_out]
+    return images
 
 
 def _once_each(opened: ImageInput, location: Location) -> Iterable[Reference]:

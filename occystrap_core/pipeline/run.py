@@ -61,6 +61,8 @@ class Run:
     layer_cache: str | None = None
     refresh: bool = True
     prune: Callable[[], Sequence[Receipt]] | None = None
+    reports: Sequence[str] = ()
+    """The files of --report, in which each expectation is to be found."""
     of_one_image: bool = False
     """Whether a source of several images is refused."""
     look: Callable[[ImageTask], None] | None = None
@@ -97,7 +99,7 @@ class Run:
                         ) -> None:
         with closing(self.settings.shared) as shared, TaskList(self.plugins, self.settings) as todo:
             receipts = self.receipts.path if self.receipts else None
-            todo.expand(source, destination, filters, side_files(receipts, self.layer_cache))
+            todo.expand(source, destination, filters, side_files(receipts, self.layer_cache, self.reports))
             if self.layer_cache:
                 from occystrap_core.layers.layer_cache import FileCache
                 shared.get(LayerCache, partial(FileCache, self.layer_cache))
@@ -265,7 +267,7 @@ class Run:
         self._also_brought.add(task, receipt)
         task.output.taken().leave_unchanged()
         if self.level is not VerifyLevel.NONE:
-            task.report.judged(verdict)
+            self._judged(task, verdict)
         return True
 
     def _found(self, task: ImageTask) -> tuple[Receipt, Verdict] | None:
@@ -276,8 +278,13 @@ class Run:
         assert task.report.receipt
         with self.progress.verification(str(task.reference)):
             verdict = verify_receipt(self.plugins, task.report.receipt, self.level, task.settings)
-        task.report.judged(verdict)
+        self._judged(task, verdict)
         self._finished(task, started)
+
+    def _judged(self, task: ImageTask, verdict: Verdict) -> None:
+        task.report.judged(verdict)
+        if self.reports:
+            task.report.looks = verdict.to_json()
 
     def _finished(self, task: ImageTask, started: float) -> None:
         task.report.seconds = time.monotonic() - started

@@ -113,6 +113,11 @@ class RunReport:
             if len(self.images) == 1 or not (image.seconds or image.failure):
                 image.failure = image.failure or message
 
+    def stopped_json(self, message: str) -> dict[str, Any]:
+        """Record why the run ended early; return the report for programs."""
+        self.stopped(message)
+        return self.to_json()
+
     def how_to_resume(self) -> str:
         """Return how to copy what is left, if a part of the images was; else an empty string."""
         succeeded = self.others.count or any(image.succeeded for image in self.images)

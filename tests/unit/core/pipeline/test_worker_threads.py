@@ -9,6 +9,7 @@ from occystrap_core import Cancelled, CheckResults, Receipt, Settings, VerifyLev
 from occystrap_core.cli.verify import verify_all
 from occystrap_core.pipeline.run import Run
 from occystrap_core.report.progress import Progress
+from occystrap_core.report.run_report import RunReport
 from tests.unit.core.pipeline import memory
 from tests.unit.core.pipeline.memory import IMAGES, SHELVES, memory_plugins, offer, wait_until
 
@@ -61,7 +62,10 @@ def test_copies_and_verifiers_share_the_worker_threads(monkeypatch: pytest.Monke
         f'memory://{",".join(names)}', 'memory://to-{name}')
     assert report.succeeded and counter.most == 2 and counter.threads == {'worker-0', 'worker-1'}
     receipts = [image.receipt for image in report.images if image.receipt]
-    assert verify_all(plugins, receipts, VerifyLevel.FULL, Settings(images=4, jobs=2)).succeeded
+    settings = Settings(images=4, jobs=2)
+    report = RunReport(VerifyLevel.FULL, settings.requests)
+    verify_all(plugins, receipts, VerifyLevel.FULL, settings, report)
+    assert report.succeeded
     assert counter.most == 2 and counter.threads == {'worker-0', 'worker-1'}
 
 
