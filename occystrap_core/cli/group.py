@@ -110,13 +110,24 @@ class LazyGroup(click.Group):
 
 def _print_version(context: click.Context, parameter: click.Parameter, value: bool) -> Any:
     if value and not context.resilient_parsing:
-        print_lines([f'occystrap {__version__}'])
+        print_lines([f'occystrap {__version__}', *_parts(context)])
         context.exit()
+
+
+def _parts(context: click.Context) -> list[str]:
+    """Return a line for each distribution with plugins, and for Python."""
+    import platform
+    import sys
+    plugins = load_plugins(context, warn=False)
+    versions = {each.distribution: each.version for each in plugins.all}
+    failed = {each.distribution for each in plugins.failed}
+    return [*(f'{name} {version}{" (a plugin FAILED: see occystrap plugins)" if name in failed else ""}'
+              for name, version in sorted(versions.items())), f'Python {platform.python_version()} ({sys.executable})']
 
 
 @click.group(cls=LazyGroup, context_settings={'help_option_names': ['-h', '--help'], 'obj': None})
 @click.option('--version', is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
-              help='Print the version.')
+              help='Print the versions of this program, its plugins and Python.')
 @click.pass_context
 def occystrap(context: click.Context) -> None:
     """Move container images and prove that they arrived.

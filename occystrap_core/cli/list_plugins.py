@@ -17,7 +17,8 @@ def plugins(context: click.Context) -> None:
     """List the installed plugins with the schemes, filters, options and commands that they bring."""
     loaded = load_plugins(context, warn=False)
     if common(context).format == 'json':
-        print_json({'plugins': [_as_json(plugin) for plugin in loaded.all], 'conflicts': _conflicts(loaded)})
+        print_json({'plugins': [_as_json(plugin) for plugin in loaded.all],
+                    'conflicts': [*_conflicts(loaded), *other_program()]})
         return
     print_lines(_lines(loaded))
 
@@ -25,11 +26,22 @@ def plugins(context: click.Context) -> None:
 def _lines(loaded: Plugins) -> Iterator[str]:
     for plugin in loaded.all:
         yield from _lines_of(plugin)
-    for conflict in _conflicts(loaded):
+    for conflict in [*_conflicts(loaded), *other_program()]:
         yield f'CONFLICT: {conflict}'
     if not any(True for _ in loaded.declared(WriterScheme)):
-        yield ('No schemes for images are installed: pip install occystrap-core[all], or some of '
-               f'{", ".join(sorted({each for schemes in OFFICIAL.values() for each in schemes.values()}))}')
+        official = {each for schemes in OFFICIAL.values() for each in schemes.values()}
+        yield f'No schemes for images are installed: install the wheels of some of {", ".join(sorted(official))}'
+
+
+def other_program() -> list[str]:
+    """Return what to do about the other program that calls itself occystrap, if it is installed."""
+    from importlib_metadata import PackageNotFoundError, distribution
+    try:
+        found = distribution('occystrap')
+    except PackageNotFoundError:
+        return []
+    return [f'occystrap {found.version} is another program, whose command replaces this one: pip uninstall occystrap, '
+            'then pip install --force-reinstall --no-deps the wheel of occystrap-core']
 
 
 def _lines_of(plugin: Plugin) -> Iterator[str]:

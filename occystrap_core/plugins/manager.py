@@ -136,10 +136,11 @@ class Plugins:
         known = sorted({declaration.name for _, declaration in self.declared(kind)})
         shown = f'{name}://' if what in ('source', 'destination') else name
         if official:
-            return UnknownScheme(f'no installed plugin provides {shown} as {what}: pip install {official}')
+            return UnknownScheme(f'no installed plugin provides {shown} as {what}: install the wheel of {official}')
         from occystrap_core.errors import nearest
         return UnknownScheme(f'no installed plugin provides {shown} as {what}{nearest(name, known)}'
-                             if known else f'no installed plugin provides any {what}: pip install occystrap-core[all]')
+                             if known else f'no installed plugin provides any {what}: install the wheels of '
+                             'plugins, such as occystrap-dir')
 
 
 def build_plugin_manager(entry_points: Iterable[EntryPointLike] | None = None, disabled: Iterable[str] | None = None,

@@ -14,7 +14,7 @@ PATIENCE = 10.0
 def probe(client: 'distributed.Client', worker: str) -> tuple[str, str]:
     """Return what a worker calls itself and, if it cannot be used, why and what to do about that; else an empty text.
     """
-    advice = f'there pip install occystrap-core[all]=={__version__} occystrap-dask=={__version__}'
+    advice = f'install there occystrap-core and occystrap-dask {__version__}, with the plugins that it needs'
     try:
         if not (reason := _unfit(client, worker)):
             return _ask(client, worker, loaded), ''

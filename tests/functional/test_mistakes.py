@@ -79,7 +79,8 @@ def test_wrong_usage(arguments: list[str], words: list[str], archive: Path, occy
 
 def test_scheme_that_is_not_installed_names_its_distribution(archive: Path, occystrap: CommandLine) -> None:
     disabled = {'OCCYSTRAP_DISABLE_PLUGINS': 'occystrap-dir'}
-    one_line(occystrap('process', 'tar://sample.tar', 'dir://out', env=disabled), 2, 'pip install occystrap-dir')
+    one_line(occystrap('process', 'tar://sample.tar', 'dir://out', env=disabled), 2,
+             'install the wheel of occystrap-dir')
 
 
 def test_missing_tag(sample_uri: str, occystrap: CommandLine) -> None:

@@ -1,24 +1,36 @@
 """The seven distributions as users get them: built as wheels, installed one by one into a clean environment."""
+import os
+import re
 import subprocess
 import sys
+import tarfile
 import venv
+import zipfile
+from email import message_from_string
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-PROJECTS = {'core': ROOT, **{name: ROOT / f'plugins/occystrap_{name}'
-                             for name in ('dir', 'tar', 'registry', 'docker', 's3', 'dask')}}
+PROJECTS = ('core', 'dir', 'tar', 'registry', 'docker', 's3', 'dask')
 
 
 @pytest.fixture(scope='session')
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The wheels, built from copies of nothing but what is in the repository."""
-    directory = tmp_path_factory.mktemp('wheels')
-    for project in PROJECTS.values():
-        command = [sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', str(directory), str(project)]
-        subprocess.run(command, check=True, capture_output=True)
-    return {name: next(directory.glob(f'occystrap_{name}-*.whl')) for name in PROJECTS}
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with what tools/build makes."""
+    return build(tmp_path_factory.mktemp('dist'))
+
+
+@pytest.fixture(scope='session')
+def wheels(built: Path) -> dict[str, Path]:
+    """The wheels by the names of distributions."""
+    return {name: next(built.glob(f'occystrap_{name}-*.whl')) for name in PROJECTS}
+
+
+def build(directory: Path) -> Path:
+    """Run tools/build."""
+    subprocess.run([sys.executable, ROOT / 'tools/build', directory], check=True, capture_output=True)
+    return directory
 
 
 class Environment:
@@ -42,7 +54,6 @@ class Environment:
 
 
 def test_wheels_have_one_version_and_only_their_own_files(wheels: dict[str, Path]) -> None:
-    import zipfile
     assert len({wheel.name.split('-')[1] for wheel in wheels.values()}) == 1
     for name, wheel in wheels.items():
         package = f'occystrap_{name}'
@@ -50,7 +61,40 @@ def test_wheels_have_one_version_and_only_their_own_files(wheels: dict[str, Path
         assert f'{package}/__init__.py' in names and f'{package}/py.typed' in names
         assert name != 'registry' or f'{package}/server/page/status.js' in names
         assert all(each.startswith((f'{package}/', f'{package}-')) for each in names), names
-        assert not [each for each in names if each.endswith(('.toml', '.pyc'))]
+        own = [each for each in names if '.dist-info/' not in each]
+        assert not [each for each in own if each.endswith(('.toml', '.pyc', '.md', '/LICENSE'))]
+
+
+def test_an_index_would_show_who_what_and_under_which_licence(wheels: dict[str, Path]) -> None:
+    for wheel in wheels.values():
+        with zipfile.ZipFile(wheel) as opened:
+            info = f'{wheel.name.partition("-py3")[0]}.dist-info'
+            shown = message_from_string(opened.read(f'{info}/METADATA').decode())
+            licence = opened.read(f'{info}/licenses/LICENSE').decode()
+        assert shown['License-Expression'] == 'Apache-2.0' and 'Version 2.0, January 2004' in licence
+        assert shown['Author'] == 'occystrap developers' and shown['Summary'] and shown['Requires-Python'] == '>=3.11'
+        classifiers = shown.get_all('Classifier') or []
+        assert all(f'Programming Language :: Python :: 3.{minor}' in classifiers for minor in (11, 12, 13))
+        page = shown.get_payload()
+        assert isinstance(page, str) and page.strip().startswith('# occystrap-') and 'pip install occystrap' not in page
+        assert not re.findall(r'\]\((?!https://|#)', page), 'an index has no files beside the page'
+
+
+def test_one_commit_gives_the_same_bytes_each_time(built: Path, tmp_path: Path) -> None:
+    again = build(tmp_path / 'again')
+    names = sorted(os.listdir(built))
+    assert len(names) == 2 * len(PROJECTS) and sorted(os.listdir(again)) == names
+    assert [name for name in names if (built / name).read_bytes() != (again / name).read_bytes()] == []
+
+
+def test_a_source_archive_gives_the_wheel(built: Path, wheels: dict[str, Path], tmp_path: Path) -> None:
+    with tarfile.open(next(built.glob('occystrap_registry-*.tar.gz'))) as archive:
+        archive.extractall(tmp_path)
+        moment = archive.getmembers()[0].mtime
+    project, = tmp_path.iterdir()
+    subprocess.run([sys.executable, '-m', 'hatchling', 'build', '-t', 'wheel', '-d', tmp_path / 'out'], check=True,
+                   cwd=project, capture_output=True, env={**os.environ, 'SOURCE_DATE_EPOCH': str(int(moment))})
+    assert next((tmp_path / 'out').iterdir()).read_bytes() == wheels['registry'].read_bytes()
 
 
 def test_core_alone_says_how_to_get_schemes_and_each_brings_its_own(wheels: dict[str, Path], tmp_path: Path) -> None:
@@ -58,9 +102,9 @@ def test_core_alone_says_how_to_get_schemes_and_each_brings_its_own(wheels: dict
     environment.install('core')
     listed = environment.run('plugins')
     assert listed.returncode == 0
-    assert 'normalize-timestamps' in listed.stdout and 'pip install' in listed.stdout
+    assert 'normalize-timestamps' in listed.stdout and 'install the wheels of' in listed.stdout
     missing = environment.run('process', 'registry://127.0.0.1:1/app:v1', 'dir://out')
-    assert missing.returncode == 2 and 'pip install occystrap-registry' in missing.stderr
+    assert missing.returncode == 2 and 'install the wheel of occystrap-registry' in missing.stderr
     for name in ('registry', 'dir', 'tar', 'docker', 's3'):
         environment.install(name)
         listed = environment.run('plugins').stdout
@@ -70,3 +114,21 @@ def test_core_alone_says_how_to_get_schemes_and_each_brings_its_own(wheels: dict
     shown = environment.run('demo')
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert '1/1 verified' in shown.stdout and '0/1 verified, 1 FAILED' in shown.stdout
+    versions = environment.run('--version').stdout.splitlines()
+    assert versions[0].startswith('occystrap 0.') and versions[1].startswith('occystrap-core 0.')
+    assert any(each.startswith('occystrap-dask 0.') for each in versions) and versions[-1].startswith('Python 3.')
+    share = tmp_path / 'venv/share'
+    for name in ('process', 'serve', 'images', 'seal'):
+        page = (share / f'man/man1/occystrap-{name}.1').read_text()
+        assert page.startswith(f'.TH "OCCYSTRAP {name.upper()}" "1"') and '\\-\\-debug' in page
+    assert 'occystrap-verify(1)' in (share / 'man/man1/occystrap.1').read_text()
+    for shell, name in (('bash', 'bash-completion/completions/occystrap'), ('zsh', 'zsh/site-functions/_occystrap'),
+                        ('fish', 'fish/vendor_completions.d/occystrap.fish')):
+        assert '_OCCYSTRAP_COMPLETE' in (share / name).read_text(), shell
+    script = (share / 'bash-completion/completions/occystrap').read_text()
+    assert script == environment.run('completion', 'bash').stdout
+    other = next((tmp_path / 'venv/lib').glob('python3*')) / 'site-packages/occystrap-0.4.1.dist-info'
+    other.mkdir()
+    (other / 'METADATA').write_text('Metadata-Version: 2.1\nName: occystrap\nVersion: 0.4.1\n')
+    told = environment.run('plugins').stdout
+    assert 'CONFLICT: occystrap 0.4.1 is another program' in told and 'pip uninstall occystrap' in told

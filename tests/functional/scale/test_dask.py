@@ -134,7 +134,7 @@ def test_a_worker_that_cannot_do_it_is_left_out(
         worker.kill()
         worker.wait()
     notes = [each for each in result.err.splitlines() if ' is left out: ' in each]
-    assert len(notes) == 1 and reason in notes[0] and 'pip install occystrap-core[all]==' in notes[0]
+    assert len(notes) == 1 and reason in notes[0] and 'install there occystrap-core and occystrap-dask ' in notes[0]
     assert result.err.splitlines()[-1].endswith(f', {count}/{count} verified')
 
 

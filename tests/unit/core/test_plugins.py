@@ -104,7 +104,7 @@ def test_each_kind_of_declaration_is_found_by_its_name() -> None:
     assert plugins.find(InputScheme, 'in') and plugins.find(WriterScheme, 'out') and plugins.find(FilterKind, 'sieve')
     assert [each.name for _, each in plugins.declared(CommandDeclaration)] == ['do']
     assert plugins.find(ExecutorKind, 'cluster')
-    with pytest.raises(UnknownScheme, match='pip install occystrap-dask'):
+    with pytest.raises(UnknownScheme, match='install the wheel of occystrap-dask'):
         plugins.find(ExecutorKind, 'dask')
 
 
@@ -133,9 +133,9 @@ def test_unknown_schemes_are_met_with_advice() -> None:
     plugins = build(plugin('a', register_writers=writers('directory')))
     with pytest.raises(UnknownScheme, match="did you mean 'directory'"):
         plugins.find(WriterScheme, 'directroy')
-    with pytest.raises(UnknownScheme, match='pip install occystrap-registry'):
+    with pytest.raises(UnknownScheme, match='install the wheel of occystrap-registry'):
         plugins.find(WriterScheme, 'registry')
-    with pytest.raises(UnknownScheme, match='pip install'):
+    with pytest.raises(UnknownScheme, match='install the wheels of'):
         plugins.find(InputScheme, 'anything')
     with pytest.raises(UnknownScheme):
         plugins.find(FilterKind, 'anything')
@@ -147,13 +147,13 @@ def test_every_scheme_of_an_official_plugin_names_its_distribution(kind: type[In
                 if owner.distribution.startswith('occystrap-') and owner.distribution != 'occystrap-core'}
     assert official == OFFICIAL[kind] and official
     for name, distribution in official.items():
-        words = f'provides {name}:// as (source|destination): pip install {distribution}$'
+        words = f'provides {name}:// as (source|destination): install the wheel of {distribution}$'
         with pytest.raises(UnknownScheme, match=words):
             build(plugin('a', register_writers=writers('directory'))).find(kind, name)
     only_destination = build(plugin('a', register_inputs=lambda: [InputScheme('dir', 'x:Y')]))
     with pytest.raises(UnknownScheme) as refused:
         only_destination.find(InputScheme, 'oci')
-    assert 'pip install' not in str(refused.value)
+    assert 'install the wheel' not in str(refused.value)
 
 
 def receipt(scheme: str = 'x') -> Receipt:
