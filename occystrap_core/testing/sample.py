@@ -43,11 +43,16 @@ def sample_layers(variant: str = '') -> list[bytes]:
 def sample_config(layers: Sequence[bytes] | None = None, architecture: str = 'amd64') -> bytes:
     """Return the config of an image with these tars, or with `sample_layers()`, including a history."""
     tars = sample_layers() if layers is None else layers
+    return config_of([Digest.of(tar) for tar in tars], architecture)
+
+
+def config_of(diff_ids: Sequence[Digest], architecture: str = 'amd64') -> bytes:
+    """Return the config of an image with these layers, including a history."""
     return dump_json({
         'architecture': architecture, 'os': 'linux', 'created': _CREATED,
         'config': {'Env': ['PATH=/usr/bin'], 'Cmd': ['/usr/bin/hello'], 'Labels': {'sample': 'yes'}},
-        'rootfs': {'type': 'layers', 'diff_ids': [Digest.of(tar) for tar in tars]},
-        'history': [{'created': _CREATED, 'created_by': f'ADD layer {index}'} for index, _ in enumerate(tars)]
+        'rootfs': {'type': 'layers', 'diff_ids': list(diff_ids)},
+        'history': [{'created': _CREATED, 'created_by': f'ADD layer {index}'} for index, _ in enumerate(diff_ids)]
         + [{'created': _CREATED, 'created_by': 'CMD ["/usr/bin/hello"]', 'empty_layer': True}],
     })
 

@@ -1,119 +1,150 @@
-"""Tests for authors of a writer that writes files: subclass WriterConformance, fill in two methods, run pytest.
+"""Tests for the author of a writer: subclass WriterConformance, say where it writes, run pytest.
 
     class TestFlat(WriterConformance):
-        def make_output(self, directory, settings):
-            return FlatOutput(Location('flat', str(directory / 'image'), {}, {}), settings)
+        uri = 'flat://{directory}/image'
 
-        def verify(self, receipt, level, settings):
-            return verify_output(receipt, level, settings)
+The plugin must be installed (`pip install -e .`), or be named by `plugin`. These tests are the contract of writers and
+their verifiers; the names of those that fail say what is wrong.
 """
-import io
-from collections.abc import Collection
+import os
+import re
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from occystrap_core.api.image_output import ImageOutput
+from occystrap_core.api.schemes import WriterScheme
 from occystrap_core.errors import OccystrapError
-from occystrap_core.image.image import Image
-from occystrap_core.image.layer import StoredLayer
-from occystrap_core.pipeline.image_copy import ImageCopy
-from occystrap_core.settings import Settings, VerifyLevel
+from occystrap_core.oci.reference import Reference
+from occystrap_core.plugins.resolver import open_output
+from occystrap_core.settings import VerifyLevel
+from occystrap_core.testing.conformance import REFERENCE, uri_fields
+from occystrap_core.testing.failed_writes import FailedWrites, breaking_image
+from occystrap_core.testing.round_trips import RoundTrips
 from occystrap_core.testing.sample import sample_image
-from occystrap_core.verification.judge import judge
+from occystrap_core.testing.tricky_images import big_image
+from occystrap_core.testing.watched_calls import FlushedFiles, observed
 from occystrap_core.verification.receipt import Receipt
-from occystrap_core.verification.results import CheckResults, Outcome
+
+CANARY = 'hunter2-CANARY'
+BIG = 64 << 20
+"""The size in bytes of the layer with which memory is measured."""
+T = TypeVar('T')
 
 
-class WriterConformance:
-    """The requirements for every writer of files and its verifier; `directory` is empty, and everything is written
-    below it."""
+class WriterConformance(RoundTrips, FailedWrites):
+    """The requirements for a writer and its verifier. Set `uri`; for a service, also `content` and `damages`."""
 
-    settings = Settings(sync=False)
-    private: Collection[str] = ()
-    """Names of directories for the writer's own use, in which damage need not be found."""
+    secret_uri = ''
+    """A destination with a password in it, `{canary}`, such as `registry://me:{canary}@localhost:5000/{name}:v1`."""
+    most_memory = 24 << 20
+    """The bytes of Python's memory that may be in use, at most, while a layer of 64 MiB is written or verified."""
 
-    def make_output(self, directory: Path, settings: Settings) -> ImageOutput:
-        """Return a new writer whose destination is in `directory`, the same one each time."""
-        raise NotImplementedError
+    @property
+    def scheme(self) -> WriterScheme:
+        """The declaration of the scheme."""
+        return self.plugins.find(WriterScheme, self.location(Path('/nowhere')).scheme)
 
-    def verify(self, receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults | None:
-        """Return what the plugin's verify_output returns."""
-        raise NotImplementedError
+    def test_with_sync_no_name_appears_before_its_content_is_flushed(
+            self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.require_files()
+        flushed = FlushedFiles(tmp_path, monkeypatch)
+        with observed(flushed):
+            self.write(tmp_path, sample_image(), sync=True)
+        unflushed = [path.name for path in self.images(tmp_path) if not flushed.is_flushed(path)]
+        assert unflushed == [], f'these were never flushed, in spite of --sync: {unflushed}'
+        early = [name for name in flushed.early if os.path.lexists(name)]
+        assert early == [], f'these got their names before their content was flushed: {early}'
+        late = [name for name in flushed.unflushed_directories if os.path.lexists(name)]
+        assert late == [], f'the directories of these were not flushed after they got their names: {late}'
 
-    def images(self, directory: Path) -> list[Path]:
-        """Return the files whose damage must be found: all except those in `private`."""
-        return [path for path in sorted(directory.rglob('*'))
-                if path.is_file() and not {*self.private} & {*path.relative_to(directory).parts}]
+    def test_without_sync_nothing_is_flushed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        flushed = FlushedFiles(tmp_path, monkeypatch)
+        with observed(flushed):
+            self.write(tmp_path, sample_image(), sync=False)
+        assert flushed.count == 0, f'--no-sync does not keep the writer from flushing {flushed.count} times'
 
-    def write(self, directory: Path, image: Image) -> Receipt:
-        """Write an image as the core does, reading its layers in parallel."""
-        return ImageCopy(image, self.make_output(directory, self.settings), self.settings, 'sample').run()
+    def test_a_layer_is_never_held_in_memory(self, tmp_path: Path) -> None:
+        image = big_image(BIG)
+        receipt = self._within_memory(lambda: self.write(tmp_path, image), 'writing')
+        self._within_memory(lambda: self.require_verified(receipt, VerifyLevel.FULL), 'verifying')
 
-    def outcome(self, receipt: Receipt, level: VerifyLevel = VerifyLevel.FAST) -> Outcome:
-        """Return the outcome of verification."""
-        results = self.verify(receipt, level, self.settings)
-        assert results is not None, 'verify_output says that its own receipt has another scheme'
-        return judge(receipt, level, results).outcome
+    def _within_memory(self, work: Callable[[], T], what: str) -> T:
+        tracemalloc.start()
+        try:
+            result = work()
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < self.most_memory, f'{what} a layer of {BIG >> 20} MiB takes {peak >> 20} MiB of memory'
+        return result
 
-    @pytest.mark.parametrize('level', [VerifyLevel.FAST, VerifyLevel.FULL])
-    @pytest.mark.parametrize('stored', [True, False])
-    def test_what_was_written_verifies(self, tmp_path: Path, stored: bool, level: VerifyLevel) -> None:
-        image = sample_image(stored=stored)
-        receipt = Receipt.from_json(self.write(tmp_path, image).to_json())
-        assert self.outcome(receipt, level) is Outcome.VERIFIED
-        assert receipt.image_id == image.config.digest and tuple(receipt.diff_ids) == image.diff_ids
-
-    def test_writing_again_leaves_the_same_files(self, tmp_path: Path) -> None:
-        self.write(tmp_path, sample_image())
-        before = _content(tmp_path)
-        assert self.outcome(self.write(tmp_path, sample_image()), VerifyLevel.FULL) is Outcome.VERIFIED
-        assert _content(tmp_path) == before
-
-    def test_a_failed_image_leaves_nothing(self, tmp_path: Path) -> None:
-        with pytest.raises(OccystrapError):
-            self.write(tmp_path, _breaking(sample_image()))
-        assert _content(tmp_path) == {}
-
-    def test_a_failed_image_leaves_the_one_before_it_as_it_was(self, tmp_path: Path) -> None:
+    def test_the_receipt_is_the_same_after_it_was_read_from_json(self, tmp_path: Path) -> None:
         receipt = self.write(tmp_path, sample_image())
-        before = _content(tmp_path)
-        with pytest.raises(OccystrapError):
-            self.write(tmp_path, _breaking(sample_image(variant='another')))
-        assert _content(tmp_path) == before and self.outcome(receipt, VerifyLevel.FULL) is Outcome.VERIFIED
+        again = Receipt.from_json(receipt.to_json())
+        assert again == receipt and again.to_json() == receipt.to_json(), 'the receipt changes when it is stored'
 
-    def test_a_removed_or_cut_file_is_found_fast(self, tmp_path: Path) -> None:
-        receipt = self.write(tmp_path, sample_image())
-        for path in self.images(tmp_path):
-            content = path.read_bytes()
-            path.write_bytes(content[:len(content) // 2])
-            assert self.outcome(receipt) is Outcome.FAILED, f'{path} was cut and still verifies'
-            path.unlink()
-            assert self.outcome(receipt) is Outcome.FAILED, f'{path} was removed and it still verifies'
-            path.write_bytes(content)
-        assert self.outcome(receipt) is Outcome.VERIFIED
+    def test_the_receipt_names_a_path_that_is_found_from_any_directory(
+            self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.require_files()
+        (tmp_path / 'here').mkdir()
+        monkeypatch.chdir(tmp_path / 'here')
+        receipt = self.write_to(self.spelled('.', tmp_path), sample_image())
+        monkeypatch.chdir('/')
+        self.require_verified(receipt)
 
-    def test_a_flipped_bit_is_found_by_full_verification(self, tmp_path: Path) -> None:
-        receipt = self.write(tmp_path, sample_image())
-        for path in self.images(tmp_path):
-            content = bytearray(path.read_bytes())
-            for place in {0, len(content) // 2, len(content) - 1}:
-                content[place] ^= 1
-                path.write_bytes(content)
-                assert self.outcome(receipt, VerifyLevel.FULL) is Outcome.FAILED, f'byte {place} of {path} was flipped'
-                content[place] ^= 1
-            path.write_bytes(content)
-        assert self.outcome(receipt, VerifyLevel.FULL) is Outcome.VERIFIED
+    def test_every_spelling_of_a_path_is_one_place(self, tmp_path: Path) -> None:
+        self.require_files()
+        real, link = tmp_path / 'real', tmp_path / 'link'
+        real.mkdir()
+        link.symlink_to(real)
+        places = set()
+        for spelling in (str(real), f'{real}/', f'{real}/../real', f'{tmp_path}/./real', str(link)):
+            with self.run() as settings:
+                output = open_output(self.plugins, self.spelled(spelling, real), settings)
+                places.add(str(output.place(REFERENCE)))
+        assert len(places) == 1, f'one place has several names: {sorted(places)}'
 
+    def test_a_place_for_one_image_is_the_same_whatever_name_the_image_has(self, tmp_path: Path) -> None:
+        self.require_files()
+        if self.scheme.many.accepted and not self.scheme.many.unless(self.location(tmp_path)):
+            pytest.skip('the scheme takes several images')
+        with self.run() as settings:
+            output = self.output(tmp_path, settings)
+            places = {str(output.place(Reference.parse(name))) for name in ('one/app:v1', 'two/app:v2')}
+        assert len(places) == 1, f'override place(), or two images replace each other unnoticed: {places}'
 
-def _breaking(image: Image) -> Image:
-    """Return the image with a last layer whose blob does not match its descriptor."""
-    last = image.layers[-1]
-    assert last.descriptor and last.diff_id
-    broken = StoredLayer(last.index, last.descriptor, last.diff_id, lambda: io.BytesIO(b'something else'))
-    return Image(image.reference, image.config, [*image.layers[:-1], broken], image.manifest)
+    def test_images_of_two_directories_have_two_places(self, tmp_path: Path) -> None:
+        with self.run() as settings:
+            places = {str(self.output(tmp_path / name, settings).place(REFERENCE)) for name in ('one', 'two')}
+        assert len(places) == 2, f'two destinations have one place, so a run would refuse the second: {places}'
 
+    def test_secrets_are_in_no_receipt_and_no_message(self, tmp_path: Path) -> None:
+        secrets = [option.name for option in self.scheme.options if option.secret]
+        if not secrets and not self.secret_uri:
+            pytest.skip('no option is secret, and there is no secret_uri')
+        uri = (self.secret_uri or self.uri).format_map({**uri_fields(tmp_path), 'canary': CANARY})
+        options = '&'.join(f'{name}={CANARY}' for name in secrets)
+        location = self.destination(f'{uri}{"&" if "?" in uri else "?"}{options}')
+        for image in (breaking_image(1, None), sample_image()):
+            try:
+                receipt = self.write_to(location, image)
+            except OccystrapError as error:
+                assert CANARY not in str(error), f'a secret is in a message: {error}'
+            else:
+                assert CANARY not in receipt.to_json(), 'a secret is in the receipt'
 
-def _content(directory: Path) -> dict[str, bytes]:
-    files = (path for path in sorted(directory.rglob('*')) if path.is_file())
-    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
+    def test_options_whose_names_say_secret_are_declared_secret(self) -> None:
+        told = [each.name for each in self.scheme.options
+                if re.search('passw|secret|token|api_?key', each.name) and not each.secret]
+        assert told == [], f'these need secret=True, or receipts and logs show them: {told}'
+
+    def test_a_file_in_the_way_gives_a_message_of_one_line(self, tmp_path: Path) -> None:
+        self.require_files()
+        (tmp_path / 'file').write_bytes(b'no directory')
+        with pytest.raises(OccystrapError) as raised:
+            self.write(tmp_path / 'file', sample_image())
+        assert '\n' not in str(raised.value) and len(str(raised.value)) > 10, f'unclear: {raised.value}'
+        assert (tmp_path / 'file').read_bytes() == b'no directory', 'a file of somebody else was replaced'

@@ -1,0 +1,190 @@
+"""A writer that is stopped, at any moment, leaves nothing of its image and the one before as it was."""
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from occystrap_core.api.image_output import ImageOutput
+from occystrap_core.errors import Cancelled, OccystrapError, ServiceUnavailable
+from occystrap_core.image.image import Image
+from occystrap_core.image.layer import Layer, StoredLayer
+from occystrap_core.pipeline.image_copy import ImageCopy
+from occystrap_core.settings import VerifyLevel
+from occystrap_core.testing.conformance import REFERENCE, DestinationConformance
+from occystrap_core.testing.sample import sample_image
+from occystrap_core.testing.watched_calls import FailingCall, observed
+
+BEFORE = pytest.mark.parametrize('before', [False, True], ids=['first_image', 'earlier_image'])
+SHARED = 2
+"""How many layers the earlier image has in common with the one that fails."""
+MOST_CALLS = 6
+"""How many calls of finalize are made to fail, at most, one in each run; the first and the last are among them."""
+
+
+class FailedWrites(DestinationConformance):
+    """What must be left when a run ends badly."""
+
+    def earlier(self, directory: Path, before: bool) -> Mapping[str, object]:
+        """Write another image first if there is to be one; return what is there."""
+        if before:
+            self.write(directory, sample_image(variant='earlier'))
+        return self.content(directory)
+
+    def require_unchanged(self, directory: Path, before: Mapping[str, object], when: str) -> None:
+        """Fail if something was left, is gone or has changed."""
+        after = self.content(directory)
+        assert (left := sorted({*after} - {*before})) == [], f'{when}: this is left: {left}'
+        assert (gone := sorted({*before} - {*after})) == [], f'{when}: this is gone: {gone}'
+        changed = [name for name in before if before[name] != after[name]]
+        assert changed == [], f'{when}: these have changed: {changed}'
+
+    def test_making_a_writer_and_asking_for_its_place_has_no_effect(self, tmp_path: Path) -> None:
+        before = self.content(tmp_path)
+        with self.run() as settings:
+            self.output(tmp_path, settings).place(REFERENCE)
+        self.require_unchanged(tmp_path, before, 'a writer that was only made')
+
+    @BEFORE
+    def test_abort_before_prepare_leaves_nothing(self, tmp_path: Path, before: bool) -> None:
+        content = self.earlier(tmp_path, before)
+        with self.run() as settings:
+            self.output(tmp_path, settings).abort()
+        self.require_unchanged(tmp_path, content, 'abort without prepare')
+
+    @BEFORE
+    def test_abort_after_prepare_leaves_nothing(self, tmp_path: Path, before: bool) -> None:
+        content = self.earlier(tmp_path, before)
+        with self.run() as settings:
+            output = self.output(tmp_path, settings)
+            output.prepare(sample_image())
+            output.abort()
+        self.require_unchanged(tmp_path, content, 'abort after prepare')
+
+    @BEFORE
+    @pytest.mark.parametrize('error', [None, ServiceUnavailable, Cancelled],
+                             ids=['wrong_bytes', 'source_gone', 'interrupted'])
+    def test_a_failure_in_any_layer_leaves_nothing(
+            self, tmp_path: Path, before: bool, error: type[BaseException] | None) -> None:
+        for number in range(SHARED if before else 0, 3):
+            directory = tmp_path / str(number)
+            directory.mkdir()
+            content = self.earlier(directory, before)
+            with pytest.raises((OccystrapError, Cancelled)):
+                self.write(directory, breaking_image(number, error), jobs=1)
+            self.require_unchanged(directory, content, f'layer {number} failed')
+
+    def test_a_layer_with_wrong_bytes_is_refused_with_its_digest(self, tmp_path: Path) -> None:
+        image = breaking_image(1, None)
+        with pytest.raises(OccystrapError) as raised:
+            self.write(tmp_path, image, jobs=1)
+        assert image.diff_ids[1] in str(raised.value) or str(_blob_of(image, 1)) in str(raised.value), (
+            f'the message does not name the layer: {raised.value}')
+
+    @BEFORE
+    def test_a_failing_call_in_finalize_leaves_the_old_image_or_the_new_one(self, tmp_path: Path, before: bool) -> None:
+        count = self._calls_of_finalize(tmp_path / 'none')
+        for number in sorted({(count - 1) * each // (MOST_CALLS - 1) for each in range(MOST_CALLS)}) if count else ():
+            directory = tmp_path / str(number)
+            directory.mkdir()
+            content = self.earlier(directory, before)
+            self._fail_in_finalize(directory, FailingCall(number))
+            self._require_either(directory, content, number)
+
+    def _calls_of_finalize(self, directory: Path) -> int:
+        directory.mkdir()
+        counting = FailingCall(sys.maxsize)
+        self._fail_in_finalize(directory, counting)
+        return counting.count
+
+    def _fail_in_finalize(self, directory: Path, failing: FailingCall) -> None:
+        """Write with one call of finalize failing."""
+        with self.run(jobs=1) as settings:
+            output = self.output(directory, settings)
+            _finalize_with(output, failing)
+            try:
+                receipt = ImageCopy(sample_image(), output, settings, 'sample').run()
+            except OccystrapError as error:
+                assert failing.failed, f'finalize fails by itself: {error}'
+            else:
+                self.require_verified(receipt, VerifyLevel.FAST)  # it went on in another way
+
+    def _require_either(self, directory: Path, before: Mapping[str, object], number: int) -> None:
+        """Fail unless the old image is there as it was, or the new one whole, and nothing else."""
+        after = self._shown(self.content(directory))
+        if after == self._shown(before):
+            return
+        try:
+            receipt = self.write(directory, sample_image())
+        except OccystrapError as error:
+            pytest.fail(f'call {number} of finalize failed, and what is left is in the way of the next run: {error}')
+        self.require_verified(receipt)
+        whole = {*self._shown(self.content(directory))}
+        other = sorted({*after} - whole - {*before} | whole - {*after})
+        assert other == [], f'call {number} of finalize failed, and this is left or gone: {other}'
+
+    def _shown(self, content: Mapping[str, object]) -> dict[str, object]:
+        hidden = {*self.private, *self.secondary}
+        return {name: each for name, each in content.items() if each is not None and not hidden & {*Path(name).parts}}
+
+    def test_the_image_can_be_written_after_a_failure(self, tmp_path: Path) -> None:
+        with pytest.raises(OccystrapError):
+            self.write(tmp_path, breaking_image(2, None))
+        self.require_verified(self.write(tmp_path, sample_image()))
+
+    def test_what_is_in_the_way_is_left_as_it_is(self, tmp_path: Path) -> None:
+        self.require_files()
+        target = Path(self.location(tmp_path).path)
+        target.mkdir(parents=True)
+        (target / 'letter.txt').write_bytes(b'dear reader')
+        try:
+            self.write(tmp_path, sample_image())
+        except OccystrapError as error:
+            assert '\n' not in str(error), f'the message has several lines: {error}'
+        assert (target / 'letter.txt').read_bytes() == b'dear reader', 'a file of somebody else was replaced'
+
+
+def breaking_image(number: int, error: type[BaseException] | None) -> Image:
+    """Return the sample image whose layer with this number ends early: by an error, or without one."""
+    image = sample_image()
+    layers: list[Layer] = []
+    for layer in image.layers:
+        assert isinstance(layer, StoredLayer) and layer.descriptor and layer.diff_id
+        with layer.stored() as stream:
+            blob = b''.join(bytes(chunk) for chunk in stream.chunks())
+        broken = StoredLayer(layer.index, layer.descriptor, layer.diff_id, partial(_Breaking, blob, error))
+        layers.append(broken if layer.index == number else layer)
+    return Image(image.reference, image.config, layers, image.manifest)
+
+
+class _Breaking:
+    """Gives the first half of some bytes, then an error, or the end."""
+
+    def __init__(self, blob: bytes, error: type[BaseException] | None) -> None:
+        self._rest, self._error = memoryview(blob)[:len(blob) // 2], error
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        if not self._rest and self._error:
+            raise self._error('this layer fails, for a test')
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _blob_of(image: Image, number: int) -> str:
+    descriptor = image.layers[number].descriptor
+    return str(descriptor.digest) if descriptor else ''
+
+
+def _finalize_with(output: ImageOutput, failing: FailingCall) -> None:
+    finalize = output.finalize
+
+    def failing_finalize(image: object) -> object:
+        with observed(failing):
+            return finalize(image)  # type: ignore[arg-type]
+    output.finalize = failing_finalize  # type: ignore[method-assign, assignment]

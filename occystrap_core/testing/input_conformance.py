@@ -1,0 +1,221 @@
+"""Tests for the author of an input: subclass InputConformance, say where it reads, run pytest.
+
+    class TestFlatInput(InputConformance):
+        uri = 'flat://{directory}/image'
+
+The images are written there by the writer of the same scheme; without one, override `put`.
+"""
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from occystrap_core.api.image_input import ImageInput
+from occystrap_core.errors import ImageNotFound, OccystrapError, UsageError
+from occystrap_core.image.image import Content, Image
+from occystrap_core.oci.digest import Digest
+from occystrap_core.plugins.resolver import open_source, source_location
+from occystrap_core.settings import Settings
+from occystrap_core.testing.conformance import DestinationConformance, tars_of, uri_fields
+from occystrap_core.testing.damage import SPOILS, spoiled, with_content
+from occystrap_core.testing.sample import sample_image
+from occystrap_core.testing.tricky_images import TRICKY, big_image
+
+LARGE = 4 << 20
+"""The size in bytes of a layer that `open` must not read."""
+
+
+class InputConformance(DestinationConformance):
+    """The requirements for an input. Set `uri`; override `put` if the plugin has no writer for the same place."""
+
+    written = ''
+    """The destination at which the writer of the plugin puts the images, if not at `uri`."""
+    checks_config = True
+    """Whether the format has a digest of the config, so that a changed one is noticed."""
+    reads_all_to_open = False
+    """Whether the format has no metadata that can be read without the layers, such as a stream."""
+
+    def put(self, directory: Path, image: Image) -> None:
+        """Put an image where `uri` will find it."""
+        uri = (self.written or self.uri).format_map(uri_fields(directory))
+        self.write_to(self.destination(uri), image)
+
+    @contextmanager
+    def source(self, directory: Path) -> Iterator[tuple[ImageInput, Settings]]:
+        """Give an input for the time of a block."""
+        location = source_location(self.plugins, self.uri.format_map(uri_fields(directory)))
+        with self.run() as settings:
+            source = open_source(self.plugins, location, settings)
+            assert isinstance(source, ImageInput), f'{type(source).__name__} is no ImageInput'
+            try:
+                yield source, settings
+            finally:
+                source.close()
+
+    @contextmanager
+    def opened(self, directory: Path) -> Iterator[Image]:
+        """Give the only image at the source for the time of a block."""
+        with self.source(directory) as (source, _):
+            reference, = source.references()
+            with source.open(reference) as content:
+                assert isinstance(content, Image), 'one image was put there, and an index was opened'
+                yield content
+
+    def layers_of(self, image: Image) -> list[bytes]:
+        """Return the tars of all layers, lowest first, also of an image that arrives in a stream."""
+        if not image.sequential:
+            return tars_of(image)
+        found = {}
+        for layer in image.arrivals():
+            with layer.tar() as stream:
+                found[layer] = b''.join(bytes(chunk) for chunk in stream.chunks())
+        by_digest = {layer.diff_id: tar for layer, tar in found.items()}
+        return [by_digest[diff_id] for diff_id in image.diff_ids]
+
+    @pytest.mark.parametrize('name', TRICKY)
+    def test_an_image_that_was_put_there_comes_out_the_same(self, tmp_path: Path, name: str) -> None:
+        image, same = TRICKY[name](), TRICKY[name]()
+        assert isinstance(image, Image) and isinstance(same, Image)
+        self.put(tmp_path, image)
+        with self.opened(tmp_path) as found:
+            assert found.diff_ids == image.diff_ids, 'the layers are not those of the image'
+            assert self.layers_of(found) == self.layers_of(same), 'the layers have other bytes'
+            assert found.config.raw == same_config(same), 'the config has other bytes'
+
+    def test_an_image_has_a_name_that_opens_it(self, tmp_path: Path) -> None:
+        self.put(tmp_path, sample_image())
+        with self.source(tmp_path) as (source, _):
+            references = list(source.references())
+            assert len(references) == 1, f'one image was put there, and these are found: {references}'
+            assert list(source.references()) == references, 'references gives other names when it is called again'
+            hash(source.content_key(references[0]))
+            assert str(source.location_of(references[0])), 'location_of must name the image alone'
+
+    def test_opening_reads_no_layer(self, tmp_path: Path) -> None:
+        if self.reads_all_to_open:
+            pytest.skip('the format has no metadata of its own: reads_all_to_open')
+        self.put(tmp_path, big_image(LARGE))
+        with self.opened(tmp_path):
+            pass  # what is imported at first use is no concern here
+        before = _bytes_read()
+        with self.opened(tmp_path):
+            read = _bytes_read() - before
+        assert read < LARGE // 2, f'open reads {read} bytes of an image whose layer has {LARGE}'
+
+    def test_layers_can_be_opened_again_and_from_several_threads(self, tmp_path: Path) -> None:
+        self.put(tmp_path, sample_image())
+        with self.opened(tmp_path) as image:
+            if image.sequential:
+                pytest.skip('the layers arrive in a stream')
+            expected = tars_of(image)
+            with ThreadPoolExecutor(4) as threads:
+                found = list(threads.map(lambda _: tars_of(image), range(4)))
+        assert found == [expected] * 4, 'layers give other bytes when several threads read them'
+
+    def test_a_layer_can_be_left_half_read(self, tmp_path: Path) -> None:
+        self.put(tmp_path, sample_image())
+        with self.opened(tmp_path) as image:
+            if image.sequential:
+                pytest.skip('the layers arrive in a stream')
+            for layer in image.layers:
+                with layer.tar() as stream:
+                    stream.readinto(memoryview(bytearray(100)))
+            assert tars_of(image) == tars_of(sample_image())
+
+    def test_closing_gives_back_all_descriptors(self, tmp_path: Path) -> None:
+        self.put(tmp_path, sample_image())
+        with self.opened(tmp_path) as image:
+            self.layers_of(image)
+        before = _descriptors()
+        with self.opened(tmp_path) as image:
+            self.layers_of(image)
+        for _ in range(50):  # a server in this process may be slower
+            if _descriptors() > before:
+                time.sleep(0.02)
+        assert (left := _descriptors() - before) <= 0, f'{left} descriptors are open after the image was closed'
+
+    def test_the_digest_that_is_present_is_that_of_what_is_opened(self, tmp_path: Path) -> None:
+        self.put(tmp_path, sample_image())
+        with self.source(tmp_path) as (source, _):
+            reference, = source.references()
+            present = source.present_digest(reference)
+            with source.open(reference) as content:
+                if present is not None:
+                    assert present in _digests_of(content), 'present_digest is not the digest of manifest or image'
+
+    def test_an_image_that_is_not_there_is_an_error_that_names_it(self, tmp_path: Path) -> None:
+        with pytest.raises((ImageNotFound, UsageError, OccystrapError, OSError)) as raised:
+            with self.opened(tmp_path / 'absent') as image:
+                self.layers_of(image)
+        text = str(raised.value)
+        name = uri_fields(tmp_path / 'absent')['name'] if '{name}' in self.uri else 'absent'
+        assert '\n' not in text and name in text, f'the message does not name the image: {text}'
+
+    @pytest.mark.parametrize('how', SPOILS)
+    def test_something_else_in_its_place_is_an_error_without_an_unknown_exception(self, tmp_path: Path, how: str,
+                                                                                  ) -> None:
+        self.require_files()
+        self.put(tmp_path, sample_image())
+        for path in [*tmp_path.iterdir(), *self.images(tmp_path)]:
+            with spoiled(path, how, tmp_path):
+                found = self._read_or_refused(tmp_path)
+                assert found is None or path.parent != tmp_path, f'{how} in place of {path.name} is read as an image'
+                assert found in (None, self._right()), f'{how} in place of {path.name}: another image is given out'
+
+    def _read_or_refused(self, directory: Path) -> tuple[list[bytes], bytes] | None:
+        """Return the layers and the config, or None after an error that users understand."""
+        try:
+            with self.opened(directory) as image:
+                layers = self.layers_of(image)
+                return layers, image.config.raw if self.checks_config else b''
+        except (OccystrapError, OSError) as error:
+            assert '\n' not in str(error), f'the message has several lines: {error}'
+            return None
+
+    def _right(self) -> tuple[list[bytes], bytes]:
+        image = sample_image()
+        return tars_of(image), image.config.raw if self.checks_config else b''
+
+    def test_damaged_bytes_are_never_given_out_as_an_image(self, tmp_path: Path) -> None:
+        self.require_files()
+        self.put(tmp_path, sample_image())
+        for path in self.images(tmp_path):
+            for name, content in _damaged(path.read_bytes()):
+                with with_content(path, content):
+                    found = self._read_or_refused(tmp_path)
+                assert found in (None, self._right()), f'{path.name}, {name}: other bytes are given out as the image'
+
+
+def same_config(image: Content) -> bytes:
+    """Return the config of an image, which for a streamed one is known when its layers were read."""
+    assert isinstance(image, Image)
+    return image.config.raw
+
+
+def _damaged(content: bytes) -> Iterator[tuple[str, bytes]]:
+    yield 'cut in half', content[:len(content) // 2]
+    for number in range(9):
+        place = (len(content) - 1) * number // 8
+        if content:
+            yield f'byte {place} flipped', content[:place] + bytes([content[place] ^ 1]) + content[place + 1:]
+
+
+def _bytes_read() -> int:
+    """Return how many bytes this process has read from files so far."""
+    lines = Path('/proc/self/io').read_text().splitlines()
+    return next(int(line.partition(': ')[2]) for line in lines if line.startswith('rchar'))
+
+
+def _descriptors() -> int:
+    return len(os.listdir('/proc/self/fd'))
+
+
+def _digests_of(content: Content) -> set[Digest | None]:
+    if not isinstance(content, Image):
+        return {content.index.digest}
+    found = {content.config.digest, *([content.manifest.digest] if content.manifest else [])}
+    return {*found, *([content.origin.digest] if content.origin else [])}

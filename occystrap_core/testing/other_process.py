@@ -1,0 +1,35 @@
+"""Verifying in another process, which knows of an image nothing but the JSON of its receipt."""
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from occystrap_core.receipts.destination_check import verify_receipt
+from occystrap_core.settings import Settings, VerifyLevel
+from occystrap_core.testing.tested_plugin import plugins_with
+from occystrap_core.verification.receipt import Receipt
+
+_START = 'import json, sys; sys.path[:] = json.loads(sys.argv[1]); from occystrap_core.testing import other_process; ' \
+         'other_process.answer(sys.argv[2])'
+
+
+def verdicts_elsewhere(plugin: str, receipts: Sequence[Receipt]) -> list[str]:
+    """Return, of each receipt, `verified` if it is at both levels, or else what is wrong, found in one new process."""
+    asked = '\n'.join(each.to_json() for each in receipts)
+    command = [sys.executable, '-c', _START, json.dumps(sys.path), plugin]
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, cwd='/', check=False)
+    assert done.returncode == 0, f'the process that verifies failed: {done.stderr[-2000:]}'
+    found: list[str] = json.loads(done.stdout)
+    return found
+
+
+def answer(plugin: str) -> None:
+    """Verify the receipts on stdin; print what was found as JSON."""
+    plugins, settings, found = plugins_with(plugin), Settings(), []
+    for line in sys.stdin.read().splitlines():
+        receipt = Receipt.from_json(line)
+        verdicts = [verify_receipt(plugins, receipt, level, settings) for level in (VerifyLevel.FAST, VerifyLevel.FULL)]
+        problems = [str(each) for verdict in verdicts for each in verdict.problems]
+        found.append('; '.join(problems) or 'verified')
+    settings.shared.close()
+    print(json.dumps(found))

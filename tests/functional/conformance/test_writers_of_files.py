@@ -1,0 +1,45 @@
+"""The official writers of files are held to the rules that authors of plugins get as a kit."""
+from occystrap_core import Settings
+from occystrap_core.testing.writer_conformance import WriterConformance
+
+
+class TestDir(WriterConformance):
+    uri = 'dir://{directory}/image'
+    private = ('.occystrap',)
+    secondary = ('catalog.json',)
+
+
+class TestDirOfSeveral(TestDir):
+    uri = 'dir://{directory}/image?unique_names=true'
+    settings = Settings(sync=True)
+
+
+class TestLayout(WriterConformance):
+    uri = 'layout://{directory}/image'
+    private = ('.occystrap',)
+    secondary = ('oci-layout',)
+
+
+class TestLayoutWithTag(TestLayout):
+    uri = 'layout://{directory}/image:stable'
+
+
+class TestDockerArchive(WriterConformance):
+    uri = 'tar://{directory}/image.tar'
+
+
+class TestOciArchive(WriterConformance):
+    uri = 'tar://{directory}/image.tar?format=oci'
+
+
+class TestBundle(WriterConformance):
+    uri = 'oci://{directory}/image'
+    private = ('.occystrap',)
+    added_entries_are_damage = True
+
+
+class TestMounts(WriterConformance):
+    uri = 'mounts://{directory}/image'
+    private = ('.occystrap',)
+    secondary = ('mount.sh',)
+    added_entries_are_damage = True
