@@ -1,0 +1,89 @@
+"""Writing flat://PATH: a directory with config.json, and the tar of each layer named by its digest."""
+import os
+import re
+import secrets
+import shutil
+from typing import BinaryIO
+
+from occystrap_core import (
+    Expectation, Image, ImageOutput, Location, OutgoingLayer, OutputError, Place, Receipt, Settings, WrittenImage,
+    WrittenLayer,
+)
+from occystrap_core.files import sync_directory
+from occystrap_core.oci import Reference
+
+CONFIG = 'config.json'
+_LAYER = re.compile(r'[0-9a-f]{64}\.tar')
+
+
+class FlatOutput(ImageOutput):
+    """Writes one image. It leaves `layer_form` as it is, so it gets uncompressed tars."""
+
+    def __init__(self, location: Location, settings: Settings) -> None:
+        super().__init__(location.with_path(os.path.abspath(location.path)), settings)  # the receipt keeps this path
+        self._root = self.location.path
+        self._partial = f'{self._root}/.{secrets.token_hex(8)}.partial'
+        self._made_root = False
+        self._new: list[str] = []
+
+    def place(self, reference: Reference) -> Place:
+        """Return the directory, which holds one image, whatever its name."""
+        return Place.at(self._root)
+
+    def prepare(self, image: Image) -> None:
+        """Refuse what is not ours: nothing has been read yet."""
+        present = os.listdir(self._root) if os.path.isdir(self._root) else []
+        if os.path.islink(self._root) or os.path.isfile(self._root) or present and CONFIG not in present:
+            raise OutputError(f'{self._root} is there and holds no image of this format: name another directory')
+        self._made_root = not os.path.isdir(self._root)
+        os.makedirs(self._partial)
+
+    def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
+        """Write one layer under a name of its own; called for several layers at once."""
+        name = secrets.token_hex(8)  # a layer may learn its index and its digest only at its end
+        with layer.open() as stream, open(f'{self._partial}/{name}', 'xb') as file:
+            file.writelines(stream.chunks())  # at the end, the stream checks size and digest
+            self._flush(file)
+        return WrittenLayer(name)
+
+    def finalize(self, image: WrittenImage) -> Receipt:
+        """Name the layers, then make the image visible by renaming its config, then remove the image before it."""
+        with open(f'{self._partial}/{CONFIG}', 'xb') as file:
+            file.write(image.config.raw)
+            self._flush(file)
+        names = {layer.locator: f'{layer.digest.hex}.tar' for layer in image.layers}
+        for locator, name in names.items():
+            if not os.path.lexists(f'{self._root}/{name}'):
+                self._new.append(name)
+            os.replace(f'{self._partial}/{locator}', f'{self._root}/{name}')
+        self._flush_names()
+        os.replace(f'{self._partial}/{CONFIG}', f'{self._root}/{CONFIG}')
+        self._new = []  # from here on they belong to an image
+        self._flush_names()
+        self._remove_all_but({*names.values()})
+        config = Expectation('config', CONFIG, image.config.digest, len(image.config.raw))
+        return image.receipt(self.location, [config], locate=lambda layer: names[layer.locator])
+
+    def abort(self) -> None:
+        """Remove what is not part of an image, after an error or a signal."""
+        shutil.rmtree(self._partial, ignore_errors=True)
+        for name in self._new:
+            os.unlink(f'{self._root}/{name}')
+        if self._made_root and not os.listdir(self._root):
+            os.rmdir(self._root)
+
+    def _flush(self, file: BinaryIO) -> None:
+        if self.settings.sync:  # no name may be visible before what it names is on the device
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _flush_names(self) -> None:
+        if self.settings.sync:
+            sync_directory(self._root)
+
+    def _remove_all_but(self, names: set[str]) -> None:
+        """Remove the temporary directory and the layers of an earlier image."""
+        shutil.rmtree(self._partial, ignore_errors=True)
+        for name in os.listdir(self._root):
+            if _LAYER.fullmatch(name) and name not in names:
+                os.unlink(f'{self._root}/{name}')
