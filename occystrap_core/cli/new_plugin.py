@@ -11,7 +11,7 @@ from occystrap_core.api.schemes import InputScheme, WriterScheme
 from occystrap_core.cli.common import load_plugins
 from occystrap_core.errors import OutputError, UsageError
 from occystrap_core.files.durability import output_errors
-from occystrap_core.plugins.manager import Plugins
+from occystrap_core.plugins.manager import Plugin, Plugins
 from occystrap_core.terminal import print_lines
 from occystrap_core.version import __version__
 
@@ -49,7 +49,9 @@ def new(context: click.Context, name: str) -> None:
 
 def _require_free(plugins: Plugins, name: str) -> None:
     """Raise UsageError if an installed plugin has a scheme of this name."""
-    for plugin, each in (*plugins.declared(InputScheme), *plugins.declared(WriterScheme)):
+    declared: list[tuple[Plugin, InputScheme | WriterScheme]] = [
+        *plugins.declared(InputScheme), *plugins.declared(WriterScheme)]
+    for plugin, each in declared:
         if name in (each.name, *each.aliases):
             raise UsageError(f'{name}:// is there already, in {plugin}: choose another name')
 
