@@ -7,24 +7,12 @@ import click
 from occystrap_core.api.options import Option
 from occystrap_core.api.schemes import CommandDeclaration, ExecutorKind, FilterKind, InputScheme, WriterScheme
 from occystrap_core.cli.common import add_common_options, common, load_plugins
+from occystrap_core.cli.new_plugin import new
 from occystrap_core.plugins.manager import OFFICIAL, Plugin, Plugins
 from occystrap_core.terminal import print_json, print_lines
 
 
-class _Actions(click.Group):
-    """What `plugins` does besides listing; imported when it is run."""
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        return ['new']
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name != 'new':
-            return None
-        from occystrap_core.cli.new_plugin import new
-        return add_common_options(new)
-
-
-@click.group(cls=_Actions, invoke_without_command=True, short_help='List plugins, schemes, filters.')
+@click.group(invoke_without_command=True, short_help='List plugins, schemes, filters.')
 @click.pass_context
 def plugins(context: click.Context) -> None:
     """List the installed plugins with the schemes, filters, options and commands that they bring.
@@ -39,6 +27,9 @@ def plugins(context: click.Context) -> None:
                     'conflicts': [*_conflicts(loaded), *other_program()]})
         return
     print_lines(_lines(loaded))
+
+
+plugins.add_command(add_common_options(new))
 
 
 def _lines(loaded: Plugins) -> Iterator[str]:

@@ -3,7 +3,6 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from importlib.resources import files
 
 import click
 
@@ -76,6 +75,7 @@ def _fields(name: str) -> dict[str, str]:
 
 
 def _write_files(directory: str, fields: Mapping[str, str]) -> None:
+    from importlib.resources import files  # late, as lists of plugins need none
     templates = files('occystrap_core.cli').joinpath('plugin_template')
     for path, template in _FILES.items():
         target = os.path.join(directory, _filled(path, fields))
