@@ -3,6 +3,7 @@ import os
 import re
 import stat
 from collections.abc import Hashable
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 _HERE = ('localhost', '127.0.0.1', '0.0.0.0', '::1', '::')
@@ -54,6 +55,7 @@ class Place(NamedTuple):
             self.apart and other.apart and self.apart != other.apart)
 
 
+@lru_cache(1024)
 def _canonical_name(name: str) -> str:
     import ipaddress  # late: copies between directories do not need these at start-up
     import socket

@@ -1,7 +1,7 @@
 """Finding and loading plugins, and calling their hooks. A plugin that fails is set aside with the reason."""
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import pluggy
 
@@ -80,6 +80,7 @@ class Plugins:
     def __init__(self, manager: pluggy.PluginManager, plugins: Sequence[Plugin]) -> None:
         self._manager = manager
         self.all = plugins
+        self._known: dict[tuple[type[Any], str], Any] = {}
 
     @property
     def loaded(self) -> list[Plugin]:
@@ -103,6 +104,8 @@ class Plugins:
 
         Raises UnknownScheme, saying which plugin has it, and PluginError if two plugins claim the name.
         """
+        if found := self._known.get((kind, name)):
+            return cast(D, found)
         claims: list[tuple[Plugin, D]] = [
             (plugin, each) for plugin, each in self.declared(kind)
             if name in (each.name, *getattr(each, 'aliases', ()))]
@@ -111,6 +114,7 @@ class Plugins:
                               'one of them, or add it to OCCYSTRAP_DISABLE_PLUGINS')
         if not claims:
             raise self._unknown(kind, name)
+        self._known[kind, name] = claims[0][1]
         return claims[0][1]
 
     def hooks(self, name: str) -> Iterator[tuple[Plugin, Any]]:

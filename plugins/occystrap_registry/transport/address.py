@@ -1,5 +1,6 @@
 """The address of a registry:// path: the reference, the host of its API, and the credentials given for it."""
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from occystrap_core import Location, Place, Receipt, Settings, UsageError
@@ -100,6 +101,7 @@ def address_of(receipt: Receipt, settings: Settings) -> Address:
     return parse_address(Location('registry', receipt.path, switches, given), settings)
 
 
+@lru_cache(1024)
 def possible_host(host: str) -> str:
     """Return `host[:port]` in lower case; raises UsageError for one that no machine can have."""
     try:
