@@ -33,8 +33,8 @@ class Connection(NamedTuple):
         return {name: text for name, text in self._asdict().items() if text is not None}
 
     def client(self, settings: Settings) -> Any:
-        """Return the client for all buckets of the server, one for the whole run; raises ServiceError."""
-        return settings.shared.get((Connection, self), lambda: self._made(settings))
+        """Return the client for all buckets of the server, one for the whole process; raises ServiceError."""
+        return settings.shared.lasting.get((Connection, self), lambda: self._made(settings))
 
     def _made(self, settings: Settings) -> Any:
         import boto3

@@ -25,4 +25,4 @@ def wait_for_turn(connection: Connection, settings: Settings) -> None:
     """Wait until the next request may begin; raises Cancelled."""
     if settings.rate_limit:
         settings.cancellation.wait(
-            settings.shared.get((RequestRate, connection), RequestRate).seconds(settings.rate_limit))
+            settings.shared.lasting.get((RequestRate, connection), RequestRate).seconds(settings.rate_limit))
