@@ -14,6 +14,7 @@
     │           └── SizeMismatch   fewer or more bytes
     ├── ServiceError               a registry or daemon did not do what was requested
     │   ├── ServiceUnavailable     no answer, or only server errors
+    │   │   └── TooManyRequests    it asks for fewer requests
     │   └── AccessDenied           credentials are missing or refused
     └── OutputError                the destination could not be written
 
@@ -151,6 +152,17 @@ class ServiceError(OccystrapError):
 
 class ServiceUnavailable(ServiceError):
     """A registry or daemon cannot be reached, or returns only server errors."""
+
+
+class TooManyRequests(ServiceUnavailable):
+    """A service asks for fewer requests (429): what failed may be tried again when others are done.
+
+    `host` is the one that refused, as it counts in `RequestStats`.
+    """
+
+    def __init__(self, message: str = '', host: str = '') -> None:
+        super().__init__(message)
+        self.host = host
 
 
 class AccessDenied(ServiceError):

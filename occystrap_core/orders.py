@@ -52,7 +52,8 @@ class ImagePlan(NamedTuple):
     documents: Mapping[str, tuple[bytes, str]] = {}
     """What was read of the image: manifests and configs, each with its media type, by name."""
     requests: Mapping[str, int] = {}
-    """As those of ImageDone."""
+    hosts: Mapping[str, bool] = {}
+    """Both as those of ImageDone."""
 
 
 class ImageDone(NamedTuple):
@@ -71,6 +72,8 @@ class ImageDone(NamedTuple):
     """Why the image is not where it should be, or not proved to be there."""
     requests: Mapping[str, int] = {}
     """The counters of RequestStats for this order."""
+    hosts: Mapping[str, bool] = {}
+    """The hosts that were asked, each with whether it refused because of too many requests (429)."""
 
     @property
     def succeeded(self) -> bool:
@@ -112,7 +115,7 @@ def plan_order(order: ImageOrder, settings: 'Settings', earlier: str = '', refre
     own, found = _own(order, settings, {}), list[ImagePlan]()
     known = EarlierRun([Receipt.from_json(earlier)] if earlier else ())
     done = _done(order, own, {'earlier': known, 'refresh': refresh, 'look': partial(_look, order, found.append)}, {})
-    return found[0]._replace(requests=done.requests) if found and done.succeeded else done
+    return found[0]._replace(requests=done.requests, hosts=done.hosts) if found and done.succeeded else done
 
 
 def _look(order: ImageOrder, found: 'Callable[[ImagePlan], None]', task: 'ImageTask') -> None:
@@ -144,16 +147,16 @@ def require_possible(order: ImageOrder, settings: 'Settings') -> None:
 
 def _done(order: ImageOrder, settings: 'Settings', how: Mapping[str, Any], brought: Mapping[str, str]) -> ImageDone:
     """Return what became of an order, executed as `how`, fields of Run, says."""
-    plugins, counts = _plugins(settings), settings.requests.counts
+    plugins, counts, hosts = _plugins(settings), settings.requests.counts, settings.requests.hosts
     try:
         _require_no_secrets(plugins, order.source, order.destination)
         report = _executed(plugins, order, settings, {**how, 'brought': _locations(plugins, brought)})
     except Exception as failure:  # whatever it is, it must be able to travel
-        return ImageDone(order, error=_known(failure, plugins), requests=counts())
+        return ImageDone(order, error=_known(failure, plugins), requests=counts(), hosts=hosts())
     outcome, receipt = report.outcome.value if report.outcome else '', report.recorded
     digest = str(receipt.manifest_digest or '') if receipt else ''
     return ImageDone(order, outcome, report.to_json(), receipt.to_json() if receipt else '', digest,
-                     _failure_of(report), counts())
+                     _failure_of(report), counts(), hosts())
 
 
 def _locations(plugins: 'Plugins', brought: Mapping[str, str]) -> 'dict[Digest, Location]':

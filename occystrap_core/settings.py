@@ -37,6 +37,7 @@ class RequestStats:
     def __init__(self, requests: int = 0, retries: int = 0, rate_limits: int = 0) -> None:
         self.requests, self.retries, self.rate_limits = requests, retries, rate_limits
         self.bytes_moved = self.bytes_reused = 0
+        self._hosts: dict[str, bool] = {}
         self._lock = threading.Lock()
 
     def count(self, requests: int = 0, retries: int = 0, rate_limits: int = 0, bytes_moved: int = 0,
@@ -48,6 +49,16 @@ class RequestStats:
             self.rate_limits += rate_limits
             self.bytes_moved += bytes_moved
             self.bytes_reused += bytes_reused
+
+    def asked(self, host: str, refused: bool = False) -> None:
+        """Note that a host was asked, and whether it refused because of too many requests."""
+        with self._lock:
+            self._hosts[host] = refused or self._hosts.get(host, False)
+
+    def hosts(self) -> dict[str, bool]:
+        """Return the hosts that were asked, each with whether it refused because of too many requests."""
+        with self._lock:
+            return dict(self._hosts)
 
     def counts(self) -> dict[str, int]:
         """Return the counters, by the names that `count` takes."""

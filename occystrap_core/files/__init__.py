@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING
 from occystrap_core.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from occystrap_core.errors import DigestMismatch, ImageError, SizeMismatch, prefix_errors, set_error_rule
+    from occystrap_core.errors import (
+        DigestMismatch, ImageError, SizeMismatch, TooManyRequests, prefix_errors, set_error_rule,
+    )
     from occystrap_core.files.compression import MAGIC_SIZE, detect_compression, inflate, inflated_size, inflated_stream
     from occystrap_core.files.device import DeviceFile, forget_cached, hash_file
     from occystrap_core.files.durability import (
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from occystrap_core.terminal_text import printable, size_text
 
 _HOMES = {
-    'errors': 'DigestMismatch ImageError SizeMismatch set_error_rule prefix_errors',
+    'errors': 'DigestMismatch ImageError SizeMismatch TooManyRequests set_error_rule prefix_errors',
     'files.compression': 'MAGIC_SIZE detect_compression inflate inflated_size inflated_stream',
     'files.device': 'DeviceFile forget_cached hash_file',
     'files.durability': 'WRITEBACK database_advice start_writeback sync_directory write_all output_errors',
@@ -42,10 +44,11 @@ _HOMES = {
 __getattr__ = lazy_exports('occystrap_core', __name__, _HOMES)
 
 __all__ = [
-    'ByteStream', 'CHUNK', 'ChunkedSource', 'DeviceFile', 'DigestMismatch', 'HeldBytes', 'ImageError', 'IteratorSource',
-    'KeptBeside', 'LEAST_BESIDE', 'MAGIC_SIZE', 'ParsedContents', 'PartialFile', 'Patience', 'ReadAhead', 'Readable',
-    'SizeMismatch', 'TemporaryFile', 'WRITEBACK', 'database_advice', 'detect_compression', 'forget_cached', 'hash_file',
-    'inflate', 'inflated_size', 'inflated_stream', 'is_current', 'lock_if_current', 'output_errors', 'prefix_errors',
-    'print_json', 'print_lines', 'print_message', 'printable', 'prompt', 'remove_if_abandoned', 'set_error_rule',
-    'size_text', 'start_writeback', 'sync_directory', 'write_all', 'written_through',
+    'ByteStream', 'CHUNK', 'ChunkedSource', 'DeviceFile', 'DigestMismatch', 'HeldBytes', 'ImageError',
+    'IteratorSource', 'KeptBeside', 'LEAST_BESIDE', 'MAGIC_SIZE', 'ParsedContents', 'PartialFile', 'Patience',
+    'ReadAhead', 'Readable', 'SizeMismatch', 'TemporaryFile', 'TooManyRequests', 'WRITEBACK', 'database_advice',
+    'detect_compression', 'forget_cached', 'hash_file', 'inflate', 'inflated_size', 'inflated_stream', 'is_current',
+    'lock_if_current', 'output_errors', 'prefix_errors', 'print_json', 'print_lines', 'print_message', 'printable', 'prompt',
+    'remove_if_abandoned', 'set_error_rule', 'size_text', 'start_writeback', 'sync_directory', 'write_all',
+    'written_through',
 ]

@@ -5,13 +5,14 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
-from occystrap_core import AccessDenied, InvalidImage, ServiceError, ServiceUnavailable
+from occystrap_core import AccessDenied, InvalidImage, ServiceError
 from occystrap_core.oci import parse_json
 from occystrap_registry.auth.challenges import Challenge
 from occystrap_registry.credentials.logins import Login
 from occystrap_registry.transport.answers import Reply
 from occystrap_registry.transport.hosts import is_loopback, is_metadata, is_possible_port
 from occystrap_registry.transport.http_library import httpx
+from occystrap_registry.transport.retries import unsuccessful
 
 _LIFETIME = 60.0
 """Lifetime of a token in seconds if its server does not give one."""
@@ -86,8 +87,7 @@ def read_token(reply: Reply, host: str, advice: Callable[[], str]) -> Token:
     if reply.status in (401, 403) or (reply.status == 400 and b'invalid_grant' in reply.body):  # RFC 6749, 5.2
         raise AccessDenied(advice())
     if reply.status not in (200, 201):
-        kind = ServiceUnavailable if reply.status >= 500 or reply.status == 429 else ServiceError
-        raise kind(f'{reply.url.host} does not give a token for {host} (HTTP {reply.status})')
+        raise unsuccessful(reply, f'{reply.url.host} does not give a token for {host} (HTTP {reply.status})')
     try:
         document: Any = parse_json(reply.body, 'the answer')
         text = document.get('token') or document.get('access_token')

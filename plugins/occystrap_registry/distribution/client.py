@@ -13,7 +13,9 @@ from occystrap_registry.transport.failures import is_refused
 from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.http_stream import Unexpected
 from occystrap_registry.transport.proxies import note_of_proxy
-from occystrap_registry.transport.retries import Attempts, RedirectedNowhere, asked_host, note_of_limit, whole_reply
+from occystrap_registry.transport.retries import (
+    Attempts, RedirectedNowhere, asked_host, note_of_limit, unsuccessful, whole_reply,
+)
 
 _PING = '/v2/'
 _STALE = (400, 401, 403, 404, 410)
@@ -201,7 +203,7 @@ class RegistryClient:
             return AccessDenied(f'{text}; {self.authentication.advice()}')
         if reply.status == 500:
             return InternalServerError(text)
-        return ServiceUnavailable(text) if reply.status > 500 or reply.status == 429 else ServiceError(text)
+        return unsuccessful(reply, text)
 
     def close(self) -> None:
         """Interrupt current requests and refuse further ones; idle connections belong to the run."""

@@ -4,14 +4,14 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable
+from occystrap_core import AccessDenied, ImageNotFound, InvalidImage, ServiceError
 from occystrap_core.oci import parse_json
 from occystrap_registry.distribution.catalog import is_repository, is_tag
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.pages import Paging
 from occystrap_registry.transport.answers import Reply
 from occystrap_registry.transport.connections import Connections, follow
-from occystrap_registry.transport.retries import whole_reply
+from occystrap_registry.transport.retries import unsuccessful, whole_reply
 
 _PAGE_BYTES = 16 << 20
 _TAGS = 100
@@ -92,7 +92,7 @@ class QuayApi:
             return AccessDenied(f'{text}: {advice}')
         if reply.status == 404:
             return ImageNotFound(f'{text}: check the name, and whether it is public')
-        return ServiceUnavailable(text) if reply.status >= 500 or reply.status == 429 else ServiceError(text)
+        return unsuccessful(reply, text)
 
 
 def _named(item: Mapping[str, Any], prefix: str) -> Named:

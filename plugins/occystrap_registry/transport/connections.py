@@ -78,6 +78,7 @@ class Connections:
         try:
             self._use(connection)
             self._settings.requests.count(requests=1)
+            self._settings.requests.asked(host)
             response = connection.send(method, url, headers, body() if body else None)
         except RefusedAddress as error:
             give_back()

@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
-from occystrap_core import ServiceUnavailable, Settings
+from occystrap_core import ServiceError, ServiceUnavailable, Settings
+from occystrap_core.files import TooManyRequests
 from occystrap_registry.transport.answers import SMALL, Answer, Reply
 from occystrap_registry.transport.failures import attempts_worth, explain
 from occystrap_registry.transport.http_library import httpx
@@ -60,6 +61,7 @@ class Attempts:
         A limit that ends long after the last attempt is not waited for.
         """
         limited = answer.status == 429
+        self._settings.requests.asked(answer.url.netloc.decode(), refused=limited)
         passes = limited or (answer.status >= 500 and answer.status not in (501, 505))
         silence = Silence.of(answer.url.netloc.decode(), self._settings)
         if not passes or self._made >= self._settings.retries or (silence.lasts and not limited):
@@ -106,6 +108,13 @@ def whole_reply(attempts: Attempts, send: Callable[[], Answer], cap: int = SMALL
         else:
             if not attempts.again(reply):
                 return reply
+
+
+def unsuccessful(reply: Reply, text: str) -> ServiceError:
+    """Return the error for an answer that no attempt improved: whether it may pass, and who asks for fewer requests."""
+    if reply.status == 429:
+        return TooManyRequests(text, reply.url.netloc.decode())
+    return ServiceUnavailable(text) if reply.status >= 500 else ServiceError(text)
 
 
 def asked_host(error: httpx.TransportError) -> str:

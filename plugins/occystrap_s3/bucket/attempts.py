@@ -13,14 +13,16 @@ _FIRST = 0.25
 class Attempts:
     """The attempts at one request, or at one body, of which each that moves bytes begins the count anew."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings, self._failed = settings, 0
+    def __init__(self, settings: Settings, server: str) -> None:
+        """`server` is its address."""
+        self._settings, self._server, self._failed = settings, server, 0
 
     def again(self, error: Exception) -> bool:
         """Return whether to try again after a failure; waits before. Raises Cancelled."""
+        limited = code_of(error) == 'SlowDown'
+        self._settings.requests.asked(self._server, refused=limited)
         if not may_pass(error) or self._failed >= self._settings.retries:
             return False
-        limited = code_of(error) == 'SlowDown'
         self._settings.requests.count(retries=not limited, rate_limits=limited)
         seconds = _FIRST * 2 ** min(self._failed, 16) * random.uniform(0.5, 1.5)
         self._failed += 1
@@ -36,6 +38,7 @@ class Attempts:
         while True:
             self._settings.cancellation.check()
             self._settings.requests.count(requests=1)
+            self._settings.requests.asked(self._server)
             try:
                 return send()
             except Exception as error:

@@ -114,7 +114,7 @@ class Bucket:
     def open(self, key: str, offset: int = 0) -> ObjectBody:
         """Return the bytes of an object from an offset on; raises ImageNotFound, ServiceError."""
         return ObjectBody(lambda start, version: self._get(key, start, version), self.settings, offset,
-                          lambda error: self._error(error, f'{self}/{key}'))
+                          lambda error: self._error(error, f'{self}/{key}'), self.endpoint)
 
     def put(self, key: str, raw: bytes, content_type: str = 'application/json', **conditions: str) -> None:
         """Write a small object; the server checks its sha256. Raises Conflict if IfMatch or IfNoneMatch does not hold,
@@ -135,7 +135,7 @@ class Bucket:
                 body = LayerBody(stream, self.settings)
                 return self._sending(body, operation, Key=key, ContentLength=size, ChecksumSHA256=checksum_of(digest),
                                      **part)
-        return self._explained(f'{self}/{key}', lambda: Attempts(self.settings).of(attempt))
+        return self._explained(f'{self}/{key}', lambda: Attempts(self.settings, self.endpoint).of(attempt))
 
     def _sending(self, body: LayerBody, operation: str, **parameters: Any) -> Mapping[str, Any]:
         """Return the answer; raises what went wrong with the body, if that is why there is none."""
@@ -156,7 +156,8 @@ class Bucket:
         return self._ask('get_object', f'{self}/{key}', Key=key, **more, **({'IfMatch': version} if version else {}))
 
     def _ask(self, operation: str, where: str, **parameters: Any) -> Mapping[str, Any]:
-        return self._explained(where, lambda: Attempts(self.settings).of(lambda: self._timed(operation, **parameters)))
+        attempts = Attempts(self.settings, self.endpoint)
+        return self._explained(where, lambda: attempts.of(lambda: self._timed(operation, **parameters)))
 
     def _timed(self, operation: str, **parameters: Any) -> Mapping[str, Any]:
         wait_for_turn(self.connection, self.settings)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from occystrap_core import AccessDenied, OccystrapError, ServiceError, ServiceUnavailable, UsageError
+from occystrap_core.files import TooManyRequests
 
 _Kind = type[OccystrapError]
 _CREDENTIALS = 'see `aws configure`, AWS_ACCESS_KEY_ID, AWS_PROFILE or profile='
@@ -25,8 +26,8 @@ _CODES: Mapping[str, tuple[_Kind, str]] = {
     'TemporaryRedirect': (ServiceError, f'the bucket is in another region; {_REGION}'),
     'AuthorizationHeaderMalformed': (ServiceError, f'the bucket is in another region; {_REGION}'),
     'IllegalLocationConstraintException': (ServiceError, f'the bucket is in another region; {_REGION}'),
-    'SlowDown': (ServiceUnavailable, 'the server asks for fewer requests; try again with fewer --jobs or --images, or '
-                                     'with --rate-limit'),
+    'SlowDown': (TooManyRequests, 'the server asks for fewer requests; try again with fewer --jobs or --images, or '
+                                  'with --rate-limit'),
     'BadDigest': (ServiceError, 'the server refused bytes whose sha256 had changed on the way; check the network and '
                                 'proxies'),
     'XAmzContentChecksumMismatch': (ServiceError, 'the server refused bytes whose sha256 had changed on the way; check '
@@ -92,7 +93,10 @@ def explain(error: Exception, where: str, endpoint: str) -> OccystrapError:
     code = code_of(error)
     kind, words = _CODES.get(code, (ServiceError, ''))
     if words:
-        return kind(f'{where}: {words}{_there(error)}')
+        found = kind(f'{where}: {words}{_there(error)}')
+        if isinstance(found, TooManyRequests):
+            found.host = endpoint
+        return found
     if status_of(error) >= 500:
         return ServiceUnavailable(f'{where}: the server answers {status_of(error)} {code}; try again later')
     said = getattr(error, 'response', {}).get('Error', {}).get('Message', '')

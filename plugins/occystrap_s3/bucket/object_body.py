@@ -13,20 +13,21 @@ class ObjectBody(ChunkedSource):
     """The bytes of an object from an offset on."""
 
     def __init__(self, ask: Callable[[int, str | None], Any], settings: Settings, offset: int,
-                 explained: Callable[[Exception], Exception]) -> None:
+                 explained: Callable[[Exception], Exception], server: str) -> None:
         """`ask` returns the answer to a request for what follows an offset, of the version with an ETag if given one.
 
-        It raises the run's exceptions, as `explained` returns them.
+        It raises the run's exceptions, as `explained` returns them. `server` is its address.
         """
         super().__init__()
         self._ask, self._settings, self._offset, self._explained = ask, settings, offset, explained
+        self._server = server
         self._answer = ask(offset, None)
         self._left: int = self._answer.get('ContentLength', 0)
         self.version: str = self._answer.get('ETag', '')
 
     def chunks(self) -> Iterator[memoryview]:
         """Yield the bytes as they arrive."""
-        attempts, pace = Attempts(self._settings), Pace(self._settings)
+        attempts, pace = Attempts(self._settings, self._server), Pace(self._settings)
         while True:
             try:
                 while piece := self._next(pace):
