@@ -1,6 +1,6 @@
 """The contract of an input."""
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 
 from occystrap_core.api.place import Place
 from occystrap_core.api.uri import Location
@@ -15,9 +15,10 @@ class ImageInput(ABC):
     """Reads images from one location.
 
     The scheme's factory is called once for each source that the user or a list names, on the main thread. It must be
-    cheap and without side effects, and raises UsageError for a malformed path. On the same thread follow `references`,
-    once, and for each reference `location_of`, `content_key` and `place`. `open` is called once for each image, for
-    several images in parallel, on threads of its own (Settings.images). `close` is called once, at the end of the run.
+    cheap and without side effects, and raises UsageError for a malformed path. On one thread follow `references` or
+    `stream`, once, and for each reference `location_of`, `content_key` and `place`. `open` is called once for each
+    image, for several images in parallel, on threads of its own (Settings.images). `close` is called once, at the end
+    of the run.
     """
 
     gives_indexes = False
@@ -34,6 +35,14 @@ class ImageInput(ABC):
         Raises ImageNotFound if there is none, and UsageError, listing the choices, if the user must choose one of
         several.
         """
+
+    def stream(self) -> Iterable[Sequence[Reference]]:
+        """Yield the images that the location names in parts, as they are found, in any order, each image once.
+
+        Called instead of `references` where images are copied before the last one is known; by default as that. An
+        input whose names a service lists page by page overrides it. Raises as `references` does, also at its end.
+        """
+        yield list(self.references())
 
     @abstractmethod
     def open(self, reference: Reference) -> Image | ImageIndex:

@@ -1,10 +1,9 @@
 """A run whose images are copied by workers: orders go out, results come back, and only here receipts are written."""
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
-from itertools import chain, islice
+from dataclasses import dataclass, field, replace
 
 from occystrap_core.api.options import read_options
 from occystrap_core.api.schemes import ExecutorKind, load
@@ -13,6 +12,7 @@ from occystrap_core.bulk.coordinator import Coordinator
 from occystrap_core.bulk.earlier_receipts import EarlierReceipts
 from occystrap_core.bulk.image_orders import ImageOrders
 from occystrap_core.bulk.order_work import WorkerOptions
+from occystrap_core.bulk.orders_ahead import OrdersAhead
 from occystrap_core.errors import OccystrapError
 from occystrap_core.orders import ImageDone
 from occystrap_core.plugins.manager import Plugins
@@ -24,6 +24,9 @@ from occystrap_core.report.run_report import RunReport
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.terminal import print_message
 from occystrap_core.verification.receipt import Receipt
+
+_FIRST = 2
+"""Images that are known before a worker begins, so that what is impossible shows itself."""
 
 
 def executor_kind(plugins: Plugins, text: str) -> tuple[ExecutorKind, dict[str, object]]:
@@ -69,9 +72,19 @@ class BulkRun:
         return report
 
     def _process(self, report: RunReport, source: str, destinations: Sequence[str], filters: Sequence[str]) -> None:
-        orders = ImageOrders(self.plugins, self.settings, self._ended)
-        jobs = orders.of(source, destinations, filters, self._receipt_at)
-        first = list(islice(jobs, 2))  # what is impossible shows itself before a worker begins
+        settings = replace(self.settings, cancellation=self.settings.cancellation.child())
+        jobs = OrdersAhead(settings.cancellation)
+        orders = ImageOrders(self.plugins, settings, jobs.put)
+        with closing(jobs):
+            made = orders.of(source, destinations, filters, self._receipt_at)
+            jobs.start(made, _FIRST, self.settings.cancellation.check)
+            workers = self._execute(jobs)
+        report.notes += orders.notes
+        busy = ', '.join(f'{name} {count}' for name, count in sorted(workers.items()))
+        report.notes += [f'images by worker: {busy}'] if busy else []
+
+    def _execute(self, jobs: OrdersAhead) -> Mapping[str, int]:
+        """Return how many images each worker has ended."""
         with ExitStack() as stopped, self._executor() as (executor, slots):
             options = WorkerOptions.of(self.settings, self.level, self.refresh, slots)
             self.progress.begin(())
@@ -80,10 +93,8 @@ class BulkRun:
             stopped.enter_context(_adding_kept(coordinator))
             if isinstance(self.progress, BulkProgress):
                 self.progress.at_work, self.progress.by_worker = lambda: coordinator.at_work, coordinator.by_worker
-            coordinator.run(chain(first, jobs))
-        report.notes += orders.notes
-        busy = ', '.join(f'{name} {count}' for name, count in sorted(coordinator.workers.items()))
-        report.notes += [f'images by worker: {busy}'] if busy else []
+            coordinator.run(jobs)
+        return coordinator.workers
 
     def _skips(self) -> str:
         """Return why no more images are begun, empty if they are."""

@@ -1,73 +1,25 @@
 """Which image a worker copies when: each shared layer is transferred once, and what a dead worker had is done again."""
 import queue
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 
 from occystrap_core.bulk.denials import Denials
+from occystrap_core.bulk.jobs import Job, Layers
 from occystrap_core.bulk.order_work import Answer, OrderWork, WorkerOptions
-from occystrap_core.bulk.pace import Pace
+from occystrap_core.bulk.pace import HostPaces
 from occystrap_core.errors import OccystrapError, ServiceError, ServiceUnavailable
-from occystrap_core.orders import ImageDone, ImageOrder, ImagePlan
+from occystrap_core.orders import ImageDone, ImagePlan
 
 DEATHS = 3
 """Workers that an image may take with it before it fails."""
 REFUSALS = 3
 """How often an image is tried that a service refuses because of too many requests."""
-_REMEMBERED = 200_000
-"""Layers of which it is remembered where they were brought."""
+_HELD = 10_000
+"""Most images that wait for a host which asks for fewer requests, while those of others are looked for."""
 _LOOK = 0.1
-
-
-@dataclass(eq=False)
-class Job:
-    """An order on its way; `earlier` is a receipt of an earlier run, as a line, `goes` the destination without fields.
-    """
-
-    order: ImageOrder
-    earlier: str = ''
-    goes: str = ''
-    plan: ImagePlan | None = None
-    deaths: int = 0
-    refusals: int = 0
-    brings: frozenset[tuple[str, str]] = frozenset()
-    """The layers that it transfers now, each with the place that all images of the destination find it at."""
-
-    def __post_init__(self) -> None:
-        self.goes = self.goes or self.order.destination
-
-
-@dataclass
-class Layers:
-    """The layers that are on their way to a destination, and those that are known to be there."""
-
-    on_the_way: set[tuple[str, str]] = field(default_factory=set)
-    there: 'OrderedDict[tuple[str, str], str]' = field(default_factory=OrderedDict)
-    """The destination of an image that has the layer."""
-
-    def missing(self, plan: ImagePlan) -> frozenset[tuple[str, str]]:
-        """Return what nobody has brought."""
-        layers = {(plan.store, digest) for digest in plan.layers} if plan.store else set()
-        return frozenset(each for each in layers if each not in self.there)
-
-    def brought(self, plan: ImagePlan) -> Mapping[str, str]:
-        """Return the digests of what others brought, each with the destination that has it."""
-        known = [digest for digest in plan.layers if (plan.store, digest) in self.there]
-        for digest in known:  # what is used most is forgotten last
-            self.there.move_to_end((plan.store, digest))
-        return {digest: self.there[plan.store, digest] for digest in known}
-
-    def ended(self, job: Job, succeeded: bool) -> None:
-        """Let others bring what a failed image did not, and find what a good one has."""
-        self.on_the_way -= job.brings
-        if succeeded:
-            self.there.update(dict.fromkeys(job.brings, job.goes))
-        while len(self.there) > _REMEMBERED:
-            self.there.popitem(last=False)
-        job.brings = frozenset()
 
 
 class Coordinator:
@@ -80,7 +32,7 @@ class Coordinator:
         `skips` returns why no image is begun any more, also none that is planned; empty while all are.
         """
         self._executor, self._slots, self._options = executor, slots, options
-        self._pace = Pace(slots)
+        self._paces = HostPaces(slots)
         self._check, self._ended, self._skips = check, ended, skips
         self._ready: queue.SimpleQueue[tuple[Job, Future[Answer]]] = queue.SimpleQueue()
         self._flying: set[Future[Answer]] = set()
@@ -88,6 +40,8 @@ class Coordinator:
         self._late: deque[Job] = deque()
         """Those that are tried again when all others are done."""
         self._planned: list[Job] = []
+        self._is_listing = False
+        """Whether more jobs may come, and none is there."""
         self._layers = Layers()
         self._denials = Denials[tuple[Job, ImageDone, str]](getattr(executor, 'leave_out', None))
         self.workers: Counter[str] = Counter()
@@ -113,8 +67,11 @@ class Coordinator:
                     notes += future.result().kept
         return notes
 
-    def run(self, jobs: Iterator[Job]) -> None:
-        """Execute all jobs, of which so many are taken as are needed soon. Raises an OccystrapError of the executor."""
+    def run(self, jobs: Iterator[Job | ImageDone | None]) -> None:
+        """Execute all jobs, of which so many are taken as are needed soon. Raises an OccystrapError of the executor.
+
+        Among them may be results of what cannot become a job, and None as long as no other is known yet.
+        """
         try:
             while self._fill(jobs) or (self._take_back() and self._fill(jobs)):
                 self._take()
@@ -122,9 +79,10 @@ class Coordinator:
             for future in self._flying:
                 future.cancel()
 
-    def _fill(self, jobs: Iterator[Job]) -> bool:
-        """Give the workers what can be done now; return whether they have something to do."""
-        while len(self._flying) < self._pace.slots:
+    def _fill(self, jobs: Iterator[Job | ImageDone | None]) -> bool:
+        """Give the workers what can be done now; return whether they have something to do, or may get it."""
+        self._is_listing = False
+        while len(self._flying) < self._slots:
             job = self._next(jobs)
             if job is None:
                 break
@@ -133,12 +91,14 @@ class Coordinator:
                 self._end(job, ImageDone(job.order, error=OccystrapError(reason)))
             else:
                 self._submit(job)
-        return bool(self._flying)
+        return bool(self._flying) or self._is_listing
 
-    def _next(self, jobs: Iterator[Job]) -> Job | None:
+    def _next(self, jobs: Iterator[Job | ImageDone | None]) -> Job | None:
         """Return what to do next: first images that can be copied, then those to be planned, some ahead."""
         for job in self._planned:
             assert job.plan
+            if not self._paces.may_begin(job):
+                continue
             missing = self._layers.missing(job.plan)
             if not missing & self._layers.on_the_way:
                 job.brings = missing
@@ -146,9 +106,28 @@ class Coordinator:
                 return job
         if self._again:
             return self._again.popleft()
-        if len(self._planned) + self._denials.held >= 4 * self._slots:
+        if len(self._planned) - self._paces.waiting(self._planned) + self._denials.held >= 4 * self._slots:
             return None
-        return next(jobs, None) or (self._late.popleft() if self._late else None)
+        return self._paces.next() or self._new(jobs)
+
+    def _new(self, jobs: Iterator[Job | ImageDone | None]) -> Job | None:
+        """Return a job that may begin; others are held back. At the end these are the ones that were refused before."""
+        while self._paces.held < _HELD:
+            try:
+                job = next(jobs)
+            except StopIteration:
+                job = self._late.popleft() if self._late else None
+            else:
+                self._is_listing = job is None
+            if job is None:
+                break
+            if isinstance(job, ImageDone):
+                self._ended(job, '')
+            elif self._paces.may_begin(job):
+                return job
+            else:
+                self._paces.hold(job)
+        return None
 
     def _submit(self, job: Job) -> None:
         brought = self._layers.brought(job.plan) if job.plan else {}
@@ -161,6 +140,7 @@ class Coordinator:
             future = Future()
             future.set_exception(error)
         self._flying.add(future)
+        self._paces.begun(job)
         future.add_done_callback(partial(self._put, job))
 
     def _put(self, job: Job, future: Future[Answer]) -> None:
@@ -172,6 +152,7 @@ class Coordinator:
         with suppress(queue.Empty):
             job, future = self._ready.get(timeout=_LOOK)
             self._flying.discard(future)
+            self._paces.ended(job, _hosts(future))
             try:
                 answer = future.result()
             except BrokenExecutor as error:
@@ -184,8 +165,6 @@ class Coordinator:
                 self._answered(job, answer)
 
     def _answered(self, job: Job, answer: Answer) -> None:
-        refused = bool(answer.result.requests.get('rate_limits'))
-        self._pace.answered(refused)
         if isinstance(answer.result, ImagePlan):
             job.plan = answer.result
             self._planned.append(job)
@@ -194,7 +173,8 @@ class Coordinator:
         if job.plan:
             done = done._replace(requests=_sum(job.plan.requests, done.requests))
         self._layers.ended(job, done.succeeded)
-        if refused and isinstance(done.error, ServiceUnavailable) and job.refusals + 1 < REFUSALS:
+        refused = isinstance(done.error, ServiceUnavailable) and any(done.hosts.values())
+        if refused and job.refusals + 1 < REFUSALS:
             job.refusals += 1
             job.plan = None
             self._late.append(job)
@@ -233,6 +213,11 @@ class Coordinator:
 
     def _end(self, job: Job, done: ImageDone, worker: str = '') -> None:
         self._ended(done._replace(order=job.order._replace(destination=job.goes)), worker)
+
+
+def _hosts(future: Future[Answer]) -> Mapping[str, bool]:
+    """Return the hosts that were asked for an image, as far as they are known."""
+    return {} if future.cancelled() or future.exception() else future.result().result.hosts
 
 
 def _sum(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """The orders of a bulk run: one for each image that its source names and each destination, made when it is needed."""
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import groupby
 
 from occystrap_core.api.image_filter import ImageFilter
 from occystrap_core.api.image_input import ImageInput
@@ -8,7 +9,7 @@ from occystrap_core.api.image_list import ListedImage
 from occystrap_core.api.schemes import WriterScheme
 from occystrap_core.api.selection_options import without_selection
 from occystrap_core.api.uri import Location, redact
-from occystrap_core.bulk.coordinator import Job
+from occystrap_core.bulk.jobs import Job
 from occystrap_core.destinations.destination_fields import Untagged, require_room
 from occystrap_core.errors import OccystrapError, UsageError
 from occystrap_core.oci.reference import Reference
@@ -16,7 +17,7 @@ from occystrap_core.orders import ImageDone, ImageOrder, require_no_login
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import destination_location, open_output, source_location
 from occystrap_core.settings import Settings
-from occystrap_core.sources.selection import select
+from occystrap_core.sources.selection import stream_selected
 from occystrap_core.tasks.source_orders import Order, Orders
 from occystrap_core.terminal_text import counted
 
@@ -54,14 +55,10 @@ class ImageOrders:
                              destination_location(self._plugins, goes))
         with ExitStack() as closing:
             orders = Orders(self._plugins, self._settings, closing)
-            for each in orders.one_by_one(ListedImage(source, tuple(destinations), None, filters), self._mistaken):
-                try:
-                    self._require_possible(each)
-                    yield from self._of_source(each, orders, earlier)
-                except UsageError as error:
-                    if orders.list_location is None:
-                        raise
-                    self._fail_or_raise(str(each.location), str(each.destination), error)
+            for found in orders.one_by_one(ListedImage(source, tuple(destinations), None, filters), self._mistaken):
+                possible = [each for each in found if self._is_possible(each, orders)]
+                for _, same in groupby(possible, lambda each: id(each.images)):
+                    yield from self._of_source(list(same), orders, earlier)
         if not self._given and not self._mistakes:
             raise UsageError(f'{redact(source)} lists no images: write one reference or URI per line')
 
@@ -78,19 +75,47 @@ class ImageOrders:
         self._mistakes += 1
         self._failed(ImageDone(ImageOrder(source, destination), error=error))
 
-    def _of_source(self, order: Order, orders: Orders, earlier: Callable[[Location], str]) -> Iterator[Job]:
+    def _is_possible(self, order: Order, orders: Orders) -> bool:
+        """Return whether workers can do it; if not, that is reported for one of a list, and raised for the only one."""
         try:
-            found = select(order.images, order.location)
-        except OccystrapError as error:
-            if orders.list_location is None or isinstance(error, UsageError):
+            self._require_possible(order)
+        except UsageError as error:
+            if orders.list_location is None:
                 raise
-            self._failed(ImageDone(ImageOrder(str(order.location), str(order.destination)), error=error))
-            return
-        for note in found.notes:
-            self._left_out.add(note)
-        untagged = Untagged(self._plugins.find(WriterScheme, order.destination.scheme), order.destination,
-                            found.references)
-        for reference, written, destination in untagged.places(found.references):
+            self._fail_or_raise(str(order.location), str(order.destination), error)
+            return False
+        return True
+
+    def _of_source(self, goes: list[Order], orders: Orders, earlier: Callable[[Location], str]) -> Iterator[Job]:
+        """Yield the orders of one source, which is listed once for all its destinations."""
+        for part in self._listed(goes, orders):
+            for each in [*goes]:
+                try:
+                    yield from self._of_part(each, part, earlier)
+                except UsageError as error:
+                    if orders.list_location is None:
+                        raise
+                    goes.remove(each)
+                    self._fail_or_raise(str(each.location), str(each.destination), error)
+
+    def _listed(self, goes: Sequence[Order], orders: Orders) -> Iterator[Sequence[Reference]]:
+        """Yield the images of a source, in parts; that it cannot be listed is a failure of one of several, and of what
+        is left of the only one."""
+        images, location = goes[0].images, goes[0].location
+        given = self._given
+        try:
+            yield from stream_selected(images, location, self._left_out.add)
+        except OccystrapError as error:
+            is_only = orders.list_location is None and self._given == given
+            if is_only or isinstance(error, UsageError) and orders.list_location is None:
+                raise
+            for each in goes:
+                self._failed(ImageDone(ImageOrder(str(location), str(each.destination)), error=error))
+
+    def _of_part(self, order: Order, references: Sequence[Reference], earlier: Callable[[Location], str],
+                 ) -> Iterator[Job]:
+        untagged = Untagged(self._plugins.find(WriterScheme, order.destination.scheme), order.destination, references)
+        for reference, written, destination in untagged.places(references):
             made = ImageOrder(_named_alone(order.images, reference), str(written),
                               tuple(order.written_filters), order.platform or None, order.settings.bringer)
             try:

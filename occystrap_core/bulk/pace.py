@@ -1,9 +1,18 @@
-"""How many images are at work at once: fewer while services refuse because of too many requests (429)."""
+"""How many images are at work at once: fewer of those that ask a host which refuses because of too many requests (429).
+
+Which hosts an image asks, such as token servers and storages, is known from the images before it with the same servers
+in their URIs.
+"""
 import time
-from collections.abc import Callable
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
+
+from occystrap_core.bulk.jobs import Job
 
 _ONCE = 1.0
 """Seconds in which refusals count as one, since they come together."""
+Servers = tuple[str, str]
+"""The beginnings of an image's URIs, up to the first path."""
 
 
 class Pace:
@@ -11,7 +20,7 @@ class Pace:
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._most, self._clock = most, clock
-        self._slowed = clock() - _ONCE
+        self._slowed = float('-inf')
         self.slots = most
 
     def answered(self, refused: bool) -> None:
@@ -20,3 +29,73 @@ class Pace:
             self.slots = min(self._most, self.slots + 1)
         elif self._clock() - self._slowed >= _ONCE:
             self._slowed, self.slots = self._clock(), max(1, self.slots // 2)
+
+
+class HostPaces:
+    """The paces of hosts that have refused, and what waits for its turn there."""
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """`most` is the number of images that may be at work at all."""
+        self._most, self._clock = most, clock
+        self._paces: dict[str, Pace] = {}
+        self._asks: defaultdict[Servers, set[str]] = defaultdict(set)
+        """The hosts that images with these servers ask."""
+        self._at_work = Counter[Servers]()
+        self._held: dict[Servers, deque[Job]] = {}
+        self.held = 0
+        """The number of images that are held back."""
+
+    def may_begin(self, job: Job) -> bool:
+        """Return whether an image may be at work now."""
+        return not self._paces or self._has_room(_servers(job))
+
+    def waiting(self, jobs: Iterable[Job]) -> int:
+        """Return how many of these may not."""
+        return sum(not self.may_begin(each) for each in jobs) if self._paces else 0
+
+    def begun(self, job: Job) -> None:
+        """Note that an image is at work."""
+        self._at_work[_servers(job)] += 1
+
+    def ended(self, job: Job, hosts: Mapping[str, bool]) -> None:
+        """Note that it is no more, and which hosts were asked, each with whether it refused."""
+        servers = _servers(job)
+        self._at_work[servers] -= 1
+        self._asks[servers].update(hosts)
+        for host, refused in hosts.items():
+            if refused or host in self._paces:
+                pace = self._paces.setdefault(host, Pace(self._most, self._clock))
+                pace.answered(refused)
+                if pace.slots == self._most and not refused:
+                    del self._paces[host]
+
+    def hold(self, job: Job) -> None:
+        """Keep an image until it may begin."""
+        self._held.setdefault(_servers(job), deque()).append(job)
+        self.held += 1
+
+    def next(self) -> Job | None:
+        """Return an image that was held back and may begin now."""
+        for servers, held in self._held.items():
+            if not self._paces or self._has_room(servers):
+                job = held.popleft()
+                self.held -= 1
+                if not held:
+                    del self._held[servers]
+                return job
+        return None
+
+    def _has_room(self, servers: Servers) -> bool:
+        slow = [(host, self._paces[host].slots) for host in self._asks.get(servers, ()) if host in self._paces]
+        return all(self._count(host) < slots for host, slots in slow)
+
+    def _count(self, host: str) -> int:
+        return sum(count for servers, count in self._at_work.items() if host in self._asks.get(servers, ()))
+
+
+def _servers(job: Job) -> Servers:
+    return _server(job.order.source), _server(job.goes)
+
+
+def _server(uri: str) -> str:
+    return '/'.join(uri.split('/', 3)[:3])

@@ -1,6 +1,6 @@
 """Selecting some of the images that a source names: by exclusion, expression, version, and age."""
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -37,14 +37,32 @@ def select(images: ImageInput, location: Location) -> Selected:
     Raises as `references` and, for order=created, `open` do; ImageNotFound, with the nearest of what is there, if none
     is selected; UsageError for an invalid expression.
     """
-    listed = list(images.references())
-    found, notes = _without_referrers(listed, location)
-    notes = [*notes, *_needless(listed, location)]
-    for narrow in (_not_excluded, _matching, _in_range, _newest):
-        found = narrow(found, images, location)
+    listed = Listed(images, location)
+    found = _newest(listed.select(list(images.references())), images, location)
     if not found:
-        raise _nothing(listed, location)
-    return Selected(found, notes)
+        raise _nothing(listed.there, location)
+    return Selected(found, listed.notes)
+
+
+def stream_selected(images: ImageInput, location: Location, note: Callable[[str], None],
+                    ) -> Iterator[Sequence[Reference]]:
+    """Yield what `select` returns in parts, as names are listed, unless only all of them tell which are selected.
+
+    `note` gets the lines for the user. Raises as `select` does, what concerns all images at the end.
+    """
+    if location.options.get('newest'):
+        selected = select(images, location)
+        yield selected.references
+        notes = selected.notes
+    else:
+        listed = Listed(images, location)
+        for part in images.stream():
+            yield listed.select(part)
+        if not listed.has_selected:
+            raise _nothing(listed.there, location)
+        notes = listed.notes
+    for each in notes:
+        note(each)
 
 
 def open_selected(plugins: Plugins, settings: Settings, source: str, instead: str, closing: ExitStack,
@@ -78,35 +96,74 @@ def print_notes(notes: Sequence[str]) -> None:
         print_message(f'note: {note}')
 
 
-def _without_referrers(listed: Sequence[Reference], location: Location) -> tuple[Sequence[Reference], Sequence[str]]:
-    """Leave out tags that belong to the digest of another image, unless the location names such tags."""
-    if re.search(_REFERRERS, f'{location.path} {location.options.get("image")}'):
-        return listed, ()
-    found = [each for each in listed if not is_referrer_tag(each.tag)]
-    if not (count := len(listed) - len(found)):
-        return listed, ()
+class Listed:
+    """What a source lists, in one part or several, and what is selected of it."""
+
+    def __init__(self, images: ImageInput, location: Location) -> None:
+        self._images, self._location = images, location
+        self._names_referrers = bool(re.search(_REFERRERS, f'{location.path} {location.options.get("image")}'))
+        self._referrers = 0
+        excluded = location.options.get('exclude')
+        self._needless = [_Needless(text) for text in (excluded.texts if excluded else ()) if not {':', '/'} & {*text}]
+        self.there: list[Reference] = []
+        """All that is listed, until something is selected: for the message that nothing is."""
+        self.has_selected = False
+
+    def select(self, part: Sequence[Reference]) -> Sequence[Reference]:
+        """Return what is selected of a part, but for `newest=`; raises as `select` does."""
+        if not self.has_selected:
+            self.there += part
+        found = part if self._names_referrers else [each for each in part if not is_referrer_tag(each.tag)]
+        self._referrers += len(part) - len(found)
+        for each in self._needless:
+            each.look(part)
+        for narrow in (_not_excluded, _matching, _in_range):
+            found = narrow(found, self._images, self._location)
+        if found and not self.has_selected and not self._location.options.get('newest'):
+            self.has_selected, self.there = True, []
+        return found
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Lines for the user about what is left out unasked, and about exclusions in vain."""
+        found = [_referrers_note(self._referrers, self._location)] if self._referrers else []
+        return [*found, *(f'{_shown(self._location)}: exclude={each.text} leaves out nothing, since it matches '
+                          f'repositories: to exclude tags write :{each.text}' for each in self._needless
+                          if each.is_vain)]
+
+
+class _Needless:
+    """A pattern of `exclude=` that may fit no repository, but would fit tags if it had a colon."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._repositories, self._tags = Excluded.parse(text), Excluded.parse(f':{text}')
+        self._fits = self._would_fit = False
+
+    def look(self, part: Sequence[Reference]) -> None:
+        """Compare it with a part of what is listed."""
+        self._fits = self._fits or any(each in self._repositories for each in part)
+        self._would_fit = self._would_fit or any(each in self._tags for each in part)
+
+    @property
+    def is_vain(self) -> bool:
+        """Whether it left out nothing."""
+        return self._would_fit and not self._fits
+
+
+def _referrers_note(count: int, location: Location) -> str:
     what = f'{count} signature and referrers tag{"" if count == 1 else "s"}'
     if location.options.get('referrers'):
-        return found, [f'{_shown(location)}: {what} not copied as images of their own, but with the images that they '
-                       'belong to']
+        return (f'{_shown(location)}: {what} not copied as images of their own, but with the images that they '
+                'belong to')
     how = ('add referrers=true to copy them with their images' if 'referrers' in location.options else
            'give their names to copy them')
-    return found, [f'{_shown(location)}: left out {what}; {how}']
+    return f'{_shown(location)}: left out {what}; {how}'
 
 
 def _not_excluded(found: Sequence[Reference], images: ImageInput, location: Location) -> Sequence[Reference]:
     excluded = location.options.get('exclude')
     return [each for each in found if each not in excluded] if excluded else found
-
-
-def _needless(listed: Sequence[Reference], location: Location) -> Sequence[str]:
-    """Return a line for each pattern of `exclude=` that fits no repository, but would fit tags if it had a colon."""
-    excluded = location.options.get('exclude')
-    texts = excluded.texts if excluded else ()
-    return [f'{_shown(location)}: exclude={text} leaves out nothing, since it matches repositories: to exclude tags '
-            f'write :{text}' for text in texts if not {':', '/'} & {*text}
-            and not any(each in Excluded.parse(text) for each in listed)
-            and any(each in Excluded.parse(f':{text}') for each in listed)]
 
 
 def _matching(found: Sequence[Reference], images: ImageInput, location: Location) -> Sequence[Reference]:
@@ -116,7 +173,8 @@ def _matching(found: Sequence[Reference], images: ImageInput, location: Location
     flags = re.match(_FLAGS, text)
     start = flags.end() if flags else 0
     try:
-        regex = Regex(rf'{text[:start]}\A(?:{text[start:]})\Z', images.settings)
+        regex = images.settings.shared.get((Regex, text), lambda: Regex(
+            rf'{text[:start]}\A(?:{text[start:]})\Z', images.settings))
     except UsageError:
         raise UsageError(f'regex={text!r} is not a regular expression: escape what should match literally') from None
     fits = regex.which([each.tag.encode() for each in found])

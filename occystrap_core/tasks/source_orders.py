@@ -2,7 +2,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import NamedTuple
 
 from occystrap_core.api.image_filter import ImageFilter
@@ -20,6 +20,8 @@ from occystrap_core.settings import Settings
 from occystrap_core.version import __version__
 
 _SHOWN = 10
+_REMEMBERED = 1000
+"""Destinations whose locations are kept, since most entries of a list have the same."""
 Destinations = str | Sequence[str] | None
 """The URI of a destination, or several; None if the entries of a list have their own."""
 
@@ -54,49 +56,57 @@ class Orders:
 
     def __init__(self, plugins: Plugins, settings: Settings, closing: ExitStack) -> None:
         self._plugins, self._settings, self._closing = plugins, settings, closing
+        self._goes_to = lru_cache(_REMEMBERED)(partial(destination_location, plugins))
+        self._choice = lru_cache(_REMEMBERED)(self._choose)
         self.entries = 0
         """The number of sources found, each counted once for all its destinations."""
         self.lists: list[str] = []
         """The files of lists that were read."""
         self.list_location: Location | None = None
         """Where the list is, if the source is one."""
+        self._list_name = ''
         self.notes: list[str] = []
         """Lines for the user about entries that are dropped."""
 
     def of(self, entry: ListedImage, listed: bool = False) -> Iterator[Order]:
         """Yield what to do for each destination of one entry; the entries of a list take its place."""
-        opened = self._opened(entry, self._choice(entry, next(iter(entry.destinations), None)))
+        opened = self._opened(entry, self._choice(entry.platform, next(iter(entry.destinations), None)))
         if isinstance(opened, ImageInput):
             yield from self._orders_of(opened, entry)
         elif listed:
             raise UsageError(f'{opened.location}: a list cannot name another list')
         else:
-            self.list_location = opened.location
+            self._set_list(opened.location)
             entries = list(self._distinct(opened, entry))
             self._require_right(entries)
             for each in entries:
                 with _naming_entry(each):
                     yield from self.of(each, listed=True)
 
-    def one_by_one(self, entry: ListedImage, failed: Callable[[ListedImage, UsageError], None]) -> Iterator[Order]:
-        """Yield what to do, as `of`, without reading all of a list first: each input is closed after its orders.
+    def one_by_one(self, entry: ListedImage, failed: Callable[[ListedImage, UsageError], None],
+                   ) -> Iterator[Sequence[Order]]:
+        """Yield what to do for all destinations of a source, as `of`, without reading all of a list first.
 
+        Each input is closed after its orders.
         `failed` is called with entries of a list that are mistakes; raises UsageError if there is no list.
         """
         with ExitStack() as self._closing:
-            opened = self._opened(entry, self._choice(entry, next(iter(entry.destinations), None)))
+            opened = self._opened(entry, self._choice(entry.platform, next(iter(entry.destinations), None)))
             if isinstance(opened, ImageInput):
-                yield from self._orders_of(opened, entry)
+                yield list(self._orders_of(opened, entry))
                 return
-        self.list_location = opened.location
+        self._set_list(opened.location)
         for each in opened.stream():
             filters = entry.filters if each.filters is None else each.filters
             filled = each._replace(destinations=each.destinations or entry.destinations, filters=filters)
             try:
                 with ExitStack() as self._closing, _naming_entry(each):
-                    yield from self.of(filled, listed=True)
+                    yield list(self.of(filled, listed=True))
             except UsageError as error:
                 failed(filled, error)
+
+    def _set_list(self, location: Location) -> None:
+        self.list_location, self._list_name = location, source_name(self._plugins, location)
 
     def _distinct(self, opened: ImageList, order: ListedImage) -> Iterator[ListedImage]:
         """Yield the entries of a list, each once, with what they leave to the command line that names the list."""
@@ -113,12 +123,11 @@ class Orders:
     def _require_right(self, entries: Sequence[ListedImage]) -> None:
         """Raise UsageError with the mistakes in all entries of a list, not only in the first."""
         found: dict[str, str] = {}
-        goes_to = cache(partial(destination_location, self._plugins))  # most entries have the same
         with_filters = cache(lambda filters: open_filters(self._plugins, filters, self._settings))
         for each in entries:
             checks: list[Callable[[], object]] = [
                 partial(source_location, self._plugins, each.source),
-                *(partial(goes_to, goes) for goes in each.destinations),
+                *(partial(self._goes_to, goes) for goes in each.destinations),
                 partial(with_filters, tuple(each.filters or ()))]
             for check in checks:
                 try:
@@ -144,7 +153,8 @@ class Orders:
         taken = opened.settings.stdout_taken or any(map(self._is_stdout, entry.destinations))
         filters = open_filters(self._plugins, entry.filters or (), replace(opened.settings, stdout_taken=taken))
         for lane, destination in enumerate(entry.destinations):
-            settings = replace(self._choice(entry, destination), lane=lane)
+            settings = self._choice(entry.platform, destination)
+            settings = replace(settings, lane=lane) if lane else settings
             images = inputs.get(settings.whole_index) if opened.gives_indexes else opened
             if images is None:
                 another = self._opened(entry, settings)
@@ -153,33 +163,33 @@ class Orders:
             yield self._order(images, entry, destination, filters, settings)
 
     def _is_stdout(self, goes: str) -> bool:
-        location = destination_location(self._plugins, goes)
+        location = self._goes_to(goes)
         return self._plugins.find(WriterScheme, location.scheme).to_stdout(location)
 
-    def _choice(self, entry: ListedImage, goes: str | None) -> Settings:
-        """Return the settings with the entry's choice of platforms: by default all where its destination holds indexes.
+    def _choose(self, platform: str | None, goes: str | None) -> Settings:
+        """Return the settings with an entry's choice of platforms: by default all where its destination holds indexes.
         """
-        if entry.platform:
-            return self._settings.choosing(entry.platform)
+        if platform:
+            return self._settings.choosing(platform)
         if goes is None:
             return self._settings
         try:
-            destination = destination_location(self._plugins, goes)
+            destination = self._goes_to(goes)
         except UsageError:  # which is raised if an image goes there; the entries of a list may have others
             return self._settings
         return replace(self._settings, whole_index=takes_whole_indexes(self._plugins, destination))
 
     def _order(self, opened: ImageInput, entry: ListedImage, goes: str, filters: Sequence[ImageFilter],
                settings: Settings) -> Order:
-        destination = destination_location(self._plugins, goes)
+        destination = self._goes_to(goes)
         if self._settings.base is not None:
             require_deltas(self._plugins, destination)
         recipe = ' '.join([__version__, *(entry.filters or ())]) if all(each.repeatable for each in filters) else None
         chosen = settings.platforms or settings.platform
         if option := opened.location.options.get('platform'):  # it has precedence over --platform
             settings = settings.choosing(option)
-        listed = source_name(self._plugins, self.list_location) if self.list_location else ''
-        bringer = source_name(self._plugins, opened.location), destination_name(self._plugins, destination), listed
+        bringer = (source_name(self._plugins, opened.location), destination_name(self._plugins, destination),
+                   self._list_name)
         settings = replace(settings, bringer=self._settings.bringer or bringer)
         return Order(opened, source_location(self._plugins, entry.source), destination, filters, recipe, settings,
                      self.entries, str(chosen or ''), tuple(entry.filters or ()), len(entry.destinations) > 1)

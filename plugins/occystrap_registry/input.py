@@ -9,7 +9,7 @@ from occystrap_core.oci import Descriptor, Digest, Excluded, Index, Manifest, Re
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.documents import present_digest
 from occystrap_registry.distribution.repository import RepositoryStore
-from occystrap_registry.distribution.selection import matching
+from occystrap_registry.distribution.selection import matching, stream_matching
 from occystrap_registry.transport.address import parse_address
 
 
@@ -34,6 +34,13 @@ class RegistryInput(ImageInput):
         if has_glob(requested.repository + requested.tag):
             return matching(self._client, requested, self._excluded)
         return [requested]
+
+    def stream(self) -> Iterable[Sequence[Reference]]:
+        """Yield them as they are listed, in the registry's order."""
+        requested = self._address.reference
+        if has_glob(requested.repository + requested.tag):
+            return stream_matching(self._client, requested, self._excluded)
+        return [[requested]]
 
     def open(self, reference: Reference) -> Image | ImageIndex:
         """Return the image after reading manifest and config; from an index, the requested platforms."""

@@ -49,16 +49,18 @@ class _Listed(NamedTuple):
     key: str
     is_name: Callable[[object], bool]
     page: int
+    most: int | None
 
 
-def list_tags(client: RegistryClient, repository: str, page: int = PAGE) -> Iterator[str]:
+def list_tags(client: RegistryClient, repository: str, page: int = PAGE, most: int | None = None) -> Iterator[str]:
     """Yield the tags of a repository in the registry's order, each once, with `page` tags per request.
 
-    Raises NoSuchRepository when the registry says so, ImageNotFound for any other 404, ServiceError.
+    Each is given before the next page is read; a list of more than `most` counts as endless. Raises NoSuchRepository
+    when the registry says so, ImageNotFound for any other 404, ServiceError.
     """
     name = f'{client.address.reference.host}/{repository}'
     listed = _Listed(f'the tags of {name}', f'/v2/{repository}/tags/list', f'repository:{repository}:pull', 'tags',
-                     is_tag, page)
+                     is_tag, page, most)
     reply = _first(client, listed)
     if reply.status == 404:
         kind = NoSuchRepository if 'NAME_UNKNOWN' in error_codes(reply) else ImageNotFound
@@ -67,11 +69,11 @@ def list_tags(client: RegistryClient, repository: str, page: int = PAGE) -> Iter
     yield from _names(client, listed, reply)
 
 
-def list_repositories(client: RegistryClient, page: int = PAGE) -> Iterator[str]:
+def list_repositories(client: RegistryClient, page: int = PAGE, most: int | None = None) -> Iterator[str]:
     """Yield the names of all repositories, as `list_tags` does; raises ServiceError, AccessDenied without a catalog."""
     host = client.address.reference.host
     listed = _Listed(f'the catalog of {host}', '/v2/_catalog', 'registry:catalog:*', 'repositories', is_repository,
-                     page)
+                     page, most)
     try:
         reply = _first(client, listed)
     except AccessDenied as error:
@@ -104,7 +106,7 @@ def _fetch(client: RegistryClient, listed: _Listed, query: str) -> Reply:
 
 def _names(client: RegistryClient, listed: _Listed, reply: Reply) -> Iterator[str]:
     """Yield the names of this page and all further pages."""
-    paging, query = Paging(client.address.host, listed.what), None
+    paging, query = Paging(client.address.host, listed.what, listed.most), None
     while True:
         page = _page(client, listed, reply)
         fresh = paging.fresh(paging.valid(page, listed.is_name))

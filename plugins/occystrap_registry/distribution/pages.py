@@ -7,7 +7,9 @@ from occystrap_core import ServiceError
 from occystrap_core.files import print_message
 
 MOST = 250_000
-"""Limit of names in one listing."""
+"""Limit of names in one listing that is read as a whole."""
+MOST_STREAMED = 5_000_000
+"""Limit of names in one listing whose images are copied meanwhile."""
 BAD_SIZE = (400, 405, 413, 414, 416, 422)
 """Answers of registries to a page that is larger than they give; others give a smaller one."""
 _IDLE = 20
@@ -19,10 +21,12 @@ _PARAMETER = re.compile(r';\s*([^\s;,="]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|\'([^
 class Paging:
     """The names and pages of one listing so far, with limits."""
 
-    def __init__(self, host: str, what: str) -> None:
-        """`host` and `what`, the description of the listing, are for errors."""
-        self._host, self._what = host, what
-        self._names: set[str] = set()
+    def __init__(self, host: str, what: str, most: int | None = None) -> None:
+        """`host` and `what`, the description of the listing, are for errors; `most` is the limit of names, if not MOST.
+        """
+        self._host, self._what, self._most = host, what, most or MOST
+        self._names = set[int]()
+        """Their hashes, since there may be millions."""
         self._asked: set[str] = set()
         self._idle, self._left_out, self._example = 0, 0, ''
 
@@ -46,14 +50,14 @@ class Paging:
 
     def fresh(self, names: Iterable[str]) -> list[str]:
         """Return the names of a page that are not on earlier pages, each once."""
-        found = [name for name in dict.fromkeys(names) if name not in self._names]
-        self._names.update(found)
+        found = [name for name in dict.fromkeys(names) if hash(name) not in self._names]
+        self._names.update(map(hash, found))
         self._idle = 0 if found else self._idle + 1
         return found
 
     def go_on(self, to: str) -> None:
         """Note the next page; raises ServiceError for a repeated page, or beyond the limits."""
-        if to in self._asked or self._idle > _IDLE or len(self._names) > MOST:
+        if to in self._asked or self._idle > _IDLE or len(self._names) > self._most:
             raise ServiceError(f'{self._host} sends an endless list of {self._what}: {len(self._names)} names on '
                                f'{len(self._asked) + 1} pages so far; list the images instead')
         self._asked.add(to)

@@ -1,9 +1,17 @@
 """Matching images with a pattern: the repositories of the catalog, and the tags of each."""
+from collections.abc import Iterator
+from itertools import islice
+
 from occystrap_core import ImageNotFound, ServiceError
 from occystrap_core.oci import Excluded, Reference, compile_pattern, has_glob, nearest_names, sort_references
 from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.pages import MOST_STREAMED
 
 _OF_EACH = 5
+_PART = 1000
+"""Tags of one repository that are matched at once."""
+_REPOSITORIES = 16
+"""Most repositories whose tags are asked for at once."""
 
 
 def matching(client: RegistryClient, requested: Reference, excluded: Excluded) -> list[Reference]:
@@ -13,47 +21,90 @@ def matching(client: RegistryClient, requested: Reference, excluded: Excluded) -
     names, when none matches, ServiceError.
     """
     pattern = compile_pattern(requested.tag)
-    repositories = _repositories(client, requested, excluded)
+    repositories = list(_repositories(client, requested, excluded))
 
     def search(repository: str) -> tuple[list[Reference], list[str]]:
-        tags = _tags(client, repository, named=repository == requested.repository)
+        tags = list(_tags(client, repository, repository == requested.repository))
         found = [requested._replace(repository=repository, tag=tag) for tag in tags if pattern.fullmatch(tag)]
         return found, tags if len(repositories) == 1 else tags[:_OF_EACH]
 
     results = client.settings.in_parallel(search, repositories, helping=True)
     matched = [reference for found, _ in results for reference in found]
     if not matched:
-        tags = list(dict.fromkeys(tag for _, tags in results for tag in tags))
-        where = f' in the {len(repositories)} repositories that match' if len(repositories) > 1 else ''
-        raise ImageNotFound.of_pattern(f'{requested}: no tag matches{where}; {nearest_names(requested.tag, tags)}')
+        raise _nothing(requested, [tag for _, tags in results for tag in tags], len(repositories))
     return sort_references(matched)
 
 
-def _repositories(client: RegistryClient, requested: Reference, excluded: Excluded) -> list[str]:
+def stream_matching(client: RegistryClient, requested: Reference, excluded: Excluded) -> Iterator[list[Reference]]:
+    """Yield what `matching` returns in parts, in the registry's order, while further names are listed.
+
+    Raises as that does, ImageNotFound at the end.
+    """
+    pattern, examples, repositories, has_any = compile_pattern(requested.tag), list[str](), set[int](), False
+    for repository, tags in _tags_in_parts(client, requested, excluded):
+        found = [requested._replace(repository=repository, tag=tag) for tag in tags if pattern.fullmatch(tag)]
+        if found:
+            has_any = True
+            yield found
+        elif not has_any:
+            repositories.add(hash(repository))
+            examples += tags if repository == requested.repository else tags[:_OF_EACH]
+    if not has_any:
+        raise _nothing(requested, examples, len(repositories))
+
+
+def _nothing(requested: Reference, tags: list[str], repositories: int) -> ImageNotFound:
+    where = f' in the {repositories} repositories that match' if repositories > 1 else ''
+    return ImageNotFound.of_pattern(
+        f'{requested}: no tag matches{where}; {nearest_names(requested.tag, list(dict.fromkeys(tags)))}')
+
+
+def _tags_in_parts(client: RegistryClient, requested: Reference, excluded: Excluded,
+                   ) -> Iterator[tuple[str, list[str]]]:
+    """Yield the tags of each repository that matches, in parts; of several repositories the first parts are fetched
+    at once."""
+    def begin(repository: str) -> tuple[str, list[str], Iterator[str]]:
+        tags = _tags(client, repository, repository == requested.repository, MOST_STREAMED)
+        return repository, list(islice(tags, _PART)), tags
+
+    names, count = _repositories(client, requested, excluded, MOST_STREAMED), 1
+    while some := list(islice(names, count)):
+        for repository, part, rest in client.settings.in_parallel(begin, some, helping=True):
+            yield repository, part
+            while more := list(islice(rest, _PART)):
+                yield repository, more
+        count = min(2 * count, _REPOSITORIES)  # the first images come soon
+
+
+def _repositories(client: RegistryClient, requested: Reference, excluded: Excluded, most: int | None = None,
+                  ) -> Iterator[str]:
     if not has_glob(requested.repository):
-        return [requested.repository]
+        yield requested.repository
+        return
     from occystrap_registry.distribution.catalog import list_repositories  # late, as only patterns need it
-    pattern = compile_pattern(requested.repository)
-    catalog = list(list_repositories(client))
-    found = [name for name in catalog if pattern.fullmatch(name) and not excluded.has_repository(name)]
-    if not found:
+    pattern, others, has_any = compile_pattern(requested.repository), list[str](), False
+    for name in list_repositories(client, most=most):
+        if pattern.fullmatch(name) and not excluded.has_repository(name):
+            has_any = True
+            yield name
+        elif not has_any:
+            others.append(name)
+    if not has_any:
         raise ImageNotFound.of_pattern(f'{requested}: no repository in the catalog matches; '
-                                       f'{nearest_names(requested.repository, catalog, "repositories")}')
-    return found
+                                       f'{nearest_names(requested.repository, others, "repositories")}')
 
 
-def _tags(client: RegistryClient, repository: str, named: bool) -> list[str]:
-    """Return a repository's tags; none if the registry says that it does not exist and the user has not `named` it.
+def _tags(client: RegistryClient, repository: str, named: bool, most: int | None = None) -> Iterator[str]:
+    """Yield a repository's tags; none if the registry says that it does not exist and the user has not `named` it.
 
     Raises ServiceError for any other 404 to what the catalog has: what is there is unknown, not nothing.
     """
     from occystrap_registry.distribution.catalog import NoSuchRepository, list_tags
     try:
-        return list(list_tags(client, repository))
+        yield from list_tags(client, repository, most=most)
     except ImageNotFound as error:
         if named:
             raise
         if not isinstance(error, NoSuchRepository):
             raise ServiceError(f'the catalog has {repository}, and its list of tags is answered by HTTP 404 without '
                                f'the code NAME_UNKNOWN of a registry: try again, or exclude={repository}') from None
-        return []

@@ -1,6 +1,6 @@
 """quay://: the images of an organisation on Quay, listed by Quay's own API, then read as from any registry."""
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -17,6 +17,8 @@ from occystrap_registry.transport.address import Address, parse_address
 
 HOST = 'quay.io'
 _OWN = ('host', 'since', 'token')
+_AT_ONCE = 16
+"""Repositories whose tags are asked for before images of them are given."""
 
 
 class QuayInput(ImageInput):
@@ -40,13 +42,22 @@ class QuayInput(ImageInput):
         requested = self._address.reference
         if not self._since and not has_glob(requested.repository + requested.tag):
             return [requested]
-        repositories = self._repositories(requested)
-        found = self.settings.in_parallel(self._tagged, repositories, helping=True)
-        matched = [reference for references in found for reference in references]
-        if not matched:
+        return sort_references([reference for part in self.stream() for reference in part])
+
+    def stream(self) -> Iterator[Sequence[Reference]]:
+        """Yield them, some repositories after another."""
+        requested = self._address.reference
+        if not self._since and not has_glob(requested.repository + requested.tag):
+            yield [requested]
+            return
+        repositories, has_any = self._repositories(requested), False
+        for first in range(0, len(repositories), _AT_ONCE):
+            for part in self.settings.in_parallel(self._tagged, repositories[first:first + _AT_ONCE], helping=True):
+                has_any = has_any or bool(part)
+                yield part
+        if not has_any:
             newer = f' and is newer than {self._since:%Y-%m-%d %H:%M} UTC' if self._since else ''
             raise ImageNotFound.of_pattern(f'{requested}: no tag matches{newer} in {first_names(repositories)}')
-        return sort_references(matched)
 
     def open(self, reference: Reference) -> Image | ImageIndex:
         """Return the image, from the registry."""

@@ -231,3 +231,47 @@ def test_images_of_a_pattern_are_read_from_their_own_repositories(tmp_path: Path
                 assert image.reference == reference
                 assert all(layer.stored().drain() for layer in image.layers)
         images.close()
+
+
+def test_images_are_given_while_further_names_are_listed(team: Scripted, settings: Settings) -> None:
+    names = ['team/app', 'team/tool', 'other/app', 'team/sub/deep']
+    for name, tags in (('team/late', ['v1.0']), ('team/last', ['v1.0', 'latest'])):
+        team.routes[f'GET /v2/{name}/tags/list'] = tags_of(tags)
+
+    def catalog(request: Request) -> Answer:
+        after = request.query.get('last', [''])[0]
+        if after == 'team/last':
+            return catalog_of([])
+        page = catalog_of(['team/late', 'team/last'] if after else names)
+        return Answer(200, page.body, [('Link', f'</v2/_catalog?last={"team/last" if after else "z"}>; rel="next"')])
+    team.routes[CATALOG] = catalog
+    images = RegistryInput(location(f'{team.host}/team/*:v*', exclude=Excluded.parse('team/late')), settings)
+    parts = iter(images.stream())
+    assert [each.familiar for each in next(parts)][0].endswith('team/app:v1.10')
+    assert len(team.received('GET', '/v2/_catalog')) == 1
+    rest = [each.repository for part in parts for each in part]
+    assert rest == ['team/tool', 'team/last'] and len(team.received('GET', '/v2/_catalog')) == 3
+    images.close()
+
+
+def test_a_stream_of_more_tags_than_a_list_may_have_goes_on(server: Scripted, settings: Settings,
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('occystrap_registry.distribution.pages.MOST', 10)
+    server.routes[TAGS] = lambda request: tags_of(
+        [f'v{number}' for number in range(int(request.query.get('last', ['v0'])[0][1:]) + 1, 2001)][:1000])
+    images = RegistryInput(location(f'{server.host}/app:v*'), settings)
+    assert [len(part) for part in images.stream()] == [1000, 1000]
+    with pytest.raises(ServiceError, match='endless list'):
+        list(images.references())
+    images.close()
+
+
+def test_a_stream_without_a_match_says_what_is_there_as_a_list_does(team: Scripted, settings: Settings) -> None:
+    for path in ('team/*:beta', 'nobody/*:v1', 'team/app:beta*'):
+        images = RegistryInput(location(f'{team.host}/{path}'), settings)
+        with pytest.raises(ImageNotFound) as streamed:
+            list(images.stream())
+        with pytest.raises(ImageNotFound) as listed:
+            list(images.references())
+        assert str(streamed.value) == str(listed.value) and streamed.value.nothing_matches
+        images.close()

@@ -1,21 +1,31 @@
 """The coordinator: what is at work at once, who brings a layer, and what is done about workers that die."""
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import Any
 
 import pytest
 
-from occystrap_core.bulk.coordinator import DEATHS, REFUSALS, Coordinator, Job
+from occystrap_core.bulk.coordinator import DEATHS, REFUSALS, Coordinator
+from occystrap_core.bulk.jobs import Job
 from occystrap_core.bulk.order_work import Answer, OrderWork, WorkerOptions
-from occystrap_core.errors import OutputError, ServiceUnavailable
+from occystrap_core.errors import OutputError, ServiceUnavailable, TooManyRequests
 from occystrap_core.orders import ImageDone, ImageOrder, ImagePlan
 
 IMAGES = {'a': 'xy', 'b': 'yz', 'c': 'z', 'd': 'w'}
 """Images and their layers."""
 
 
-class Refused(ServiceUnavailable):
-    """What a registry says with 429."""
+HERE = 'registry://host/'
+"""Where images are that are only a name."""
+MIRROR = 'registry://mirror/'
+
+
+def _host(name: str) -> str:
+    return name.split('/')[2] if '/' in name else 'host'
+
+
+def _name(work: OrderWork) -> str:
+    return work.order.source.removeprefix(HERE)
 
 
 class Engine(Executor):
@@ -30,22 +40,23 @@ class Engine(Executor):
         assert isinstance(work, OrderWork)
         future: Future[Any] = Future()
         if work.plan is None:
-            layers = frozenset(IMAGES[work.order.source])
-            future.set_result(Answer(ImagePlan(work.order, 'store', layers), 'planner'))
+            layers = frozenset(IMAGES.get(_name(work), ()))
+            hosts = {_host(_name(work)): False}
+            future.set_result(Answer(ImagePlan(work.order, 'store', layers, hosts=hosts), 'planner'))
         else:
-            self.copies[work.order.source] = work, future
+            self.copies[_name(work)] = work, future
             self.most = max(self.most, len(self.copies))
         return future
 
     def ended(self, name: str, error: Exception | None = None) -> None:
         """Have a copy end, successfully or with an error in its result."""
         work, future = self.copies.pop(name)
-        failure = error if isinstance(error, OutputError | Refused) else None
+        failure = error if isinstance(error, OutputError | TooManyRequests) else None
         if error and not failure:
             future.set_exception(error)
         else:
-            counts = {'rate_limits': 5 if isinstance(failure, Refused) else 0}
-            future.set_result(Answer(ImageDone(work.order, error=failure, requests=counts), 'worker'))
+            hosts = {_host(name): isinstance(failure, TooManyRequests), 'mirror': False}
+            future.set_result(Answer(ImageDone(work.order, error=failure, hosts=hosts), 'worker'))
 
 
 class Play:
@@ -60,16 +71,18 @@ class Play:
         self.coordinator = Coordinator(self.engine, slots, WorkerOptions((), 'fast', 0), self._step, self._ended,
                                        lambda: self.skips)
 
-    def run(self, names: str, *happens: Callable[[], None]) -> None:
-        """Execute the orders of these images, to copies named `to-X`."""
+    def run(self, names: Iterable[str], *happens: Callable[[], None]) -> None:
+        """Execute the orders of these images, to the mirror; for one without a name there is none yet."""
         self.happens = iter(happens)
-        self.coordinator.run(Job(ImageOrder(name, f'to-{name}')) for name in names)
+        sources = [name if '/' in name else f'{HERE}{name}' for name in names if name]
+        jobs = iter([Job(ImageOrder(each, f'{MIRROR}{each.removeprefix(HERE)}')) for each in sources])
+        self.coordinator.run(next(jobs) if name else None for name in names)
 
     def _ended(self, done: ImageDone, worker: str) -> None:
         if mistake := self.mistake:
             self.mistake = None
             raise mistake
-        self.done[done.order.source] = str(done.error or worker)
+        self.done[done.order.source.removeprefix(HERE)] = str(done.error or worker)
 
     def _step(self) -> None:
         if self.coordinator._ready.empty() and self.engine.copies:
@@ -89,7 +102,7 @@ def test_an_image_waits_for_the_one_that_brings_its_layer_and_is_told_where_that
 
     def are_told() -> None:
         told = {name: work.brought for name, (work, _) in play.engine.copies.items()}
-        assert told == {'b': {'y': 'to-a', 'z': 'to-c'}, 'd': {}}
+        assert told == {'b': {'y': f'{MIRROR}a', 'z': f'{MIRROR}c'}, 'd': {}}
     play.run('abcd', play.at_work('acd', 'a'), play.at_work('cd', 'c'), are_told, play.at_work('bd', 'b', 'd'))
     assert set(play.done) == set('abcd')
 
@@ -115,11 +128,12 @@ def test_an_image_that_kills_its_workers_fails_alone() -> None:
     dies = [play.at_work('ad', 'a', error=BrokenExecutor('killed'))] * DEATHS
     play.run('ad', *dies, play.at_work('d', 'd'))
     assert play.done['d'] == 'worker'
-    assert play.done['a'] == f'a: not tried again, since {DEATHS} workers died while copying it; the last error: killed'
+    assert play.done['a'] == (f'{HERE}a: not tried again, since {DEATHS} workers died while copying it; the last '
+                              'error: killed')
 
 
 def test_an_image_refused_by_429_is_tried_again_behind_all_others() -> None:
-    play, refused = Play(slots=2), Refused('429: too many requests')
+    play, refused = Play(slots=2), TooManyRequests('429: too many requests', 'host')
     play.run('acd', play.at_work('ac', 'a', error=refused), play.at_work('c', 'c'), play.at_work('ad', 'd'),
              play.at_work('a', 'a'))
     assert play.done == {'a': 'worker', 'c': 'worker', 'd': 'worker'} and list(play.done)[-1] == 'a'
@@ -144,7 +158,7 @@ def test_an_executor_that_is_gone_ends_the_run() -> None:
 def test_what_cannot_be_loaded_there_fails_alone() -> None:
     play = Play()
     play.run('ad', play.at_work('ad', 'a', 'd', error=ModuleNotFoundError('No module named occystrap_x')))
-    assert play.done['a'] == ('a: no worker could execute it: ModuleNotFoundError: No module named occystrap_x')
+    assert play.done['a'] == (f'{HERE}a: no worker could execute it: ModuleNotFoundError: No module named occystrap_x')
 
 
 def test_nothing_is_begun_any_more_when_the_rest_is_to_be_skipped_also_what_is_planned() -> None:
@@ -177,3 +191,25 @@ def test_it_says_what_each_worker_has_done_and_what_interrupted_images_have_kept
     for each in (future, lost):
         play.coordinator._ready.put((Job(ImageOrder('b', 'to-b')), each))
     assert play.coordinator.kept() == ['1 layer is kept']
+
+
+def test_a_host_that_refuses_holds_back_its_own_images_alone() -> None:
+    play, one, two = Play(slots=4), 'registry://one/', 'registry://two/'
+    refused = TooManyRequests('429: too many requests', 'one')
+    names = [*(f'{one}{number}' for number in range(7)), *(f'{two}{number}' for number in range(3))]
+    at_work = list[set[str]]()
+
+    def ends(name: str, error: Exception | None = None) -> Callable[[], None]:
+        def end() -> None:
+            at_work.append(set(play.engine.copies))
+            play.engine.ended(name or max(play.engine.copies), error)
+        return end
+    play.run(names, ends(f'{one}0', refused), ends(f'{one}1'), *[ends('')] * 9)
+    assert at_work[:2] == [{*names[:4]}, {*names[1:4], f'{two}0'}]
+    assert list(play.done)[-1] == names[0] and {*play.done.values()} == {'worker'} and len(play.done) == 10
+
+
+def test_it_goes_on_while_the_next_orders_are_not_known_yet() -> None:
+    play = Play()
+    play.run(['a', '', '', 'd', '', 'b'], *(lambda: play.engine.ended(min(play.engine.copies)) for _ in range(3)))
+    assert set(play.done) == set('abd')

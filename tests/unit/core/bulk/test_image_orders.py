@@ -5,7 +5,7 @@ from itertools import islice
 import pytest
 
 from occystrap_core import Location, Place, Settings, UsageError
-from occystrap_core.bulk.coordinator import Job
+from occystrap_core.bulk.jobs import Job
 from occystrap_core.bulk.image_orders import ImageOrders
 from occystrap_core.oci import Reference
 from occystrap_core.orders import ImageDone

@@ -1,5 +1,5 @@
 """What the options of selection take of the names that any source lists."""
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 
 import pytest
@@ -7,7 +7,7 @@ import pytest
 from occystrap_core import Image, ImageInput, ImageNotFound, Location, Option, Settings, UsageError
 from occystrap_core.api.selection_options import SELECTION, without_selection
 from occystrap_core.oci import Reference
-from occystrap_core.sources.selection import select
+from occystrap_core.sources.selection import select, stream_selected
 
 TAGS = ['1.2', '1.3', '1.9.1', '1.10.0', '2.0-rc1', '2.0', 'latest', 'nightly']
 SIGNATURE = f'sha256-{"a" * 64}.sig'
@@ -22,6 +22,11 @@ class Named(ImageInput):
     def references(self) -> Iterable[Reference]:
         return [Reference.parse(name) if ':' in name else Reference('team/app', name) for name in self.names]
 
+    def stream(self) -> Iterator[Sequence[Reference]]:
+        found = list(self.references())
+        yield from ([each] for each in found[:3])
+        yield found[3:]
+
     def open(self, reference: Reference) -> Image:
         raise AssertionError('no image is opened for its name')
 
@@ -35,8 +40,11 @@ def taken(query: str, names: Sequence[str] = TAGS, path: str = 'host/team/app:*'
     settings = Settings()
     images = Named(location, settings)
     images.names, images.made = names, made
+    notes = list[str]()
     with closing(settings.shared):
         found = select(images, location)
+        streamed = [each for part in stream_selected(images, location, notes.append) for each in part]
+    assert (streamed, notes) == (found.references, found.notes), 'what is given in parts is the same'
     return [*(each.tag for each in found.references), *found.notes]
 
 
