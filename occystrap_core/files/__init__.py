@@ -48,7 +48,7 @@ __all__ = [
     'IteratorSource', 'KeptBeside', 'LEAST_BESIDE', 'MAGIC_SIZE', 'ParsedContents', 'PartialFile', 'Patience',
     'ReadAhead', 'Readable', 'SizeMismatch', 'TemporaryFile', 'TooManyRequests', 'WRITEBACK', 'database_advice',
     'detect_compression', 'forget_cached', 'hash_file', 'inflate', 'inflated_size', 'inflated_stream', 'is_current',
-    'lock_if_current', 'output_errors', 'prefix_errors', 'print_json', 'print_lines', 'print_message', 'printable', 'prompt',
-    'remove_if_abandoned', 'set_error_rule', 'size_text', 'start_writeback', 'sync_directory', 'write_all',
+    'lock_if_current', 'output_errors', 'prefix_errors', 'print_json', 'print_lines', 'print_message', 'printable',
+    'prompt', 'remove_if_abandoned', 'set_error_rule', 'size_text', 'start_writeback', 'sync_directory', 'write_all',
     'written_through',
 ]
