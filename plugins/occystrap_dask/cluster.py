@@ -40,6 +40,9 @@ def dask_workers(options: Mapping[str, Any], note: Callable[[str], None]) -> Ite
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what matters is said in one line of ours
     try:
         client = distributed.Client(address, set_as_default=False, timeout=min(10.0, max(1.0, options['wait'])))
+    except TypeError:  # what Dask raises without them
+        raise ServiceUnavailable(f'{address} needs certificates, and there are none: set distributed.comm.tls.ca-file, '
+                                 "and cert and key of distributed.comm.tls.client, in Dask's configuration") from None
     except (OSError, ValueError, ImportError) as error:
         raise ServiceUnavailable(f'no Dask scheduler answers at {address}: {error_text(error)}; start one with '
                                  'dask scheduler') from None

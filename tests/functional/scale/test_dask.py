@@ -176,6 +176,7 @@ def test_a_worker_without_a_login_is_left_out_and_its_images_are_copied_by_other
 @pytest.mark.parametrize(('executor', 'words'), [
     ('dask', 'the scheduler is missing: write --executor dask:scheduler=tcp://HOST:8786'),
     ('dask:scheduler=tcp://127.0.0.1:1,wait=1', 'no Dask scheduler answers at tcp://127.0.0.1:1'),
+    ('dask:scheduler=tls://127.0.0.1:1,wait=1', 'tls://127.0.0.1:1 needs certificates, and there are none: '),
     ('dask:scheduler=nonsense://x', 'no Dask scheduler answers at nonsense://x')])
 def test_mistakes(executor: str, words: str, occystrap: CommandLine) -> None:
     result = occystrap('process', 'registry://127.0.0.1:1/app:v1', 'dir://out', '--executor', executor, fresh=True)
