@@ -6,6 +6,7 @@ from occystrap_core.api.image_list import ImageList, ListedImage
 from occystrap_core.errors import UsageError
 from occystrap_core.sources.source_file import Problems, file_name, read_lines, read_text, source_uri
 
+_LONGER = ' here: process with --executor processes reads a list of any length while it copies'
 _COMMENT = re.compile(r'(^|\s)#.*')
 
 
@@ -21,7 +22,7 @@ class ListFile(ImageList):
 
     def entries(self) -> Iterable[ListedImage]:
         """Return the listed images, in order; raises UsageError, naming file and lines, for all mistakes together."""
-        name, text = file_name(self.location.path), read_text(self.location.path)
+        name, text = file_name(self.location.path), read_text(self.location.path, instead=_LONGER)
         problems, found = Problems(name), []
         if text[-1:] not in ('', '\n') and self.location.options.get('prune') in ('true', 'empty'):
             raise UsageError(f'{name}: the last line has no newline, so the list may be cut off, and images missing '

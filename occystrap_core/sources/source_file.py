@@ -61,8 +61,11 @@ def read_lines(path: str) -> Iterator[str]:
         raise UsageError(f'{file_name(path)} cannot be read: {error.strerror}') from None
 
 
-def read_text(path: str, cap: int = CAP) -> str:
-    """Return the text of a file, `-` for stdin; raises UsageError if it cannot be read or is longer than `cap`."""
+def read_text(path: str, cap: int = CAP, instead: str = '') -> str:
+    """Return the text of a file, `-` for stdin; raises UsageError if it cannot be read or is longer than `cap`.
+
+    `instead` says what to do then.
+    """
     try:
         if path == '-':
             raw = sys.stdin.buffer.read(cap + 1)
@@ -75,7 +78,7 @@ def read_text(path: str, cap: int = CAP) -> str:
     except UnicodeDecodeError as error:
         raise UsageError(f'{file_name(path)} is not UTF-8 at byte {error.start}') from None
     if len(raw) > cap:
-        raise UsageError(f'{file_name(path)} has more than the {cap >> 20} MiB allowed')
+        raise UsageError(f'{file_name(path)} has more than the {cap >> 20} MiB allowed{instead}')
     if '\0' in text:
         raise UsageError(f'{file_name(path)} is not text: expected a list of images, or a plan in TOML or YAML')
     return text

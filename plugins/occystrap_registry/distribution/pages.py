@@ -59,7 +59,7 @@ class Paging:
         """Note the next page; raises ServiceError for a repeated page, or beyond the limits."""
         if to in self._asked or self._idle > _IDLE or len(self._names) > self._most:
             raise ServiceError(f'{self._host} sends an endless list of {self._what}: {len(self._names)} names on '
-                               f'{len(self._asked) + 1} pages so far; list the images instead')
+                               f'{len(self._asked) + 1} pages so far; list the images in a file for list://')
         self._asked.add(to)
 
 
