@@ -12,11 +12,10 @@ from occystrap_core.bulk.order_work import Answer, OrderWork, WorkerOptions
 from occystrap_core.bulk.pace import HostPaces
 from occystrap_core.errors import OccystrapError, ServiceError, ServiceUnavailable
 from occystrap_core.orders import ImageDone, ImagePlan
+from occystrap_core.pipeline.run import REFUSALS
 
 DEATHS = 3
 """Workers that an image may take with it before it fails."""
-REFUSALS = 3
-"""How often an image is tried that a service refuses because of too many requests."""
 _HELD = 10_000
 """Most images that wait for a host which asks for fewer requests, while those of others are looked for."""
 _LOOK = 0.1

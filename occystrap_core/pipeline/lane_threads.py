@@ -22,6 +22,11 @@ class LaneThreads:
         self._copying = [DaemonThreads(count, f'image-{lane}') for lane in range(lanes)]
         self._verifying = [DaemonThreads(count, f'verification-{lane}') for lane in range(lanes)]
         self._checks: list[Future[None]] = []
+        self._again: list[ImageTask] = []
+
+    def again(self, task: ImageTask) -> None:
+        """Have a task processed once more, when all others have been."""
+        self._again.append(task)
 
     def later(self, task: ImageTask, work: Callable[[], None]) -> None:
         """Have work on an image that was copied done on another thread, while others are copied."""
@@ -36,10 +41,12 @@ class LaneThreads:
         copies: list[Future[None]] = []
         try:
             with self._stopping(copies, stop):
-                for task in tasks:
-                    copies.append(Future())  # before it begins, as a signal may come in between
-                    self._copying[task.lane].start(copies[-1], partial(process, task))
-                _wait(copies, self._settings)
+                while tasks:
+                    for task in tasks:
+                        copies.append(Future())  # before it begins, as a signal may come in between
+                        self._copying[task.lane].start(copies[-1], partial(process, task))
+                    _wait(copies, self._settings)
+                    tasks, self._again = self._again, []
                 _wait(self._checks, self._settings)
         finally:
             for each in [*self._copying, *self._verifying]:

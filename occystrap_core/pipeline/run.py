@@ -1,6 +1,7 @@
 """A run: every image of the source, several in parallel, each copied, then verified while others are copied."""
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from functools import partial
 from occystrap_core.api.uri import Location, redact
 from occystrap_core.destinations.bringers import bringers
 from occystrap_core.destinations.side_files import side_files
-from occystrap_core.errors import Cancelled, NoImage, OutputError, UsageError
+from occystrap_core.errors import Cancelled, NoImage, OutputError, TooManyRequests, UsageError
 from occystrap_core.layers.kept_layers import KeptLayers
 from occystrap_core.layers.layer_cache import LayerCache
 from occystrap_core.mirror.also_brought import AlsoBrought
@@ -29,6 +30,7 @@ from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.tasks.earlier_run import EarlierRun, FoundBefore
 from occystrap_core.tasks.image_task import ImageTask
 from occystrap_core.tasks.source_orders import Destinations
+from occystrap_core.tasks.source_use import SourceUse
 from occystrap_core.tasks.request_check import recorded_note
 from occystrap_core.tasks.task_list import TaskList
 from occystrap_core.terminal_text import counted
@@ -37,6 +39,8 @@ from occystrap_core.verification.provenance import Bringer, RecordedVerdict
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
 
+REFUSALS = 3
+"""How often an image is tried that a service refuses because of too many requests."""
 Later = Callable[[ImageTask, Callable[[], None]], None]
 """Has work on an image that was copied done on another thread, while others are copied."""
 
@@ -74,6 +78,8 @@ class Run:
     report: RunReport | None = field(init=False, default=None)
     """That of `process`, also if it raised."""
     _only: bool = False
+    _refusals: Counter[int] = field(default_factory=Counter)
+    """How often services have refused each image because of too many requests."""
     _failed: threading.Event = field(default_factory=threading.Event)
     _joint: JointImages[tuple[Receipt, Verdict]] = field(default_factory=lambda: JointImages(()))
 
@@ -137,7 +143,7 @@ class Run:
         self._only, self._joint = len(tasks) == 1, JointImages(tasks)
         threads = LaneThreads(report.destinations, len(tasks), self.settings)
         try:
-            threads.process(tasks, partial(self._process, later=threads.later), self._stop)
+            threads.process(tasks, partial(self._process, threads=threads), self._stop)
         finally:
             self.progress.end()
 
@@ -148,16 +154,16 @@ class Run:
         for note in self.settings.shared.get(KeptLayers, KeptLayers).notes():
             reason.add_note(note)
 
-    def _process(self, task: ImageTask, later: Later) -> None:
+    def _process(self, task: ImageTask, threads: LaneThreads) -> None:
         """Copy one image, and make it visible with others if it is the last of them to end."""
         try:
-            self._process_alone(task, later)
+            self._process_alone(task, threads)
         finally:
             task.use.end()
             if copied := self._joint.ended(task, self.settings.cancellation.cancelled):
-                self._publish(copied, later)
+                self._publish(copied, threads.later)
 
-    def _process_alone(self, task: ImageTask, later: Later) -> None:
+    def _process_alone(self, task: ImageTask, threads: LaneThreads) -> None:
         """Copy one image, unless it is proved to be there; a failure of the only image is raised, others are recorded.
         """
         if self.fail_fast and self._failed.is_set():
@@ -176,7 +182,9 @@ class Run:
         except (Exception, Cancelled) as error:  # whatever it is, it does not concern the other images
             if self._only or self.settings.cancellation.cancelled:
                 raise
-            if isinstance(error, ArtifactRefused | NoImage) and not task.chosen:
+            if isinstance(error, TooManyRequests) and self._is_put_back(task):
+                threads.again(task._replace(use=SourceUse()))
+            elif isinstance(error, ArtifactRefused | NoImage) and not task.chosen:
                 task.report.left_out = True
                 self._finished(task, started)
             else:
@@ -185,7 +193,13 @@ class Run:
         if self._joint.has(task):
             self._joint.add(copied)
         else:
-            later(task, partial(self._commit, copied))
+            threads.later(task, partial(self._commit, copied))
+
+    def _is_put_back(self, task: ImageTask) -> bool:
+        """Return whether an image that a service refused, as there were too many requests, is tried behind all others.
+        """
+        self._refusals[id(task.report)] += 1
+        return self._refusals[id(task.report)] < REFUSALS and not self._joint.has(task)
 
     def _commit(self, image: CopiedImage) -> None:
         """Wait until an image is visible at its destination, and verify it."""

@@ -68,8 +68,33 @@ class Pace:
             wait(turn - now)
 
 
+class Pause:
+    """Until when a host gets no request, after it asked for fewer."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._lock = threading.Lock()
+
+    def begin(self, seconds: float) -> None:
+        """Let it last so many seconds from now on, at least."""
+        with self._lock:
+            self._until = max(self._until, time.monotonic() + seconds)
+
+    @property
+    def left(self) -> float:
+        """The seconds that it lasts; negative if it is over."""
+        return self._until - time.monotonic()
+
+
+def pause_all(host: str, seconds: float, settings: Settings) -> None:
+    """Have every request to `host[:port]` wait, after one was refused because there were too many."""
+    settings.shared.lasting.get((Pause, host), Pause).begin(min(seconds, settings.longest_wait))
+
+
 def keep_pace(host: str, settings: Settings) -> None:
-    """Wait as `Settings.rate_limit` asks before a request to `host[:port]`."""
+    """Wait before a request to `host[:port]`: while it is given a pause, and as `Settings.rate_limit` asks."""
+    if (left := settings.shared.lasting.get((Pause, host), Pause).left) > 0:
+        settings.cancellation.wait(left)
     rate = settings.rate_limit
     if rate:
         settings.shared.lasting.get((Pace, host), lambda: Pace(rate)).keep(settings.cancellation.wait)

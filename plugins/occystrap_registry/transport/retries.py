@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from occystrap_core import ServiceError, ServiceUnavailable, Settings
 from occystrap_core.files import TooManyRequests
 from occystrap_registry.transport.answers import SMALL, Answer, Reply
+from occystrap_registry.transport.endpoint import pause_all
 from occystrap_registry.transport.failures import attempts_worth, explain
 from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.network import ProxyUnreachable
@@ -72,6 +73,8 @@ class Attempts:
         if limited and seconds > max(_HOPELESS, left):
             return False
         self._settings.requests.count(retries=not limited, rate_limits=limited)
+        if limited:
+            pause_all(answer.url.netloc.decode(), seconds, self._settings)
         self._wait(seconds)
         return True
 

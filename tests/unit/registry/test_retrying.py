@@ -1,5 +1,6 @@
 """What is tried again, how often, and after how long."""
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
@@ -118,3 +119,19 @@ def test_a_wait_ends_when_the_run_does(server: Scripted, settings: Settings) -> 
     server.routes['GET /x'] = stop
     with pytest.raises(Cancelled):
         client_of(server.host, settings).fetch('GET', '/x', 's')
+
+
+def test_a_host_that_asks_for_fewer_requests_gets_none_from_anybody_for_a_while(server: Scripted) -> None:
+    settings, waited = Settings(longest_wait=0.4), list[float]()
+    server.routes['GET /x'] = [Answer(429, headers=[('Retry-After', '60')]), Answer(200)]
+    server.routes['GET /y'] = Answer(200)
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(client_of(server.host, settings).fetch, 'GET', '/x', 's')
+        while not server.received('GET', '/x'):
+            time.sleep(0.01)
+        since = time.monotonic()
+        time.sleep(0.05)
+        assert client_of(server.host, settings).fetch('GET', '/y', 's').status == 200
+        waited.append(time.monotonic() - since)
+        assert first.result().status == 200
+    assert waited[0] > 0.25 and settings.requests.hosts() == {server.host: True}

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from occystrap_core.bulk.coordinator import DEATHS, REFUSALS, Coordinator
+from occystrap_core.bulk.coordinator import DEATHS, Coordinator
 from occystrap_core.bulk.jobs import Job
 from occystrap_core.bulk.order_work import Answer, OrderWork, WorkerOptions
 from occystrap_core.errors import OutputError, ServiceUnavailable, TooManyRequests
 from occystrap_core.orders import ImageDone, ImageOrder, ImagePlan
+from occystrap_core.pipeline.run import REFUSALS
 
 IMAGES = {'a': 'xy', 'b': 'yz', 'c': 'z', 'd': 'w'}
 """Images and their layers."""

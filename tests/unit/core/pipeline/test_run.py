@@ -1,5 +1,6 @@
 """A run from URIs to its report: one image or several, verified or not."""
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ from occystrap_core import (
     Cancelled, CheckResults, Image, ImageNotFound, InvalidImage, Many, OccystrapError, Receipt, ServiceUnavailable,
     Settings, UsageError, VerifyLevel,
 )
-from occystrap_core.errors import PluginError, UnknownOption, UnknownScheme
+from occystrap_core.errors import PluginError, TooManyRequests, UnknownOption, UnknownScheme
 from occystrap_core.oci import Digest, ImageConfig, Platform
-from occystrap_core.pipeline.run import Run
+from occystrap_core.pipeline.run import REFUSALS, Run
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.receipts.receipt_file import ReceiptFile
 from occystrap_core.receipts.receipt_lines import read_receipts
@@ -77,6 +78,23 @@ def test_one_of_several_failing_does_not_stop_the_others() -> None:
     assert report.summary().startswith('Summary: 2/4 images, 6 layers, ')
     assert report.summary().endswith('2/4 verified, 2 FAILED')
     assert [str(image.reference) for image in SHELVES['shelf'].images] == ['first', 'last']
+
+
+def test_an_image_that_a_service_refuses_for_now_is_tried_again_behind_all_others() -> None:
+    opened = list[str]()
+
+    def refused(name: str) -> Image:
+        opened.append(name)
+        if name == 'never' or opened.count(name) < REFUSALS:
+            raise TooManyRequests(f'{name}: too many requests (HTTP 429)', 'host')
+        return sample_image(name, variant=name)
+    offer('never', 'busy', 'one', 'two', image=refused)
+    IMAGES.update({name: partial(sample_image, name, variant=name) for name in ('one', 'two')})
+    report = process('memory://never,busy,one,two')
+    assert [each.failure for each in report.images] == ['never: too many requests (HTTP 429)', '', '', '']
+    assert [each.outcome for each in report.images] == [None, *[Outcome.VERIFIED] * 3]
+    assert opened == ['never', 'busy'] * REFUSALS
+    assert SHELVES['shelf'].images[-1].reference.name.endswith('busy')
 
 
 def test_cancelling_ends_all_images() -> None:
