@@ -22,18 +22,7 @@ Locations are `scheme://path?option=value&option=value`, filters `name:key=value
 value; a `?` or `%` in a path is written `%3F` or `%25`). Common options work before and after the command's name.
 Messages go to stderr, data to stdout. A summary is always the last line on stderr.
 
-Exit codes: 0 all processed and verified; 1 processing or verification failed; 2 wrong usage; 130 and 143 interrupted by
-SIGINT and SIGTERM.
-
-| variable | what it does |
-| --- | --- |
-| `OCCYSTRAP_VERIFY` | `none`, `fast` or `full`: the level where no option says otherwise |
-| `OCCYSTRAP_DISABLE_PLUGINS` | entry points or distributions to leave out, with commas |
-| `OCCYSTRAP_STRICT_PLUGINS` | `1` makes a plugin that cannot be loaded an error |
-| `OCCYSTRAP_USERNAME`, `OCCYSTRAP_PASSWORD` | credentials for registries that have none in their URI |
-| `OCCYSTRAP_QUAY_TOKEN` | the token for `quay://` |
-| `REGISTRY_AUTH_FILE` | the file with logins, as podman has it |
-| `DOCKER_CONFIG`, `DOCKER_HOST` | as docker has them |
+[Exit codes](exit-codes.md), [environment variables](environment.md).
 """
 
 

@@ -4,8 +4,10 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -224,6 +226,47 @@ def _process_of_all() -> tuple[WarmCommandLine, Lock]:
     stack = ExitStack()
     atexit.register(stack.close)
     return stack.enter_context(warm_command_line()), Lock()
+
+
+@contextmanager
+def command_for_shells(directory: Path) -> Iterator[Path]:
+    """Give a directory for PATH whose `occystrap` is a fork of the process that all tests share, as with CommandLine.
+
+    The program there tells its words, directory and variables to a thread of this process; its input is empty.
+    """
+    directory.mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(directory / 'socket'))
+        listening.listen()
+        (directory / 'occystrap').write_text(_PROGRAM.format(python=sys.executable, socket=str(directory / 'socket')))
+        (directory / 'occystrap').chmod(0o755)
+        threading.Thread(target=_serve_shells, args=(listening,), daemon=True).start()
+        yield directory
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+_PROGRAM = '''#!{python} -IS
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as asked:
+    asked.connect({socket!r})
+    asked.sendall(json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode() + b'\\n')
+    code, out, err = json.loads(asked.makefile().readline())
+sys.stdout.write(out)
+sys.stderr.write(err)
+sys.exit(code)
+'''
+
+
+def _serve_shells(listening: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            asked = listening.accept()[0]
+            with asked, asked.makefile() as lines:
+                words, directory, environment = json.loads(lines.readline())
+                process, lock = _process_of_all()
+                with lock:
+                    done = process.captured(tuple(words), Path(directory), environment, '', 300.0)
+                asked.sendall(json.dumps([done.code, done.out, done.err]).encode() + b'\n')
 
 
 @contextmanager
