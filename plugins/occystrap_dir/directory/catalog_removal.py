@@ -11,7 +11,7 @@ from occystrap_dir.directory.checksums import (
     CHECKSUMS, digests_of_others, keeps_checksums, lines_of_others, write_checksums,
 )
 from occystrap_dir.directory.existing_images import require_catalog
-from occystrap_dir.directory.expansion import remove_expansions, remove_if_empty, spare_expansions
+from occystrap_dir.directory.expanded_files import remove_expansions, remove_if_empty, spare_expansions
 from occystrap_dir.directory.manifests import SINGLE, is_manifest_name, manifest_names, name_of_layer
 from occystrap_dir.directory.orphans import remove_orphans
 from occystrap_dir.workspace.image_removal import at_each, in_one_run

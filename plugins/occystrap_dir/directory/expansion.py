@@ -1,40 +1,16 @@
 """The unpacked files of an image, which `dir://PATH?expand=true` adds in a directory named after the manifest."""
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from io import FileIO
 from typing import Any
 
 from occystrap_core import Expectation, OutgoingLayer, OutputError, Settings, WrittenImage, WrittenLayer
 from occystrap_core.files import ByteStream
+from occystrap_dir.directory.expanded_files import TREES, UNPACKING, coming_name, expanded_name, lists_of, tree_name
 from occystrap_dir.extraction.privacy import NOT_OTHERS, take_over
 from occystrap_dir.extraction.staged_directory import Staging
 from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
-from occystrap_dir.file_list.unchanged import require_unchanged
 from occystrap_dir.workspace.beneath import Beneath
-from occystrap_dir.workspace.partial_files import STATE
-from occystrap_dir.workspace.removal import remove_tree
 from occystrap_dir.workspace.workspace import Workspace
-
-TREES, UNPACKING = f'{STATE}/trees', f'{STATE}/unpacking'
-
-
-def expanded_name(manifest: str) -> str:
-    """Return the name of the directory for the files of a manifest's image."""
-    return manifest.removesuffix('.json')
-
-
-def tree_name(manifest: str) -> str:
-    """Return the name of the list of files of that directory."""
-    return f'{TREES}/{expanded_name(manifest)}.mtree'
-
-
-def _coming_name(manifest: str) -> str:
-    """Return the name of the new list of files while the directory is being replaced; a killed run may leave both."""
-    return f'{tree_name(manifest)}.coming'
-
-
-def _lists(place: Beneath, manifest: str) -> list[str]:
-    """Return the lists one of which describes the directory; none if this program did not make it. Raises OSError."""
-    return [name for name in (tree_name(manifest), _coming_name(manifest)) if place.status(name)]
 
 
 class Expansion:
@@ -80,7 +56,7 @@ class Expansion:
         A directory of that name without a list is not ours, since `publish` writes the list before the directory.
         """
         name = expanded_name(manifest)
-        if self._place.status(name) and not _lists(self._place, manifest):
+        if self._place.status(name) and not lists_of(self._place, manifest):
             raise OutputError(f'{self._place.path}/{name} exists and was not written by occystrap: move it elsewhere '
                               'or choose another directory')
         image_id = image.config.digest
@@ -93,7 +69,7 @@ class Expansion:
         if self._place.set_mode('', self.mode):
             self._notes += [f'{self._place.path} has mode {self.mode:04o} now, as it may hold setuid programs: set '
                             'another one with mode=']
-        coming = _coming_name(manifest)
+        coming = coming_name(manifest)
         workspace.move(self._listing, coming)
         self._unpacking.staging.commit(expanded_name(manifest))
         workspace.move(coming, tree_name(manifest))
@@ -101,27 +77,3 @@ class Expansion:
     def abort(self) -> None:
         """Remove what was unpacked; raises OSError."""
         self._unpacking.abort()
-
-
-def spare_expansions(root: str, manifests: Collection[str], settings: Settings) -> None:
-    """Raise OutputError if a directory that will be replaced or removed has been changed by others; raises OSError."""
-    for manifest in manifests:
-        if lists := _lists(Beneath(root), manifest):
-            require_unchanged(root, expanded_name(manifest), settings, *lists)
-
-
-def remove_expansions(root: str, manifests: Collection[str]) -> None:
-    """Remove the unpacked files of manifests that were replaced or removed, and their lists; raises OSError."""
-    place = Beneath(root)
-    for manifest in manifests:
-        lists = _lists(place, manifest)
-        if lists and place.is_directory(expanded_name(manifest)):
-            remove_tree(place, expanded_name(manifest))
-        for each in lists:
-            place.unlink(each)
-
-
-def remove_if_empty(root: str) -> None:
-    """Remove the directories that `begin` made if they are empty; raises OSError."""
-    for name in (UNPACKING, TREES):
-        Beneath(root).remove_empty(name)

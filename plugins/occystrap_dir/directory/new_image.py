@@ -1,6 +1,7 @@
 """Adding images to a directory: their documents and receipts, the catalog that lists them, and SHA256SUMS."""
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from occystrap_core import Expectation, InvalidImage, Location, Receipt, Settings, WrittenImage
 from occystrap_core.oci import Digest
@@ -10,18 +11,21 @@ from occystrap_dir.directory.catalog import (
 from occystrap_dir.directory.checksums import (
     CHECKSUMS, digests_of, digests_of_others, expected_checksums, keeps_checksums, lines_of_others, write_checksums,
 )
-from occystrap_dir.directory.expansion import Expansion, remove_expansions, spare_expansions
+from occystrap_dir.directory.expanded_files import remove_expansions, spare_expansions
 from occystrap_dir.directory.manifests import SINGLE, build_manifest, manifest_names
 from occystrap_dir.workspace.one_name import WrongKind
 from occystrap_dir.workspace.receipts import kept_receipt, with_known_evidence
 from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
+
+if TYPE_CHECKING:
+    from occystrap_dir.directory.expansion import Expansion
 
 
 class NewImage:
     """An image whose layers are in the directory, and what is to be written for it."""
 
     def __init__(self, workspace: Workspace, location: Location, settings: Settings, image: WrittenImage,
-                 expansion: Expansion | None) -> None:
+                 expansion: 'Expansion | None') -> None:
         self.workspace, self.unique = workspace, bool(location.options['unique_names'])
         self.replaces = False
         """After `publish`: whether it left files that no image names any more."""

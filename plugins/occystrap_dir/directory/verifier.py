@@ -6,11 +6,8 @@ from occystrap_core import CheckResults, Expectation, InvalidImage, Receipt, Set
 from occystrap_core.oci import Digest
 from occystrap_dir.directory.catalog import CATALOG, known_catalog, parse_catalog
 from occystrap_dir.directory.checksums import CHECKSUMS, digests_of, read_checksums, write_checksums
-from occystrap_dir.directory.expansion import TREES, expanded_name, tree_name
-from occystrap_dir.directory.image_check import ImageCheck
+from occystrap_dir.directory.expanded_files import TREES, expanded_name, tree_name
 from occystrap_dir.directory.manifests import CAP, read_manifest
-from occystrap_dir.extraction.privacy import check_privacy
-from occystrap_dir.file_list.files_check import check_files
 from occystrap_dir.workspace.file_errors import is_there, report_document, report_file, reporting, unknown
 from occystrap_dir.workspace.locks import shared_if_exists
 from occystrap_dir.workspace.names import file_size, read_document
@@ -31,6 +28,7 @@ def verify_dir(receipt: Receipt, level: VerifyLevel, settings: Settings) -> Chec
     if not is_there(receipt, results):
         return results
     if receipt.by_digest:
+        from occystrap_dir.directory.image_check import ImageCheck  # late: for what another program wrote
         return ImageCheck(receipt, level, settings).run()
     _require_options(receipt, results)
     check = DirectoryCheck(receipt, level, settings)
@@ -39,6 +37,7 @@ def verify_dir(receipt: Receipt, level: VerifyLevel, settings: Settings) -> Chec
     if receipt.of_kind('files'):
         names = [each.locator for each in receipt.expectations]
         with suppress(FileNotFoundError):
+            from occystrap_dir.extraction.privacy import check_privacy  # late, as few images are unpacked
             check_privacy(receipt, '', ['', STATE, RECEIPTS, TREES, *names], results)
     return results
 
@@ -122,5 +121,6 @@ class DirectoryCheck:
         for manifest in self._receipt.of_kind('manifest'):
             if expected.locator != tree_name(manifest.locator):
                 results.differs(expected, f'it should be {tree_name(manifest.locator)}')
+            from occystrap_dir.file_list.files_check import check_files
             check_files(expected, self._root, expanded_name(manifest.locator), self._level is VerifyLevel.FULL,
                         self._settings, results)

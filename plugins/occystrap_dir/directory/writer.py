@@ -1,6 +1,7 @@
 """Writing dir://: a directory in the layout of `docker save`, every layer as its uncompressed tar."""
 import os
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from occystrap_core import (
     Evidence, Image, ImageIndex, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer,
@@ -13,7 +14,7 @@ from occystrap_dir.directory.catalog import (
 )
 from occystrap_dir.directory.checksums import keeps_checksums
 from occystrap_dir.directory.existing_images import check_destination, names_of_single, require_catalog
-from occystrap_dir.directory.expansion import Expansion, remove_if_empty, spare_expansions
+from occystrap_dir.directory.expanded_files import remove_if_empty, spare_expansions
 from occystrap_dir.directory.manifests import SINGLE, name_of_layer
 from occystrap_dir.directory.new_image import NewImage, publish
 from occystrap_dir.directory.orphans import remove_orphans
@@ -22,6 +23,9 @@ from occystrap_dir.workspace.group_commit import GroupCommit
 from occystrap_dir.workspace.kept_blobs import LEAST
 from occystrap_dir.workspace.receipts import RecordedSizes, receipt_here
 from occystrap_dir.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from occystrap_dir.directory.expansion import Expansion
 
 
 class DirOutput(ImageOutput):
@@ -34,9 +38,8 @@ class DirOutput(ImageOutput):
         self._rebuild = settings.rebuild_index or bool(location.options.get('rebuild_index'))
         self._root = self.location.path
         self._unique = bool(self.location.options['unique_names'])
-        self._expansion: Expansion | None = None
-        if self.location.options.get('expand'):
-            self._expansion = Expansion(self._root, self.location.options, settings)
+        self._expansion = self._made_expansion() if self.location.options.get('expand') else None
+        if self._expansion:
             self.in_order = self.unpacks = True
         elif self._unique:
             self.layer_store = self._root
@@ -214,6 +217,10 @@ class DirOutput(ImageOutput):
                 require_catalog(self._root)
         catalog, note = rebuilt_catalog(self._root)
         return catalog, [note]
+
+    def _made_expansion(self) -> 'Expansion':
+        from occystrap_dir.directory.expansion import Expansion  # late, as few images are unpacked
+        return Expansion(self._root, self.location.options, self.settings)
 
     def _sweep(self) -> None:
         remove_orphans(self._workspace)
