@@ -10,10 +10,8 @@ from occystrap_core.oci import (
     CONFIG_CAP, INDEX_FILE, MANIFEST_CAP, Digest, IndexFile, blob_name, blobs_below, find_named, find_referrer,
     is_referrer_tag, left_out_by,
 )
-from occystrap_tar.archive.image_check import ImageCheck
 from occystrap_tar.archive.members import Member, WrittenArchive
 from occystrap_tar.archive.oci_archive import ArchiveStore
-from occystrap_tar.archive.two_lists import require_agreement
 
 _MEMBERS = ('manifest', 'index', 'config', 'layer', 'layout')
 
@@ -47,6 +45,7 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
     if receipt.by_digest:
         results.extend(contents.for_readers)
         if not receipt.keeps_manifests:
+            from occystrap_tar.archive.image_check import ImageCheck  # late: for what another program wrote
             results.extend(ImageCheck(contents.archive, receipt, level, settings).run())
             return results
         if isinstance(contents.listed, str):
@@ -157,6 +156,9 @@ def _for_readers(archive: WrittenArchive) -> CheckResults:
         results.error(archive.path, archive.trouble.removeprefix(f'{archive.path} ')
                       or 'does not end with two zero blocks')
     _check_counts(archive, results)
+    if not archive.has_both_lists:
+        return results
+    from occystrap_tar.archive.two_lists import require_agreement  # late, as few archives have both
     try:
         require_agreement(archive)
     except InvalidImage as error:

@@ -11,10 +11,10 @@ from occystrap_core.oci import (
     parse_name,
 )
 from occystrap_core.tar import TarLayer
-from occystrap_tar.archive.members import Archive, Member
+from occystrap_tar.archive.members import MANIFEST, Archive, Member
 from occystrap_tar.archive.tar_sizes import compression, tar_size
 
-MANIFEST, _REPOSITORIES = 'manifest.json', 'repositories'
+_REPOSITORIES = 'repositories'
 _CAP = 16 << 20
 _NAMED_BY_DIGEST = re.compile(r'(?:.*/)?(?:sha(?:256|512)[:-])?([0-9a-f]{64}(?:[0-9a-f]{64})?)(?:\.json)?')
 

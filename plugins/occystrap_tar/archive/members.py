@@ -7,6 +7,7 @@ from typing import BinaryIO, NamedTuple
 
 from occystrap_core import InvalidImage
 from occystrap_core.files import Readable
+from occystrap_core.oci import INDEX_FILE
 from occystrap_core.tar import (
     FILE, HARD_LINK, SYMLINK, TAR_BLOCK, TAR_END, SparseContent, TarEntry, TarFileReader, file_header, padded_size,
 )
@@ -16,6 +17,9 @@ _SPARSE_CAP = 1 << 40
 """Bytes that a file with holes may have, since holes take no space in an archive."""
 _FILES = (FILE, b'7', b'S')
 _ZEROS = bytes(64 << 10)
+
+MANIFEST = 'manifest.json'
+"""The list of images in a docker archive."""
 
 
 class Member(NamedTuple):
@@ -53,6 +57,11 @@ class Archive:
     def has(self, name: str) -> bool:
         """Return whether there is a file, or a link, of this name."""
         return name in self._members or name in self._links
+
+    @property
+    def has_both_lists(self) -> bool:
+        """Whether it has docker's list of images and that of OCI layouts; programs read either."""
+        return self.has(MANIFEST) and self.has(INDEX_FILE)
 
     def find(self, name: str) -> Member:
         """Return a member, following links; raises InvalidImage if it does not exist, or links form a circle."""

@@ -8,8 +8,7 @@ from functools import lru_cache
 
 from occystrap_core import InvalidImage, Location, Receipt
 from occystrap_core.oci import INDEX_FILE, blob_name
-from occystrap_tar.archive.docker_archive import MANIFEST
-from occystrap_tar.archive.members import Archive
+from occystrap_tar.archive.members import MANIFEST, Archive
 
 
 def moved(receipt: Receipt, location: Location) -> Receipt:

@@ -11,7 +11,7 @@ from occystrap_core.files import set_error_rule
 from occystrap_core.oci import INDEX_FILE, LayoutEntries, LayoutReferrers, Offer
 from occystrap_tar.archive import docker_archive, oci_archive
 from occystrap_tar.archive.archive_copy import ReadableArchive
-from occystrap_tar.archive.members import Archive
+from occystrap_tar.archive.members import MANIFEST, Archive
 from occystrap_tar.archive.two_lists import require_agreement
 
 
@@ -34,7 +34,7 @@ class OpenArchive:
         Raises InvalidImage if it has neither that nor an index.json, UsageError if it lacks what was chosen.
         """
         archive = self.archive
-        names = {'docker': docker_archive.MANIFEST, 'oci': INDEX_FILE}
+        names = {'docker': MANIFEST, 'oci': INDEX_FILE}
         present = [form for form, name in names.items() if archive.has(name)]
         if not present:
             raise InvalidImage(f'{archive.name} is a tar but not an image archive: it has neither manifest.json '

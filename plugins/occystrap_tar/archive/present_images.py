@@ -11,8 +11,7 @@ from occystrap_core.oci import (
     select_entry, subject_of,
 )
 from occystrap_tar.archive import docker_archive
-from occystrap_tar.archive.docker_archive import MANIFEST
-from occystrap_tar.archive.members import Archive
+from occystrap_tar.archive.members import MANIFEST, Archive
 from occystrap_tar.archive.oci_archive import ArchiveStore, read_index, stored_key
 
 _HEX = r'[0-9a-f]{64}(?:[0-9a-f]{64})?'

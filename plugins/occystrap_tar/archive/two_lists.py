@@ -12,8 +12,8 @@ from occystrap_core.files import ImageError
 from occystrap_core.oci import (
     INDEX_FILE, Digest, Index, LayoutEntries, Offer, is_referrer_tag, layout_offers,
 )
-from occystrap_tar.archive.docker_archive import MANIFEST, ArchivedImage, offers
-from occystrap_tar.archive.members import Archive
+from occystrap_tar.archive.docker_archive import ArchivedImage, offers
+from occystrap_tar.archive.members import MANIFEST, Archive
 from occystrap_tar.archive.oci_archive import ArchiveStore, name_keys, read_index, stored_key
 
 RULE = 'archive-lists-differ'
@@ -45,7 +45,7 @@ def require_agreement(archive: Archive) -> None:
 
     A list that cannot be read is no second list: whoever reads it gets an error.
     """
-    if not (archive.has(MANIFEST) and archive.has(INDEX_FILE)):
+    if not archive.has_both_lists:
         return
     saved = offers(archive)
     try:

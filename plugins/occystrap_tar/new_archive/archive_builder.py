@@ -5,7 +5,6 @@ is smaller, those behind it are moved up at the end; if it is larger, the rest g
 laid out again. The resulting bytes are the same.
 """
 import os
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -209,6 +208,7 @@ class ArchiveBuilder:
 
     def _spill(self, region: Region, rest: memoryview) -> None:
         if region.spill is None:
+            import tempfile  # late, as most layers fit their places
             region.spill = tempfile.TemporaryFile(dir=os.path.dirname(self.path), buffering=0)
         while rest:
             rest = rest[region.spill.write(rest):]

@@ -1,8 +1,12 @@
 """What writers of docker archives and OCI archives have in common."""
+from typing import TYPE_CHECKING
+
 from occystrap_core import ImageOutput, Location, Settings, UsageError
 from occystrap_core.oci import Reference
-from occystrap_tar.archive.present_images import PresentImage
 from occystrap_tar.new_archive.kept_blobs import KeptBlobs
+
+if TYPE_CHECKING:
+    from occystrap_tar.archive.present_images import PresentImage
 
 
 def tag_of(location: Location, reference: Reference) -> str:
@@ -27,7 +31,7 @@ class ArchiveOutput(ImageOutput):
         self.kept_blobs = KeptBlobs(location.path if self.keeps else '')
         self.kept_at = self.kept_blobs.directory
 
-    def spare_index(self, present: PresentImage) -> None:
+    def spare_index(self, present: 'PresentImage') -> None:
         """Refuse to replace an image of several platforms in the archive; raises OutputError."""
         if present.several:
             self.require_no_index(present.several, self.location.path)

@@ -2,16 +2,16 @@
 import os
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing, suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from occystrap_core import InvalidImage, OutputError, Settings
-from occystrap_core.files import MAGIC_SIZE, ImageError, detect_compression, inflate
+from occystrap_core.files import MAGIC_SIZE, ImageError, detect_compression
 from occystrap_core.oci import Compression, Digest, are_of_other_repositories, blob_name, first_names, left_out_by
-from occystrap_core.tar import TAR_BLOCK, TarReader
-from occystrap_tar.archive.archive_copy import ReadableArchive
 from occystrap_tar.archive.members import Archive, WrittenArchive
 from occystrap_tar.archive.oci_archive import name_keys, read_index
-from occystrap_tar.archive.present_images import PresentImage, is_content, other_members, present_images
+
+if TYPE_CHECKING:
+    from occystrap_tar.archive.present_images import PresentImage
 
 
 class ReplacedArchive(NamedTuple):
@@ -21,7 +21,7 @@ class ReplacedArchive(NamedTuple):
     """Whether it is an image archive, possibly damaged or cut off, or empty."""
     others: Sequence[str] = ()
     """Members of the archive that are no parts of images."""
-    images: Sequence[PresentImage] = ()
+    images: 'Sequence[PresentImage]' = ()
     archive: Archive | None = None
     """None if it is compressed, or cannot be read."""
 
@@ -82,13 +82,14 @@ def _is_delta(archive: Archive) -> bool:
         return False
 
 
-def _refuse(path: str, lost: Sequence[PresentImage]) -> None:
+def _refuse(path: str, lost: 'Sequence[PresentImage]') -> None:
     if lost:
         raise OutputError(f'{path} has images that this run does not write, and they would be lost: '
                           f'{first_names([*map(str, lost)])}; choose another file, or use --force to replace all of it')
 
 
 def _looked_at(path: str, settings: Settings) -> ReplacedArchive:
+    from occystrap_tar.archive.present_images import other_members, present_images  # late: most archives are new
     with open(path, 'rb') as file:
         head = file.read(MAGIC_SIZE)
     if not head:
@@ -105,6 +106,8 @@ def _looked_at(path: str, settings: Settings) -> ReplacedArchive:
 
 def _uncompressed(path: str, settings: Settings) -> ReplacedArchive:
     """Look at a compressed archive in a copy; of one that is damaged the first member tells."""
+    from occystrap_tar.archive.archive_copy import ReadableArchive
+    from occystrap_tar.archive.present_images import other_members, present_images
     try:
         with closing(ReadableArchive(path, settings)) as readable:
             archive = WrittenArchive(readable.path)
@@ -116,6 +119,9 @@ def _uncompressed(path: str, settings: Settings) -> ReplacedArchive:
 
 def _begins_with_content(path: str) -> bool:
     """Return whether the first member of a compressed file is one that image archives alone have."""
+    from occystrap_core.files import inflate
+    from occystrap_core.tar import TAR_BLOCK, TarReader
+    from occystrap_tar.archive.present_images import is_content
     buffer, filled = memoryview(bytearray(TAR_BLOCK)), 0
     with open(path, 'rb', buffering=0) as file, suppress(ImageError):
         stream = inflate(file, path)
