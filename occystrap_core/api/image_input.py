@@ -5,7 +5,6 @@ from collections.abc import Hashable, Iterable, Sequence
 from occystrap_core.api.place import Place
 from occystrap_core.api.uri import Location
 from occystrap_core.image.image import Image, ImageIndex
-from occystrap_core.image.description import creation_time
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.reference import Reference
 from occystrap_core.settings import Settings
@@ -77,6 +76,7 @@ class ImageInput(ABC):
         By default its metadata is read for that. Called after `references`, on the run's worker threads, for
         `order=created`. Raises as `open` does.
         """
+        from occystrap_core.image.description import creation_time  # late, as only order=created needs it
         with self.open(reference) as content:
             return creation_time(content)
 

@@ -19,11 +19,13 @@ from occystrap_core.terminal import print_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from occystrap_core.api.schemes import ExecutorKind
     from occystrap_core.bulk.bulk_run import BulkRun
     from occystrap_core.oci.digest import Digest
     from occystrap_core.pipeline.run import Run
+    from occystrap_core.receipts.receipt_file import ReceiptFile
     from occystrap_core.tasks.earlier_run import EarlierRun
     from occystrap_core.report.report_files import ReportFiles
     from occystrap_core.report.run_report import RunReport
@@ -133,11 +135,10 @@ def process(context: click.Context, /, source: str, destinations: tuple[str, ...
 
 def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, destinations: 'Sequence[str]',
          options: dict[str, Any], shared: Common) -> 'RunReport':
-    from occystrap_core.report.progress_kinds import progress_for
-    from occystrap_core.receipts.receipt_file import ReceiptFile
     from occystrap_core.pipeline.run import Run
-    receipt_file, read = options['receipt'], _earlier(options)
-    with closing(ReceiptFile(receipt_file, options['force'])) if receipt_file else nullcontext() as receipts:
+    from occystrap_core.report.progress_kinds import progress_for
+    read = _earlier(options)
+    with _receipt_file(options) as receipts:
         run = Run(plugins, settings, level, progress_for(quiet=shared.quiet), receipts, read, options['fail_fast'],
                   options['layer_cache'], options['refresh'], partial(_in_files, options) if options['prune'] else None,
                   options['reports'])
@@ -148,12 +149,10 @@ def _run_in_bulk(plugins: Plugins, settings: Settings, level: VerifyLevel, sourc
                  options: dict[str, Any], shared: Common, kind: 'tuple[ExecutorKind, dict[str, Any]]') -> 'RunReport':
     from occystrap_core.bulk.bulk_run import BulkRun
     from occystrap_core.bulk.earlier_receipts import EarlierReceipts
-    from occystrap_core.receipts.receipt_file import ReceiptFile
     from occystrap_core.report.bulk_progress import BulkProgress
     from occystrap_core.report.progress import Progress
-    receipt_file = options['receipt']
     with (closing(EarlierReceipts('' if _is_first_run(options) else options['resume'])) as read,
-          closing(ReceiptFile(receipt_file, options['force'])) if receipt_file else nullcontext() as receipts):
+          _receipt_file(options) as receipts):
         run = BulkRun(plugins, settings, level, Progress() if shared.quiet else BulkProgress(), *kind, receipts, read,
                       options['fail_fast'], options['refresh'], shared.format == 'json' or bool(options['reports']))
         return _processed(run, source, destinations, options, shared)
@@ -206,11 +205,21 @@ def _require_clear(source: str, destinations: 'Sequence[str]') -> None:
                          f'or registry://{paths[0]}; only the first argument is a source')
 
 
+def _receipt_file(options: dict[str, Any]) -> 'AbstractContextManager[ReceiptFile | None]':
+    """Return the file of --receipt, locked until it is closed; None without one."""
+    if not options['receipt']:
+        return nullcontext()
+    from occystrap_core.receipts.receipt_file import ReceiptFile
+    return closing(ReceiptFile(options['receipt'], options['force']))
+
+
 def _earlier(options: dict[str, Any]) -> 'EarlierRun':
     """Return the receipts of --resume; none if it is the file of --receipt, which does not exist yet."""
     from occystrap_core.tasks.earlier_run import EarlierRun
+    if _is_first_run(options):
+        return EarlierRun()
     from occystrap_core.receipts.receipt_lines import read_receipts
-    return EarlierRun(() if _is_first_run(options) else read_receipts(options['resume'], cut=True))
+    return EarlierRun(read_receipts(options['resume'], cut=True))
 
 
 def _is_first_run(options: dict[str, Any]) -> bool:

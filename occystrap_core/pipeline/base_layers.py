@@ -13,7 +13,6 @@ from occystrap_core.layers.outgoing_layer import Outgoing
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.reference import Reference
 from occystrap_core.receipts.kept_receipts import is_proved
-from occystrap_core.receipts.receipt_lines import read_receipts
 from occystrap_core.settings import Settings
 
 
@@ -22,6 +21,7 @@ def base_of(path: str) -> dict[Digest, str]:
 
     Raises UsageError if there are none, and as `read_receipts` does.
     """
+    from occystrap_core.receipts.receipt_lines import read_receipts  # late, as only deltas need it
     proved = [each for each in read_receipts(path, cut=True) if is_proved(each) and each.keeps_manifests]
     if not proved:
         raise UsageError(f'--since={path} has no verified receipt of a destination that keeps blobs unchanged')

@@ -1,13 +1,15 @@
 """Whether what an input opened can be filtered, and can go to a destination; and the content after its filters."""
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from occystrap_core.api.image_filter import ImageFilter
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.written_image import LayerForm
 from occystrap_core.errors import PluginError, UsageError
 from occystrap_core.image.artifact import Artifact
-from occystrap_core.image.filtered_index import filtered_index
 from occystrap_core.image.image import Image, ImageIndex, all_contents
+
+if TYPE_CHECKING:
+    from occystrap_core.api.image_filter import ImageFilter
 
 
 class NotFiltered(UsageError):
@@ -39,7 +41,7 @@ def require_room(opened: Image | ImageIndex, output: ImageOutput) -> None:
         raise UsageError(f'{place} holds a single image, without referrers: leave out referrers=true')
 
 
-def filtered(opened: Image | ImageIndex, filters: Sequence[ImageFilter]) -> Image | ImageIndex:
+def filtered(opened: Image | ImageIndex, filters: 'Sequence[ImageFilter]') -> Image | ImageIndex:
     """Return an image, or each image of an index, after the filters, lazily.
 
     Raises UsageError for what no filter can change: an artifact, and an image with referrers.
@@ -51,13 +53,14 @@ def filtered(opened: Image | ImageIndex, filters: Sequence[ImageFilter]) -> Imag
                          'they refer to; leave out the filters or referrers=true')
     if not isinstance(opened, ImageIndex):
         return _changed(opened, filters)
+    from occystrap_core.image.filtered_index import filtered_index  # late, as few runs need it
     index = filtered_index(opened, lambda image: _changed(image, filters))
     if not any(isinstance(each, Image) for each in all_contents(index)):
         raise NotFiltered(f'{opened.reference} holds no image that a filter could change')
     return index
 
 
-def _changed(image: Image, filters: Sequence[ImageFilter]) -> Image:
+def _changed(image: Image, filters: 'Sequence[ImageFilter]') -> Image:
     if isinstance(image, Artifact):
         raise ArtifactNotFiltered(f'{image.reference} is not an image, so filters cannot change it: its config is '
                                   f'{image.manifest.config.media_type}')

@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import partial
 
 from occystrap_core.api.image_output import ImageOutput
-from occystrap_core.api.part_output import PartOutput
 from occystrap_core.api.written_image import PlacedLayer, WrittenImage, WrittenIndex, WrittenReferrer, merged
 from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.destinations.bringers import bringers
@@ -46,7 +45,10 @@ class PartCopy(ImageCopy):
 
 def child_of(output: ImageOutput) -> ImageOutput:
     """Return the writer's own writer of a part, or core's; raises PluginError if it can have neither."""
-    return output.child() or PartOutput(output)
+    if own := output.child():
+        return own
+    from occystrap_core.api.part_output import PartOutput  # late, as official writers of indexes have their own
+    return PartOutput(output)
 
 
 class Parts:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from occystrap_core.api.uri import Location, redact
 from occystrap_core.destinations.bringers import bringers
@@ -22,7 +23,6 @@ from occystrap_core.pipeline.task_copy import TaskCopies
 from occystrap_core.oci.digest import Digest
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.receipts.destination_check import verify_receipt
-from occystrap_core.receipts.receipt_file import ReceiptFile
 from occystrap_core.report.image_report import ImageReport, failure_text, layers_of
 from occystrap_core.report.progress import Progress
 from occystrap_core.report.run_report import RunReport
@@ -38,6 +38,9 @@ from occystrap_core.verification.judge import Verdict
 from occystrap_core.verification.provenance import Bringer, RecordedVerdict
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
+
+if TYPE_CHECKING:
+    from occystrap_core.receipts.receipt_file import ReceiptFile
 
 REFUSALS = 3
 """How often an image is tried that a service refuses because of too many requests."""
@@ -59,7 +62,7 @@ class Run:
     settings: Settings
     level: VerifyLevel
     progress: Progress
-    receipts: ReceiptFile | None = None
+    receipts: 'ReceiptFile | None' = None
     earlier: EarlierRun = field(default_factory=EarlierRun)
     fail_fast: bool = False
     layer_cache: str | None = None

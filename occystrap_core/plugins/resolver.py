@@ -8,7 +8,6 @@ from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.image_list import ImageList
 from occystrap_core.api.options import read_options
 from occystrap_core.api.schemes import FilterKind, InputScheme, WriterScheme, load
-from occystrap_core.api.short_names import has_host, is_path, path_uri, registry_uri, require_no_transport, require_text
 from occystrap_core.api.uri import Location, parse_filter, parse_uri, redact
 from occystrap_core.errors import PluginError, UnknownOption, UsageError
 from occystrap_core.plugins.manager import Plugins
@@ -65,6 +64,7 @@ def _scheme(uri: str) -> str:
 
 
 def _source_uri(plugins: Plugins, text: str) -> str:
+    from occystrap_core.api.short_names import is_path, path_uri, registry_uri  # late: most are full URIs
     path = text.partition('?')[0]
     if not is_path(text):
         if os.path.exists(path):
@@ -79,6 +79,9 @@ def _source_uri(plugins: Plugins, text: str) -> str:
 
 
 def _destination_uri(plugins: Plugins, text: str) -> str:
+    from occystrap_core.api.short_names import (
+        has_host, is_path, path_uri, registry_uri, require_no_transport, require_text,
+    )
     path = text.partition('?')[0]
     named = [each.name for _, each in plugins.declared(WriterScheme) if each.suffix and path.endswith(each.suffix)]
     require_no_transport(text)
@@ -128,6 +131,8 @@ def open_output(plugins: Plugins, location: Location, settings: Settings) -> 'Im
 
 def open_filters(plugins: Plugins, texts: Sequence[str], settings: Settings) -> 'list[ImageFilter]':
     """Return the filters written as `name:key=value,…`, in order; raises UsageError for an unknown filter or option."""
+    if not texts:
+        return []
     from occystrap_core.api.image_filter import ImageFilter
     filters: list[ImageFilter] = []
     for text in texts:

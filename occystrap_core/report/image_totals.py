@@ -1,21 +1,16 @@
 """Numbers of images of which nothing else is kept, since a bulk run may have millions."""
-from dataclasses import dataclass
-
 from occystrap_core.report.image_report import ImageReport
 
 
-@dataclass
 class ImageTotals:
     """The images that succeeded and were counted."""
 
-    count: int = 0
-    layers: int = 0
-    size: int = 0
-    unchanged: int = 0
-    before: int = 0
-    """Those that an earlier run copied, where the source was not asked."""
-    settle_seconds: float = 0.0
-    """The longest."""
+    def __init__(self) -> None:
+        self.count = self.layers = self.size = self.unchanged = 0
+        self.before = 0
+        """Those that an earlier run copied, where the source was not asked."""
+        self.settle_seconds = 0.0
+        """The longest."""
 
     def add(self, image: ImageReport) -> None:
         """Count an image, which must have succeeded."""

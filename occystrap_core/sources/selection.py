@@ -3,7 +3,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.selection_options import without_selection
@@ -12,11 +12,13 @@ from occystrap_core.errors import ImageNotFound, UsageError
 from occystrap_core.oci.patterns import Excluded, first_names, has_glob, natural_key
 from occystrap_core.oci.reference import Reference, split_tag
 from occystrap_core.oci.referrers import is_referrer_tag
-from occystrap_core.oci.versions import Version
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import open_source, source_location
 from occystrap_core.settings import Settings
 from occystrap_core.terminal import print_message
+
+if TYPE_CHECKING:
+    from occystrap_core.oci.versions import Version
 
 _SHOWN = 5
 _FLAGS = r'\(\?[aimsx]+\)'
@@ -186,7 +188,7 @@ def _in_range(found: Sequence[Reference], images: ImageInput, location: Location
     return [each for each in found if _version(each, location) in versions] if versions else found
 
 
-def _version(reference: Reference, location: Location) -> Version | None:
+def _version(reference: Reference, location: Location) -> 'Version | None':
     """Return the version in a tag: all of it but what the pattern has around its first and last wildcard.
 
     So `*-alpine` and `release-*` are of versions. A beginning with digits is part of a version, as in `v1.*`.
@@ -197,6 +199,7 @@ def _version(reference: Reference, location: Location) -> Version | None:
         first = '' if re.search(r'\d', first) else first
         last = last if last[:1] in ('-', '_') else ''
         text = text.removeprefix(first).removesuffix(last) if last else text.removeprefix(first)
+    from occystrap_core.oci.versions import Version  # late, as most sources name one image
     return Version.parse(text)
 
 
@@ -254,6 +257,7 @@ def _all_tags(location: Location) -> str:
 
 def _nearest(there: Sequence[Reference], location: Location) -> str:
     """Return what is there: the newest versions first, or else the first in natural order."""
+    from occystrap_core.oci.versions import Version
     versions = {each: _version(each, location) for each in there}
     dated = sorted((each for each in there if versions[each]), key=lambda each: versions[each] or Version(()))
     if not dated or not location.options.get('semver'):

@@ -1,8 +1,7 @@
 """One image to copy, with its own destination and output."""
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from occystrap_core.api.image_filter import ImageFilter
 from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.place import Place
@@ -12,6 +11,9 @@ from occystrap_core.oci.reference import Reference
 from occystrap_core.report.image_report import ImageReport
 from occystrap_core.settings import Settings
 from occystrap_core.tasks.source_use import SourceUse
+
+if TYPE_CHECKING:
+    from occystrap_core.api.image_filter import ImageFilter
 
 WHOLE = ' --platform=all'
 """What a receipt's source has if an index was to be copied as a whole."""
@@ -49,7 +51,7 @@ class ImageTask(NamedTuple):
     source: str
     written: Location
     destination: Location
-    filters: Sequence[ImageFilter]
+    filters: 'Sequence[ImageFilter]'
     recipe: str | None
     settings: Settings
     report: ImageReport

@@ -3,9 +3,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache, lru_cache, partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from occystrap_core.api.image_filter import ImageFilter
 from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.image_list import ImageList, ListedImage
 from occystrap_core.api.schemes import WriterScheme
@@ -18,6 +17,9 @@ from occystrap_core.plugins.resolver import (
 )
 from occystrap_core.settings import Settings
 from occystrap_core.version import __version__
+
+if TYPE_CHECKING:
+    from occystrap_core.api.image_filter import ImageFilter
 
 _SHOWN = 10
 _REMEMBERED = 1000
@@ -33,7 +35,7 @@ class Order(NamedTuple):
     location: Location
     """The source as it is written, with the options of selection."""
     destination: Location
-    filters: Sequence[ImageFilter]
+    filters: 'Sequence[ImageFilter]'
     recipe: str | None
     settings: Settings
     entry: int
@@ -179,7 +181,7 @@ class Orders:
             return self._settings
         return replace(self._settings, whole_index=takes_whole_indexes(self._plugins, destination))
 
-    def _order(self, opened: ImageInput, entry: ListedImage, goes: str, filters: Sequence[ImageFilter],
+    def _order(self, opened: ImageInput, entry: ListedImage, goes: str, filters: 'Sequence[ImageFilter]',
                settings: Settings) -> Order:
         destination = self._goes_to(goes)
         if self._settings.base is not None:

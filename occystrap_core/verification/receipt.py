@@ -15,7 +15,6 @@ from occystrap_core.oci.documents import parse_json
 from occystrap_core.oci.field_names import STRICT
 from occystrap_core.oci.layout import blob_name
 from occystrap_core.oci.named_images import parse_name
-from occystrap_core.verification.digest_expectations import located_by_diff_id, located_by_digest
 from occystrap_core.verification.expectation import (
     Evidence, Expectation, Part, digest_or_none, digests_of, expectation_from_json, expectation_to_json, text_of,
 )
@@ -197,6 +196,7 @@ class Receipt:
         if not self.keeps_manifests or self.manifest_digest is None:
             raise UsageError(f'the receipt of {self.reference} is for {self.destination}, which keeps no manifests and '
                              f'blobs by their digests: give --at={self.scheme}://…')
+        from occystrap_core.verification.digest_expectations import located_by_digest  # late, as --at needs it
         return replace(self, by_digest=True, expectations=located_by_digest(
             self.expectations, name or self.reference, self.manifest_digest, locate))
 
@@ -210,6 +210,7 @@ class Receipt:
         if self.is_index:
             raise UsageError(f'the receipt of {self.reference} is for an index of several platforms, which needs a '
                              'place with manifests: a registry, a layout or an OCI archive')
+        from occystrap_core.verification.digest_expectations import located_by_diff_id
         return replace(self, by_digest=True, form='tar', parts=(), expectations=located_by_diff_id(
             self.expectations, name or self.reference, self.image_id, self.diff_ids))
 

@@ -9,7 +9,6 @@ from occystrap_core.oci import Descriptor, Digest, Excluded, Index, Manifest, Re
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.documents import present_digest
 from occystrap_registry.distribution.repository import RepositoryStore
-from occystrap_registry.distribution.selection import matching, stream_matching
 from occystrap_registry.transport.address import parse_address
 
 
@@ -32,6 +31,7 @@ class RegistryInput(ImageInput):
         """Return the image, or all that match a pattern; raises ImageNotFound, ServiceError."""
         requested = self._address.reference
         if has_glob(requested.repository + requested.tag):
+            from occystrap_registry.distribution.selection import matching  # late, as only patterns need it
             return matching(self._client, requested, self._excluded)
         return [requested]
 
@@ -39,6 +39,7 @@ class RegistryInput(ImageInput):
         """Yield them as they are listed, in the registry's order."""
         requested = self._address.reference
         if has_glob(requested.repository + requested.tag):
+            from occystrap_registry.distribution.selection import stream_matching
             return stream_matching(self._client, requested, self._excluded)
         return [[requested]]
 

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 from occystrap_core import AccessDenied, ServiceError, Settings
 from occystrap_registry.auth.grants import ANY, Grant, Grants, TokenSource
-from occystrap_registry.credentials.logins import Login
 from occystrap_registry.transport.address import Address
 from occystrap_registry.transport.http_library import httpx
 
 if TYPE_CHECKING:
     from occystrap_registry.auth.tokens import Ask
+    from occystrap_registry.credentials.logins import Login
 
 _SHORT = 4
 _YOUNG = 5.0
@@ -105,25 +105,26 @@ class Authentication:
             text = text.replace(secret, '…') if len(secret) >= _SHORT else text
         return text
 
-    def _login(self) -> Login | None:
+    def _login(self) -> 'Login | None':
         if self._address.is_redirected:
             return None
         from occystrap_registry.credentials.credential_search import find_login  # late, as only those who ask need it
+        from occystrap_registry.credentials.logins import Login
         given = self._address.credentials
         repository = self._address.reference.repository
         return Login(*given) if given else find_login(self._address.host, repository, self._settings)
 
-    def _use_registry_token(self, login: Login, refused: str | None) -> None:
+    def _use_registry_token(self, login: 'Login', refused: str | None) -> None:
         header = f'Bearer {login.secret}'
         if refused == header:
             raise AccessDenied(self.advice())
         self._grants.keep(login, ANY, Grant(header))
 
-    def _held(self, login: Login | None, scope: str) -> str | None:
+    def _held(self, login: 'Login | None', scope: str) -> str | None:
         grant = self._grants.find(login, scope)
         return grant.header or None if grant and grant.holds else None
 
-    def _renewed(self, login: Login | None, scope: str) -> str | None:
+    def _renewed(self, login: 'Login | None', scope: str) -> str | None:
         """Return a token from the known source, None if that fails; then the registry's challenge is answered."""
         with self._grants.alone(login, scope):
             source, grant = self._grants.source(login, scope), self._grants.find(login, scope)
@@ -134,7 +135,7 @@ class Authentication:
                     self._grants.keep(login, scope, Grant('', time.monotonic() + _PAUSE))
         return self._held(login, scope)
 
-    def _get_token(self, login: Login | None, scope: str, source: TokenSource) -> None:
+    def _get_token(self, login: 'Login | None', scope: str, source: TokenSource) -> None:
         from occystrap_registry.auth.tokens import fetch_token
         token = fetch_token(self._ask, source.challenge, scope, source.registry, login, self.advice)
         grant = Grant(f'Bearer {token.text}', time.monotonic() + token.lifetime, time.time())

@@ -2,11 +2,13 @@
 import threading
 import time
 from collections import defaultdict
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from occystrap_registry.auth.challenges import Challenge
-from occystrap_registry.credentials.logins import Login
 from occystrap_registry.transport.http_library import httpx
+
+if TYPE_CHECKING:
+    from occystrap_registry.auth.challenges import Challenge
+    from occystrap_registry.credentials.logins import Login
 
 ANY = ''
 """Stands for every scope: Basic authorization has none."""
@@ -32,38 +34,38 @@ class Grant(NamedTuple):
 class TokenSource(NamedTuple):
     """The challenge that a token answered; further tokens are requested from the same realm."""
 
-    challenge: Challenge
+    challenge: 'Challenge'
     registry: httpx.URL
 
     @property
     def bare(self) -> 'TokenSource':
         """The same for any scope."""
         kept = {name: value for name, value in self.challenge.parameters.items() if name in ('realm', 'service')}
-        return TokenSource(Challenge('bearer', kept), self.registry)
+        return self._replace(challenge=self.challenge._replace(scheme='bearer', parameters=kept))
 
 
 class Grants:
     """The grants of one registry, by login and scope."""
 
     def __init__(self) -> None:
-        self._granted: dict[tuple[Login | None, str], Grant] = {}
-        self._sources: dict[tuple[Login | None, str], TokenSource] = {}
-        self._locks: defaultdict[tuple[Login | None, str], threading.Lock] = defaultdict(threading.Lock)
+        self._granted: 'dict[tuple[Login | None, str], Grant]' = {}
+        self._sources: 'dict[tuple[Login | None, str], TokenSource]' = {}
+        self._locks: 'defaultdict[tuple[Login | None, str], threading.Lock]' = defaultdict(threading.Lock)
         self._lock = threading.Lock()
 
     def __bool__(self) -> bool:
         """Whether the registry has required authorization so far."""
         return bool(self._granted)
 
-    def find(self, login: Login | None, scope: str) -> Grant | None:
+    def find(self, login: 'Login | None', scope: str) -> Grant | None:
         """Return the grant for a scope, or for all scopes; it may have expired."""
         return self._granted.get((login, scope)) or self._granted.get((login, ANY))
 
-    def source(self, login: Login | None, scope: str) -> TokenSource | None:
+    def source(self, login: 'Login | None', scope: str) -> TokenSource | None:
         """Return the source of tokens for a scope, else the source of this login's last token."""
         return self._sources.get((login, scope)) or self._sources.get((login, ANY))
 
-    def keep(self, login: Login | None, scope: str, grant: Grant, source: TokenSource | None = None) -> None:
+    def keep(self, login: 'Login | None', scope: str, grant: Grant, source: TokenSource | None = None) -> None:
         """Store a grant and its source."""
         with self._lock:
             if source:
@@ -71,7 +73,7 @@ class Grants:
                 self._sources[login, ANY] = source.bare
             self._granted[login, scope] = grant
 
-    def alone(self, login: Login | None, scope: str) -> threading.Lock:
+    def alone(self, login: 'Login | None', scope: str) -> threading.Lock:
         """Return the lock to hold while requesting a token for a scope, so that one thread does it for all."""
         with self._lock:
             return self._locks[login, scope]

@@ -1,13 +1,15 @@
 """Credentials of this run: in a URI, its options, or the environment."""
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from occystrap_core import UsageError
-from occystrap_registry.credentials.logins import Credentials
+
+if TYPE_CHECKING:
+    from occystrap_registry.credentials.logins import Credentials
 
 
-def given_credentials(host: str, userinfo: str, options: Mapping[str, Any]) -> Credentials | None:
+def given_credentials(host: str, userinfo: str, options: Mapping[str, Any]) -> 'Credentials | None':
     """Return the credentials of a URI: `user:password` before its @, overridden by options; None without either.
 
     The other half may come from OCCYSTRAP_USERNAME or OCCYSTRAP_PASSWORD; raises UsageError if it is missing.
@@ -24,7 +26,7 @@ def given_credentials(host: str, userinfo: str, options: Mapping[str, Any]) -> C
     return user, password
 
 
-def environment_credentials() -> Credentials | None:
+def environment_credentials() -> 'Credentials | None':
     """Return OCCYSTRAP_USERNAME and OCCYSTRAP_PASSWORD if both are set."""
     user, password = os.environ.get('OCCYSTRAP_USERNAME'), os.environ.get('OCCYSTRAP_PASSWORD')
     return (user, password) if user and password else None

@@ -4,12 +4,10 @@ from urllib.parse import parse_qsl, quote
 
 from occystrap_core import AccessDenied, ServiceError, ServiceUnavailable, Settings
 from occystrap_registry.auth.authentication import Authentication
-from occystrap_registry.distribution.error_answers import error_text, is_base
 from occystrap_registry.transport.address import Address
 from occystrap_registry.transport.answers import SMALL, Answer, Reply
 from occystrap_registry.transport.connections import LOG, Body, Connections, follow, origin
 from occystrap_registry.transport.endpoint import Endpoint
-from occystrap_registry.transport.failures import is_refused
 from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.http_stream import Unexpected
 from occystrap_registry.transport.proxies import note_of_proxy
@@ -70,6 +68,7 @@ class RegistryClient:
             return ServiceUnavailable(f'{what}: {error}')
         except ServiceError as error:
             return ServiceError(f'{what}: {error}')
+        from occystrap_registry.distribution.error_answers import is_base  # late: most hosts just answer
         good = is_base(reply) if reply.status == 200 else reply.status in (401, 403)
         return None if good else self.failure(reply, what)
 
@@ -190,6 +189,7 @@ class RegistryClient:
 
     def failure(self, reply: Reply, what: str) -> ServiceError:
         """Return the error for a reply with a bad status; `what` says what failed."""
+        from occystrap_registry.distribution.error_answers import error_text
         signed = [value for _, value in parse_qsl(reply.url.query.decode())] if self._is_storage(reply.url) else []
         message = self.authentication.redact(error_text(reply), [*signed, *map(quote, signed)])
         text = f'{what}: {message} (HTTP {reply.status})' if message else f'{what} (HTTP {reply.status})'
@@ -230,6 +230,7 @@ class RegistryClient:
         except httpx.TransportError as error:
             if asked_host(error) not in ('', self.address.host):
                 return first  # it answered, with a redirect to where nothing is
+            from occystrap_registry.transport.failures import is_refused
             same_port = url.port is not None and is_refused(error)
             return first if same_port or isinstance(error, httpx.TimeoutException | Unexpected) else second
         except ServiceError:

@@ -1,14 +1,17 @@
 """The address of a registry:// path: the reference, the host of its API, and the credentials given for it."""
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from occystrap_core import Location, Place, Receipt, Settings, UsageError
+from occystrap_core import Location, Place, Settings, UsageError
 from occystrap_core.oci import Digest, Reference, split_pattern
 from occystrap_registry.credentials.given_credentials import given_credentials
-from occystrap_registry.credentials.logins import Credentials
 from occystrap_registry.transport.hosts import is_loopback, is_possible_port
 from occystrap_registry.transport.http_library import httpx
+
+if TYPE_CHECKING:
+    from occystrap_core import Receipt
+    from occystrap_registry.credentials.logins import Credentials
 
 _HUB = ('docker.io', 'index.docker.io')
 _HUB_API = 'registry-1.docker.io'
@@ -22,7 +25,7 @@ class Address(NamedTuple):
     reference: Reference
     host: str
     insecure: bool = False
-    credentials: Credentials | None = None
+    credentials: 'Credentials | None' = None
     is_redirected: bool = False
     """Whether another registry, not the user, named the host: it gets no credentials."""
     http2: bool = False
@@ -94,7 +97,7 @@ def parse_address(location: Location, settings: Settings, patterns: bool = False
                    credentials or settings.credentials.get(host), http2=bool(location.options.get('http2')))
 
 
-def address_of(receipt: Receipt, settings: Settings) -> Address:
+def address_of(receipt: 'Receipt', settings: Settings) -> Address:
     """Return the address of the image of a receipt, with the options that it was written with; raises UsageError."""
     given = receipt.options
     switches = {name: given.get(name, '').lower() in ('true', 'yes', 'on', '1') for name in ('insecure', 'http2')}

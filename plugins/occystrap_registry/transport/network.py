@@ -12,7 +12,6 @@ from occystrap_registry.transport.hosts import is_metadata, is_metadata_service,
 from occystrap_registry.transport.http_library import httpcore, httpx
 from occystrap_registry.transport.http_stream import Stream
 from occystrap_registry.transport.proxies import Proxy
-from occystrap_registry.transport.socks import SocksError, connect_by
 
 _RESOLVE_FOR_PROXY = 2.0
 """Timeout in seconds for resolving here a name that a proxy will resolve."""
@@ -116,6 +115,8 @@ class Network(httpcore.NetworkBackend):
 
 def _connect_by(proxy: Proxy, host: str, port: int, stream: httpcore.NetworkStream, end: float) -> None:
     """Have a SOCKS proxy connect until `end`; raises httpcore.ProxyError and ConnectTimeout."""
+    from occystrap_registry.transport.socks import SocksError, connect_by  # late, as few proxies speak it
+
     def left() -> float:
         return max(end - time.monotonic(), 0.001)
     try:

@@ -1,5 +1,4 @@
 """Retries of requests, and the delays before them."""
-import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -10,7 +9,6 @@ from occystrap_core import ServiceError, ServiceUnavailable, Settings
 from occystrap_core.files import TooManyRequests
 from occystrap_registry.transport.answers import SMALL, Answer, Reply
 from occystrap_registry.transport.endpoint import pause_all
-from occystrap_registry.transport.failures import attempts_worth, explain
 from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.network import ProxyUnreachable
 from occystrap_registry.transport.proxies import note_of_proxy
@@ -37,6 +35,7 @@ class Attempts:
 
     def failed(self, error: httpx.TransportError) -> None:
         """Wait before the next attempt; raises ServiceUnavailable after the last one, or if the host is silent."""
+        from occystrap_registry.transport.failures import attempts_worth  # late, as most requests succeed
         silence = Silence.of(asked_host(error) or self._host, self._settings)
         if self._made >= min(self._settings.retries, attempts_worth(error)) or silence.lasts:
             explained = self.explained(error)
@@ -48,6 +47,7 @@ class Attempts:
 
     def explained(self, error: httpx.TransportError) -> ServiceUnavailable:
         """Return the error for an attempt without an answer; it names the host that did not answer."""
+        from occystrap_registry.transport.failures import explain
         asked = asked_host(error) or self._host
         text = explain(error, asked)
         if asked_host(error) and not isinstance(error, (ProxyUnreachable, httpx.ProxyError)):
@@ -130,6 +130,7 @@ def asked_host(error: httpx.TransportError) -> str:
 
 def backoff(attempt: int) -> float:
     """Return seconds to wait after failed attempt number `attempt` (0 the first): doubling, with jitter."""
+    import random  # late, as most requests succeed
     return float(_FIRST * 2 ** min(attempt, 16) * random.uniform(0.5, 1.5))
 
 
