@@ -29,14 +29,16 @@ def _is_level(text: str) -> bool:
 
 def behind_command(arguments: Sequence[str], group: click.Group) -> list[str]:
     """Return the arguments with what stands before the command's name and is an option of the command behind it."""
-    takes_value = {name: not each.is_flag for each in group.params if isinstance(each, click.Option)
-                   for name in (*each.opts, *each.secondary_opts)}
+    options = [each for each in group.params if isinstance(each, click.Option)]
+    takes_value = {name: not each.is_flag for each in options for name in (*each.opts, *each.secondary_opts)}
+    spelled_out = {each.opts[0]: each.opts[1] for each in options if len(each.opts) == 2}
     rest = levels_joined(arguments)
     before: list[str] = []
     moved: list[str] = []
     while rest and rest[0].startswith('-') and rest[0] != '--':
         name, equals, _ = rest[0].partition('=')
         words = rest[:2] if not equals and _has_value(name, takes_value) else rest[:1]
+        words[0] = spelled_out.get(words[0], words[0])  # of a short one click first composes an error
         (moved if name in _OF_COMMANDS else before).extend(words)
         del rest[:len(words)]
     return [*before, *rest[:1], *moved, *rest[1:]] if rest else [*before, *moved]

@@ -21,9 +21,10 @@ _CONNECTING = 20.0
 class Connection:
     """A connection to one host, for one request at a time; opened by the first, and again after it broke."""
 
-    def __init__(self, url: httpx.URL, named: bool, context: ssl.SSLContext, settings: Settings,
+    def __init__(self, url: httpx.URL, named: bool, context: ssl.SSLContext | None, settings: Settings,
                  http2: bool = False) -> None:
-        """`named`: the user named the host of `url`, not a server. `http2`: speak HTTP/2 if the server offers it.
+        """`named`: the user named the host of `url`, not a server. `context` is for TLS. `http2`: speak HTTP/2 if the
+        server offers it.
 
         Raises UsageError for an unreadable proxy.
         """
@@ -92,7 +93,7 @@ class ConnectionPool:
         """Return the pool of the run."""
         return settings.shared.lasting.get(ConnectionPool, lambda: cls(settings))
 
-    def take(self, url: httpx.URL, named: bool, context: ssl.SSLContext, http2: bool = False) -> Connection:
+    def take(self, url: httpx.URL, named: bool, context: ssl.SSLContext | None, http2: bool = False) -> Connection:
         """Return a connection to the host of `url`, an idle one if there is any with the same `context`.
 
         A `context` is for connections with HTTP/2 or for those without.
@@ -102,7 +103,7 @@ class ConnectionPool:
                 return idle.pop()
         return Connection(url, named, context, self._settings, http2)
 
-    def give_back(self, url: httpx.URL, named: bool, context: ssl.SSLContext, connection: Connection) -> None:
+    def give_back(self, url: httpx.URL, named: bool, context: ssl.SSLContext | None, connection: Connection) -> None:
         """Keep a connection for the next request."""
         with self._lock:
             if not self._closed:
@@ -120,5 +121,5 @@ class ConnectionPool:
             connection.close()
 
 
-def _key(url: httpx.URL, named: bool, context: ssl.SSLContext) -> object:
+def _key(url: httpx.URL, named: bool, context: ssl.SSLContext | None) -> object:
     return url.scheme, url.netloc, named, id(context)  # contexts are made once a run and kept as long

@@ -65,7 +65,8 @@ class Connections:
         http2 = self._address.http2 and body is None  # while it sends, httpcore does not see that a body is refused
         silence = Silence.of(host, self._settings)
         silence.require_attempt()
-        context = context_for(host.lower(), self._is_lenient(url), self._is_insecure(url), self._settings, http2)
+        context = context_for(host.lower(), self._is_lenient(url), self._is_insecure(url), self._settings, http2
+                              ) if url.scheme == 'https' else None  # making one reads all authorities
         pool = ConnectionPool.of(self._settings)
         keep_pace(host, self._settings)
         named = self._is_named(url)

@@ -19,7 +19,7 @@ _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
 class Transport(httpx.BaseTransport):
     """Connections to one host, through a proxy if there is one."""
 
-    def __init__(self, context: ssl.SSLContext, network: Network, proxy_context: ssl.SSLContext | None = None,
+    def __init__(self, context: ssl.SSLContext | None, network: Network, proxy_context: ssl.SSLContext | None = None,
                  http2: bool = False) -> None:
         """`proxy_context` is for TLS with the proxy of `network` itself; `http2` offers HTTP/2 over TLS."""
         self._proxy = network.proxy
