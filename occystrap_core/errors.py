@@ -189,3 +189,16 @@ def nearest(name: str, known: Mapping[str, object] | Sequence[str]) -> str:
     if close:
         return f'; did you mean {close[0]!r}?'
     return f'; available: {", ".join(sorted(known))}' if known else '; none are available'
+
+
+def again(error: BaseException) -> BaseException:
+    """Return the same error for another reader, who may add notes to it."""
+    import copy  # late, as only errors need it
+    try:
+        same = copy.copy(error)
+        same.__dict__.update(error.__dict__)
+    except Exception:  # a class of a plugin that cannot be copied
+        return error
+    if notes := getattr(error, '__notes__', None):
+        same.__notes__ = list(notes)
+    return same

@@ -2,9 +2,9 @@
 import threading
 from collections.abc import Callable, Iterator
 
+from occystrap_core.errors import again
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer
-from occystrap_core.layers.shared_stream import again
 
 
 class SharedArrivals:

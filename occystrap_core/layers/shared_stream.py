@@ -1,11 +1,10 @@
 """A stream that is read once for several readers, each at its own pace, by way of an unnamed temporary file."""
-import copy
 import threading
 from collections import Counter
 from collections.abc import Callable, Hashable
 from io import FileIO
 
-from occystrap_core.errors import Cancelled, OutputError
+from occystrap_core.errors import Cancelled, OutputError, again
 from occystrap_core.files.stream import ByteStream, Readable
 from occystrap_core.files.temporary_file import TemporaryFile
 
@@ -143,15 +142,3 @@ class _Follower:
 
     def close(self) -> None:
         self._file.close()
-
-
-def again(error: BaseException) -> BaseException:
-    """Return the same error for another reader, who may add notes to it."""
-    try:
-        same = copy.copy(error)
-        same.__dict__.update(error.__dict__)
-    except Exception:  # a class of a plugin that cannot be copied
-        return error
-    if notes := getattr(error, '__notes__', None):
-        same.__notes__ = list(notes)
-    return same

@@ -56,7 +56,7 @@ def differs(receipt: Receipt, present: Digest | None) -> str:
     return '' if is_same else f'the digest at the source is now {present or "unknown"}'
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class FoundBefore:
     """Finds out whether an image is at its destination already, and still what the source has.
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from occystrap_core.errors import again
 from occystrap_core.image.image import Content, Image, all_contents
 from occystrap_core.layers.layer_reads import LayerReads
-from occystrap_core.layers.shared_stream import again
 from occystrap_core.settings import Settings
 
 _LOOK = 0.1

@@ -12,8 +12,7 @@ from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.http_stream import Stream
 from occystrap_registry.transport.http_transport import Transport
 from occystrap_registry.transport.network import Network
-from occystrap_registry.transport.proxies import proxy_for
-from occystrap_registry.transport.tls import context_for
+from occystrap_registry.transport.proxies import Proxy, proxy_for
 
 _CONNECTING = 20.0
 
@@ -33,7 +32,7 @@ class Connection:
         patience = Patience(settings.timeout, settings.least_rate)
         proxy = proxy_for(url)
         self._network = Network(url.raw_host.decode('ascii'), named, patience, proxy)
-        proxy_context = context_for(proxy.netloc, False, False, settings) if proxy and proxy.scheme == 'https' else None
+        proxy_context = _context_for_proxy(proxy, settings) if proxy and proxy.scheme == 'https' else None
         self._client = httpx.Client(
             transport=Transport(context, self._network, proxy_context, http2), timeout=timeout, follow_redirects=False,
             cookies=no_cookies, trust_env=False,
@@ -64,6 +63,11 @@ class Connection:
     def close(self) -> None:
         """Close an idle connection."""
         self._client.close()
+
+
+def _context_for_proxy(proxy: Proxy, settings: Settings) -> ssl.SSLContext:
+    from occystrap_registry.transport.tls import context_for  # late, as few runs have one that speaks TLS
+    return context_for(proxy.netloc, False, False, settings)
 
 
 def stream_of(response: httpx.Response) -> Stream:

@@ -1,5 +1,6 @@
 """Sending requests to a registry and following its redirects, with the connection, trust and refusals of each."""
 import logging
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
@@ -12,7 +13,6 @@ from occystrap_registry.transport.hosts import is_loopback, is_metadata, is_poss
 from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.network import RefusedAddress
 from occystrap_registry.transport.silence import Silence
-from occystrap_registry.transport.tls import context_for
 
 LOG = logging.getLogger('occystrap.registry')
 _REDIRECTS = 5
@@ -65,8 +65,7 @@ class Connections:
         http2 = self._address.http2 and body is None  # while it sends, httpcore does not see that a body is refused
         silence = Silence.of(host, self._settings)
         silence.require_attempt()
-        context = context_for(host.lower(), self._is_lenient(url), self._is_insecure(url), self._settings, http2
-                              ) if url.scheme == 'https' else None  # making one reads all authorities
+        context = self._context(url, http2) if url.scheme == 'https' else None
         pool = ConnectionPool.of(self._settings)
         keep_pace(host, self._settings)
         named = self._is_named(url)
@@ -94,6 +93,11 @@ class Connections:
         silence.answered(response.status_code)
         LOG.debug('%s %s://%s%s %s', method, url.scheme, host, url.path, response.status_code)
         return Answer(response, give_back)
+
+    def _context(self, url: httpx.URL, http2: bool) -> ssl.SSLContext:
+        from occystrap_registry.transport.tls import context_for  # late, as http needs no context
+        host = url.netloc.decode().lower()
+        return context_for(host, self._is_lenient(url), self._is_insecure(url), self._settings, http2)
 
     def _use(self, connection: Connection) -> None:
         with self._lock:

@@ -2,7 +2,6 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from occystrap_core import ServiceError, Settings
 from occystrap_registry.transport.http_library import httpx
@@ -12,33 +11,30 @@ _CROWD = 64
 is sent may be read from the same host meanwhile, so that counting both could be a deadlock."""
 
 
-@dataclass(eq=False, repr=False)
 class Endpoint:
-    """A registry's host: facts that one client found, for all clients of the run.
+    """A registry's host: facts that one client found, for all clients of the run."""
 
-    `largest` is the limit in bytes of a body, after a larger one was refused.
-    """
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    crowd: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(_CROWD))
-    base: httpx.URL | None = None
-    answered: bool = False
-    odd: ServiceError | None = None
-    """What is odd about its `/v2/`, which is not requested again then."""
-    largest: float = float('inf')
-    heads_blobs: bool = True
-    """Whether HEAD of a blob is of use there."""
-    refused_ways: set[str] = field(default_factory=set)
-    """Ways of sending a blob that it refused, where another one worked."""
-    challenges: Sequence[str] | None = None
-    """WWW-Authenticate of its `/v2/` for who is not logged in, None until that was requested."""
-
-    first_manifest: threading.Lock = field(default_factory=threading.Lock)
-    """For pushing a manifest of a media type of which nothing is known."""
-    known_types: set[str] = field(default_factory=set)
-    """Media types of manifests and indexes that were pushed, as they are or in another form."""
-    refused_types: set[str] = field(default_factory=set)
-    """Media types that the registry refused, while it took the same in the other form."""
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.crowd = threading.BoundedSemaphore(_CROWD)
+        self.base: httpx.URL | None = None
+        self.answered = False
+        self.odd: ServiceError | None = None
+        """What is odd about its `/v2/`, which is not requested again then."""
+        self.largest = float('inf')
+        """The limit in bytes of a body, after a larger one was refused."""
+        self.heads_blobs = True
+        """Whether HEAD of a blob is of use there."""
+        self.refused_ways: set[str] = set()
+        """Ways of sending a blob that it refused, where another one worked."""
+        self.challenges: Sequence[str] | None = None
+        """WWW-Authenticate of its `/v2/` for who is not logged in, None until that was requested."""
+        self.first_manifest = threading.Lock()
+        """For pushing a manifest of a media type of which nothing is known."""
+        self.known_types: set[str] = set()
+        """Media types of manifests and indexes that were pushed, as they are or in another form."""
+        self.refused_types: set[str] = set()
+        """Media types that the registry refused, while it took the same in the other form."""
 
     @classmethod
     def of(cls, host: str, insecure: bool, settings: Settings) -> 'Endpoint':

@@ -22,7 +22,7 @@ from occystrap_tar.new_archive.destination_file import check_destination
 _HINT_CAP = 1 << 40
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Region:
     """The place of one member: its header at `offset`, then room for `reserved` bytes, None for no limit."""
 
@@ -34,10 +34,10 @@ class Region:
     """Set by the caller after the member was written; of several with one name and content, the first is kept."""
     size: int = 0
     flushed: int = 0
-    spill: BinaryIO | None = field(default=None, repr=False)
+    spill: BinaryIO | None = None
     dropped: bool = False
     """Whether its bytes are another member's: a thread that is late must not write them."""
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def data(self) -> int:
