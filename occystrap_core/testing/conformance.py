@@ -35,17 +35,20 @@ class Conformance:
     plugin = ''
     """The module, or `module:object`, with the hooks, as an entry point names it; empty for an installed plugin."""
     settings = Settings(sync=False)
-    """The settings of a run, such as credentials; each run has connections and a cancellation of its own."""
+    """The settings of each run, such as credentials and timeouts."""
     inapplicable: Mapping[str, str] = {}
     """Names of tests, or of images that tests are called with, that the format has no form for, each with the reason.
     """
 
+    _lasting: Shared | None = None
+
     @pytest.fixture(autouse=True)
-    def _skip_inapplicable(self, request: pytest.FixtureRequest) -> None:
-        called = request.node.name.replace('[', '\n').replace(']', '').split('\n')
-        for name in called:
+    def _of_one_test(self, request: pytest.FixtureRequest) -> Iterator[None]:
+        for name in request.node.name.rstrip(']').split('['):
             if name in self.inapplicable:
                 pytest.skip(self.inapplicable[name])
+        with closing(Shared()) as self._lasting:
+            yield
 
     @property
     def plugins(self) -> Plugins:
@@ -54,9 +57,9 @@ class Conformance:
 
     @contextmanager
     def run(self, **changed: Any) -> Iterator[Settings]:
-        """Give the settings of one run, which ends with the block."""
-        settings = replace(self.settings, shared=Shared(), cancellation=Cancellation(), requests=RequestStats(),
-                           names=NameMemory(), **changed)
+        """Give the settings of one run, which ends with the block; connections are kept until the test ends."""
+        settings = replace(self.settings, shared=Shared(self._lasting), cancellation=Cancellation(),
+                           requests=RequestStats(), names=NameMemory(), **changed)
         with closing(settings.shared):
             yield settings
 

@@ -12,6 +12,7 @@ from occystrap_core.api.schemes import InputScheme
 from occystrap_core.files.stream import Readable
 from occystrap_core.image.image import Image, ImageIndex
 from occystrap_core.plugins.resolver import open_source, source_location
+from occystrap_core.testing.conformance import uri_fields
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.testing.tricky_images import TRICKY, plain_image, several_platforms, tar_of
 from occystrap_core.testing.verifier_conformance import VerifierConformance
@@ -21,6 +22,9 @@ from occystrap_core.verification.receipt import Receipt
 class RoundTrips(VerifierConformance):
     """What every image must survive."""
 
+    source_uri = ''
+    """Where an image is read back, if not by the scheme and path of its destination alone."""
+
     def reread(self, directory: Path) -> Image | ImageIndex | None:
         """Return what the plugin's own input opens at the destination, read to its end; None without an input."""
         location = self.location(directory)
@@ -28,7 +32,8 @@ class RoundTrips(VerifierConformance):
         if location.scheme not in names:
             return None
         with self.run() as settings:
-            place = source_location(self.plugins, f'{location.scheme}://{location.path}')
+            uri = self.source_uri.format_map(uri_fields(directory)) or f'{location.scheme}://{location.path}'
+            place = source_location(self.plugins, uri)
             source = open_source(self.plugins, place, settings)
             assert isinstance(source, ImageInput)
             reference = next(iter(source.references()))

@@ -15,13 +15,9 @@ class TestDirOfSeveral(TestDir):
 
 
 class TestLayout(WriterConformance):
-    uri = 'layout://{directory}/image'
+    uri = 'layout://{directory}/image:stable'
     private = ('.occystrap',)
     secondary = ('oci-layout',)
-
-
-class TestLayoutWithTag(TestLayout):
-    uri = 'layout://{directory}/image:stable'
 
 
 class TestDockerArchive(WriterConformance):
