@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from occystrap_core.testing.sample import sample_config, sample_layers
+from tests.functional.archives import write_docker_archive
+
 ROOT = Path(__file__).parent.parent.parent
 PROJECTS = ('core', 'dir', 'tar', 'registry', 'docker', 's3', 'dask')
 
@@ -40,12 +43,16 @@ class Environment:
         self._bin, self._directory, self._wheels = directory / 'venv/bin', directory, wheels
         venv.create(directory / 'venv')
 
-    def install(self, name: str, *options: str) -> None:
-        """Install one wheel; what it needs of the others comes from the wheels too."""
+    def install(self, name: str, *options: str, extra: str = '') -> None:
+        """Install one wheel, or any file; what it needs of the others comes from the wheels too."""
         pip = [sys.executable, '-m', 'pip', '--python', self._bin / 'python', '--disable-pip-version-check']
-        command = [*pip, 'install', '--quiet', '--no-compile', *options, '--find-links', self._wheels[name].parent,
-                   self._wheels[name]]
+        command = [*pip, 'install', '--quiet', '--no-compile', *options, '--find-links', self._wheels['core'].parent,
+                   f'{self._wheels.get(name, name)}{extra}']
         subprocess.run(command, check=True, capture_output=True)
+
+    def python(self, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+        """Run the environment's Python in a directory."""
+        return subprocess.run([self._bin / 'python', *arguments], capture_output=True, text=True, cwd=cwd)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the installed command."""
@@ -132,3 +139,21 @@ def test_core_alone_says_how_to_get_schemes_and_each_brings_its_own(wheels: dict
     (other / 'METADATA').write_text('Metadata-Version: 2.1\nName: occystrap\nVersion: 0.4.1\n')
     told = environment.run('plugins').stdout
     assert 'CONFLICT: occystrap 0.4.1 is another program' in told and 'pip uninstall occystrap' in told
+
+
+def test_a_new_plugin_passes_its_tests_and_works_with_wheels_alone(wheels: dict[str, Path], tmp_path: Path) -> None:
+    environment = Environment(tmp_path, wheels)
+    environment.install('tar')
+    environment.install('core', extra='[testing]')
+    assert environment.run('plugins', 'new', 'two-words').returncode == 0
+    project = tmp_path / 'occystrap-two-words'
+    subprocess.run([sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--no-build-isolation', '-w',
+                    tmp_path, project], check=True, capture_output=True)
+    environment.install(str(next(tmp_path.glob('*.whl'))))
+    tested = environment.python('-m', 'pytest', '-q', '-p', 'no:cacheprovider', cwd=project)
+    assert tested.returncode == 0 and ' passed' in tested.stdout, tested.stdout[-3000:]
+    write_docker_archive(tmp_path / 'sample.tar', sample_config(), sample_layers(), 'sample:v1')
+    done = environment.run('process', 'tar://sample.tar', 'two-words://out', '--verify=full', '--receipt', 'receipt')
+    assert done.returncode == 0 and done.stderr.splitlines()[-1].endswith('1/1 verified'), done.stderr
+    (tmp_path / 'out/config.json').write_text('{}')
+    assert environment.run('verify', 'receipt').returncode == 1
