@@ -121,7 +121,7 @@ class ProxyRequests:
     async def list_referrers(self, request: Request) -> Response:
         """GET: return the referrers of an image as an index."""
         repository = request_names.repository(request)
-        subject, kind = request_names.digest(request.path_params['digest']), request.query_params.get('artifactType')
+        subject, kind = request_names.digest(request.path_params['digest']), request_names.artifact_type(request)
         entries = await self._orders.once(('referrers', repository, subject),
                                           partial(self._images.referrers, repository, subject))
         index = Index.build([each for each in entries if kind in (None, '', each.artifact_type)])

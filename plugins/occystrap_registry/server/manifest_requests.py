@@ -118,7 +118,7 @@ def list_referrers(request: Request) -> Response:
     """GET: return a page of a manifest's referrers as an index, all or of one artifact type."""
     storage: Contents = request.app.state.storage
     repository = request_names.repository(request)
-    subject, kind = request_names.digest(request.path_params['digest']), request.query_params.get('artifactType')
+    subject, kind = request_names.digest(request.path_params['digest']), request_names.artifact_type(request)
     digests = {str(digest): digest for digest in storage.referrers(repository, subject)}
     kept = {'artifactType': kind} if kind else {}
     page, headers = page_of(request, list(digests), kept)

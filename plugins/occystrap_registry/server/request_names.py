@@ -48,6 +48,11 @@ def tag(text: str) -> str:
     return text
 
 
+def artifact_type(request: Request) -> str:
+    """Return the kind of referrers that a request asks for, empty for all; people write its plus sign as it is."""
+    return request.query_params.get('artifactType', '').replace(' ', '+')
+
+
 def is_digest(reference: str) -> bool:
     """Return whether a manifest's reference is a digest; a tag has no colon."""
     return ':' in reference

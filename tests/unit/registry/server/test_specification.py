@@ -86,6 +86,7 @@ def ranged(text: str, first: int, last: int) -> Sequence[Ask]:
 WHOLE = get('blobs/{blob}', content=BLOB, gets={'Docker-Content-Digest': '{blob}', 'Content-Length': str(SIZE)})
 PARTS = [upload(CONFIG, '{config}'), upload()]
 IMAGE = [*PARTS, put('image', '{image}')]
+STREAMED = {'Content-Type': OCI, 'Transfer-Encoding': 'chunked'}
 TAGGED = [*IMAGE, put('index', '{index}?tag=v1', kind=INDEX)]
 PULLING: dict[str, Sequence[Ask]] = {
     'the version': [Ask('GET', '/v2/', 200)],
@@ -158,6 +159,8 @@ PUSHING: dict[str, Sequence[Ask]] = {
     'another digest in the put': [begin(), finish(400, OTHER, code='DIGEST_INVALID'), head('blobs/{blob}', 404),
                                   Ask('GET', '{location}', 404, code='BLOB_UPLOAD_UNKNOWN')],
     'another digest of chunks': [begin(), patch(0, 9), finish(400, code='DIGEST_INVALID'), head('blobs/{blob}', 404)],
+    'another digest of the last chunk': [begin(), patch(0, 9), finish(400, OTHER, code='DIGEST_INVALID', sends={
+        'Content-Range': '10-11'}), head('blobs/{blob}', 404)],
     'another digest of a stream': [begin(), Ask('PATCH', '{location}', 202, OTHER, {'Transfer-Encoding': 'chunked'}),
                                    finish(400, code='DIGEST_INVALID')],
     'no digest': [begin(), Ask('PUT', '{location}', 400, BLOB, code='DIGEST_INVALID')],
@@ -177,6 +180,10 @@ PUSHING: dict[str, Sequence[Ask]] = {
                                           Ask('POST', UPLOADS + '?mount={blob}&from={repo}/b', 202)],
     'a mount of a malformed digest': [Ask('POST', UPLOADS + '?mount=bad', 400, code='DIGEST_INVALID')],
     'an empty blob': [begin(), finish(201, b'', '{empty}'), head('blobs/{empty}')],
+    'an empty blob as a stream': [begin(), Ask('PATCH', '{location}', 202, b'', {'Transfer-Encoding': 'chunked'}),
+                                  finish(201, b'', '{empty}'), get('blobs/{empty}', content=b'')],
+    'an empty blob in a chunk': [begin(), Ask('PATCH', '{location}', 202), finish(201, b'', '{empty}'),
+                                 head('blobs/{empty}', gets={'Content-Length': '0'})],
     'a manifest by digest': [*PARTS, put('image', '{image}', gets={
         'Location': '/v2/{repo}/manifests/{image}', 'Docker-Content-Digest': '{image}', 'OCI-Subject': None,
         'OCI-Tag': None}), get('manifests/{image}', content='image')],
@@ -196,7 +203,8 @@ PUSHING: dict[str, Sequence[Ask]] = {
     'an artifact': [upload(OTHER, '{other}'), put('artifact', '{artifact}'),
                     get('manifests/{artifact}', content='artifact')],
     'no layers': [upload(CONFIG, '{config}'), put('bare', '{bare}'), get('manifests/{bare}', content='bare')],
-    'layers that are elsewhere': [upload(CONFIG, '{config}'), put('foreign', '{foreign}')],
+    'layers that are elsewhere': [*PARTS, put('foreign', '{foreign}'),
+                                  get('manifests/{foreign}', content='foreign')],
     'data within descriptors': [*PARTS, put('embedded', '{embedded}'), get('manifests/{embedded}', content='embedded')],
     'fields that nobody knows': [*PARTS, put('extended', '{extended}'),
                                  get('manifests/{extended}', content='extended')],
@@ -208,6 +216,11 @@ PUSHING: dict[str, Sequence[Ask]] = {
                                          get('manifests/{image}', 404)],
     'the empty object as a blob': [begin(), finish(201, OTHER, '{other}'), get('blobs/{other}', content=OTHER)],
     'a manifest of almost 4 MiB': [*PARTS, put('large', '{large}'), get('manifests/{large}', content='large')],
+    'a manifest as a stream': [*PARTS, put('image', '{image}')._replace(sends=STREAMED),
+                               get('manifests/{image}', content='image')],
+    'a manifest of almost 4 MiB as a stream': [*PARTS, put('large', 'v1')._replace(sends=STREAMED),
+                                               get('manifests/v1', content='large')],
+    'a manifest that is too large, as a stream': [put(' ' * 0x400001, 'v1', 413)._replace(sends=STREAMED)],
     'a manifest that is too large': [put(' ' * 0x400001, 'v1', 413)],
     'a manifest with another digest': [*PARTS, put('index', '{image}', 400, INDEX, code='DIGEST_INVALID')],
     'a manifest with a malformed digest': [*PARTS, put('image', '{algorithm}:bad', 400, code='DIGEST_INVALID')],
@@ -258,6 +271,11 @@ DISCOVERY: dict[str, Sequence[Ask]] = {
                                     Ask('GET', REFERRERS, 200, content={'manifests': [
                                         {'mediaType': OCI, 'digest': '{derived}', 'size': '{size of derived}',
                                          'artifactType': media_types.OCI_CONFIG}]})],
+    'referrers of a kind whose name has a plus': [*IMAGE, put('derived', '{derived}'), *(
+        Ask('GET', f'{REFERRERS}?artifactType=application/vnd.oci.image.config.v1{plus}json', 200, gets={
+            'OCI-Filters-Applied': 'artifactType'}, content={'manifests': [
+                {'mediaType': OCI, 'digest': '{derived}', 'size': '{size of derived}',
+                 'artifactType': media_types.OCI_CONFIG}]}) for plus in ('%2B', '+'))],
     'referrers of a kind that none has': [*IMAGE, put('about', '{about}', kind=INDEX), Ask(
         'GET', REFERRERS + '?artifactType=a/none', 200, content={'manifests': []},
         gets={'OCI-Filters-Applied': 'artifactType'})],
@@ -314,8 +332,8 @@ def documents(algorithm: str) -> Mapping[str, bytes]:
     made = {
         'image': plain, 'index': index(part(plain, OCI, platform={'os': 'linux', 'architecture': 'amd64'})),
         'hollow': index(), 'artifact': image(empty, config=empty, artifactType='a/thing'), 'bare': image(),
-        'foreign': image(part(b'elsewhere', 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip',
-                              urls=['https://registry.example/elsewhere'])),
+        'foreign': image(*(part(kind.encode(), f'application/vnd.oci.image.layer.nondistributable.v1.{kind}',
+                                urls=['https://registry.example/elsewhere']) for kind in ('tar+gzip', 'tar')), layer),
         'embedded': image({**layer, 'data': 'AAECAw=='}), 'extended': image(layer, unknown={'x': [1]}),
         'large': image(layer, annotations={f'note-{number}': 'x' * 10000 for number in range(390)}),
         'signature': image(empty, config=empty, artifactType='a/signature', subject=subject, annotations={'by': 'me'}),
