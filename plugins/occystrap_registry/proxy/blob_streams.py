@@ -1,4 +1,5 @@
 """Blobs as they come from downstream: the last piece of one is held back until its digest is known to be right."""
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator
 from functools import cache, partial
 from typing import TypeVar
@@ -33,7 +34,7 @@ class BlobStream:
     def __init__(self, pieces: Generator[bytes]) -> None:
         """`pieces` raises at its end if the blob is not what it must be."""
         self._pieces = pieces
-        self._first: list[bytes] = []
+        self._first = deque[bytes]()
 
     def open(self) -> None:
         """Read the beginning, or all of a small blob; raises OccystrapError."""
@@ -48,12 +49,9 @@ class BlobStream:
         """Yield the blob; raises what breaks the answer off if it turns out to be wrong."""
         try:
             held = b''
-            for piece in self._first:
+            while piece := self._first.popleft() if self._first else await in_thread(next, self._pieces, b''):
                 if held:
                     yield held
-                held = piece
-            while piece := await in_thread(next, self._pieces, b''):
-                yield held
                 held = piece
             yield held
         except OccystrapError as error:
