@@ -1,8 +1,8 @@
 """A process that has all imported, and forks for each: one that kills itself at a certain call to the system.
 
 It reads a line of JSON for each (`root`, `at`, `job`), and writes its port and process, or nothing where the job is a
-collection, and then how many calls it made, if it lived. The job is a registry, a collection, or the `host` of the
-registry that a proxy is to have downstream.
+collection, and then how many calls it made, if it lived. The job is a registry, a collection, or the addresses of the
+registries that a proxy is to have downstream and, if there is another one, upstream.
 """
 import json
 import os
@@ -60,7 +60,7 @@ def work(order: dict[str, Any]) -> None:
             refresh_layouts(storage)
             print(killer.count, file=said)
     else:
-        with registry(root) if job == 'serve' else proxy(root, job) as server:
+        with registry(root) if job == 'serve' else proxy(root, *job.split()) as server:
             killer.arm(order['at'])
             print(server.host, os.getpid(), file=said)
             sys.stdin.readline()
@@ -75,10 +75,11 @@ def registry(root: Path) -> Iterator[RegistryServer]:
 
 
 @contextmanager
-def proxy(root: Path, host: str) -> Iterator[RegistryServer]:
-    """Run a proxy that filters."""
+def proxy(root: Path, downstream: str, upstream: str = '') -> Iterator[RegistryServer]:
+    """Run a proxy that filters, and asks upstream at each pull."""
     settings = Settings(timeout=5.0, retries=0)
-    plan = Proxy(root, remote(f'{host}/mirror', settings), None, ['normalize-timestamps'])
+    above = remote(upstream, settings) if upstream else None
+    plan = Proxy(root, remote(f'{downstream}/mirror', settings), above, ['normalize-timestamps'], fresh=0)
     with open_proxy(plan, replace(settings, temporary=plan.temporary()), ServerSettings()) as server:
         yield server
 

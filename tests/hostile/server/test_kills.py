@@ -1,26 +1,40 @@
 """A registry, or a proxy, that is killed at any moment and started again: what is visible is whole, nothing is gone."""
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
+from itertools import count
 from pathlib import Path
 from signal import SIGKILL
 
 import httpx
 import pytest
 
+from occystrap_core import Settings
 from occystrap_core.oci import Descriptor, Digest, Manifest, media_types, parse_manifest_or_index
-from occystrap_core.testing.sample import sample_config, sample_layers
+from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_registry.server.garbage import collect
 from occystrap_registry.server.storage import Storage
 from occystrap_registry.server.opened_storage import open_storage
 from tests.hostile.server import nursery
-from tests.services.proxied import Registry, started
+from tests.services.proxied import ACCEPT, Registry, proxied, started
 from tests.services.requirements import EVERYTHING
 from tests.unit.registry.images import HTTP
+from tests.unit.registry.images import push as push_sample
 
 KILLS = 1000 if EVERYTHING else 20
+HALF_WRITTEN = """
+import os, sqlite3, sys
+file = sqlite3.connect(sys.argv[1], isolation_level=None)
+file.execute('PRAGMA cache_size = 1')
+file.execute('BEGIN')
+file.execute("UPDATE tags SET stored = 'sha256:0'")
+file.executemany("INSERT INTO replaced VALUES (?, '', '', '')", [(f'{number:0>999}',) for number in range(999)])
+os.kill(os.getpid(), 9)
+"""
 
 
 class Nursery:
@@ -101,6 +115,15 @@ def require_sound(storage: Storage) -> None:
             assert all(storage.has_blob(repository, each.digest) for each in (parsed.config, *parsed.layers))
         for tag in storage.tags(repository):
             assert storage.manifest(repository, tag)
+
+
+def require_true(known: Path, storage: Storage) -> None:
+    """What a proxy remembers can be read, and is so downstream."""
+    with closing(sqlite3.connect(known)) as file:
+        assert file.execute('PRAGMA integrity_check').fetchall() == [('ok',)]
+        for repository, stored in file.execute('SELECT repository, stored FROM tags UNION '
+                                               'SELECT repository, stored FROM replaced').fetchall():
+            assert storage.manifest(f'mirror/{repository}', Digest(stored))[0] == stored
 
 
 def moments(calls: int, most: int = KILLS) -> list[int]:
@@ -209,9 +232,57 @@ def test_a_proxy_that_is_killed_as_it_asks_downstream(registries: Nursery, downs
         with pytest.raises(httpx.HTTPError):
             send(host, number + 1)
         assert registries.ended() == 'ended 9'
+        require_true(registries.root / 'known.sqlite', downstream.storage)
         host = registries.start(-1, downstream.host)
         before = require_repaired(downstream, host, number + 1, before)
     registries.stop()
+
+
+def pull(host: str) -> bytes:
+    """Pull an image through a proxy; return its manifest. Raises httpx.HTTPError if the proxy is killed."""
+    found = HTTP.get(f'http://{host}/v2/app/manifests/v1', headers=ACCEPT).raise_for_status().content
+    for each in Manifest.parse(found).layers:
+        blob = HTTP.get(f'http://{host}/v2/app/blobs/{each.digest}').raise_for_status()
+        assert Digest.of(blob.content) == each.digest
+    return found
+
+
+def test_a_proxy_that_is_killed_as_it_pulls_through(registries: Nursery, downstream: Downstream, tmp_path: Path,
+                                                    ) -> None:
+    """Instead of each request that it makes downstream: what it remembers is true, and the pull can be repeated."""
+    with started(Registry(tmp_path / 'up')) as up:
+        place = f'{downstream.host} {up.host}'
+        host = registries.start(-1, place)
+        push_sample(up.host, Settings())
+        pull(host)
+        for number in count(1, 1 if EVERYTHING else 3):
+            push_sample(up.host, Settings(), sample_image(variant=f'{number}'))
+            downstream.prey, downstream.left = int(registries.process), number
+            try:
+                pull(host)
+                break  # it makes no more requests
+            except httpx.HTTPError:
+                assert registries.ended() == 'ended 9'
+            require_sound(downstream.storage)
+            require_true(registries.root / 'known.sqlite', downstream.storage)
+            host = registries.start(-1, place)
+            assert Digest.of(pull(host)) == downstream.storage.tagged('mirror/app', 'v1')
+        assert number >= 10
+        registries.stop()
+
+
+def test_what_a_proxy_was_writing_as_it_was_killed_is_undone(tmp_path: Path) -> None:
+    """Half a change to what it remembers is in the file, and what was there before in SQLite's journal."""
+    with started(Registry(tmp_path / 'down')) as down:
+        with proxied(tmp_path, down=down) as proxy:
+            push_sample(proxy.host, Settings())
+        known = tmp_path / 'proxy/known.sqlite'
+        before = known.read_bytes()
+        assert subprocess.run([sys.executable, '-c', HALF_WRITTEN, known]).returncode == -SIGKILL
+        assert known.read_bytes() != before and known.with_name('known.sqlite-journal').stat().st_size
+        with proxied(tmp_path, down=down) as proxy:
+            assert proxy.manifest('app').status_code == 200
+        require_true(known, down.storage)
 
 
 def test_a_proxy_that_is_killed_as_it_works(registries: Nursery, downstream: Downstream) -> None:
