@@ -13,7 +13,7 @@ from occystrap_registry.proxy.order_problems import pull_problem, push_problem
 from occystrap_registry.proxy.downstream_blobs import DownstreamBlobs
 from occystrap_registry.proxy.image_orders import ImageOrders, Stored
 from occystrap_registry.proxy.known_digests import KnownDigests, KnownTag
-from occystrap_registry.proxy.remote import Remote
+from occystrap_registry.proxy.remote import Remote, replaced_parts
 from occystrap_registry.proxy.staged_images import Staging
 from occystrap_registry.proxy.upstream_referrers import UpstreamReferrers
 from occystrap_registry.server.problems import Problem
@@ -127,13 +127,14 @@ class ProxiedImages:
         return Pulled(self._found(repository, self._copy(repository, reference, digest)))
 
     def _copy(self, repository: str, reference: Digest | str, digest: Digest) -> Digest:
-        """Copy an image from upstream, where it has this digest, and return the one downstream; raises OccystrapError.
-        """
+        """Copy an image from upstream, where it has this digest; return that downstream. Raises OccystrapError."""
         assert self._upstream
-        follow = {} if self._orders.filters else {'referrers': 'true'}
-        source = self._upstream.uri(repository, f'@{digest}', **follow)
+        source = self._upstream.uri(repository, f'@{digest}', **({} if self._orders.filters else {'referrers': 'true'}))
         done, _ = self._copied(source, repository, reference, digest, digest, self._orders.filters)
-        return Digest(done.require().digest)
+        stored = Digest(done.require().digest)
+        for before, after in replaced_parts(self._upstream, self._downstream, repository, digest, stored):
+            self._known.note(repository, before, after)
+        return stored
 
     def _copy_whole(self, repository: str, digest: Digest) -> None:
         """Copy an image from upstream with its referrers, also if it is downstream already; raises OccystrapError."""

@@ -140,6 +140,21 @@ class Remote:
         return found._replace(credentials=self._address.credentials)
 
 
+def replaced_parts(source: Remote, copy: Remote, repository: str, original: Digest, stored: Digest,
+                   ) -> Iterator[tuple[Digest, Digest]]:
+    """Yield which part of an index, and of those in it, became which one in a filtered copy: each has kept its place.
+
+    Nothing for an image. Raises InvalidImage, ServiceError.
+    """
+    if original == stored or not isinstance(found := copy.manifest(repository, stored), Index):
+        return
+    whole = source.manifest(repository, original)
+    if isinstance(whole, Index) and len(whole.manifests) == len(found.manifests):
+        for before, after in zip(whole.manifests, found.manifests, strict=True):
+            yield before.digest, after.digest
+            yield from replaced_parts(source, copy, repository, before.digest, after.digest)
+
+
 def _pieces(path: Path) -> Iterator[memoryview]:
     with path.open('rb') as file:
         while piece := file.read(_PIECE):

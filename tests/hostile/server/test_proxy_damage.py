@@ -96,8 +96,10 @@ def test_a_damaged_manifest_is_mended_from_upstream(tmp_path: Path) -> None:
             assert Digest.of(proxy.manifest('app', name).content) == digest
 
 
+@pytest.mark.parametrize('named', ['index', 'image'])
 @pytest.mark.parametrize('filters', [(), (FILTER,)])
-def test_an_index_is_fetched_again_for_one_of_its_images(tmp_path: Path, filters: tuple[str, ...]) -> None:
+def test_an_index_is_fetched_again_for_one_of_its_images(tmp_path: Path, filters: tuple[str, ...], named: str) -> None:
+    """Or that image alone, if that is pulled."""
     with proxied(tmp_path, filters, upstream=True) as proxy:
         assert proxy.up
         children = []
@@ -118,7 +120,12 @@ def test_an_index_is_fetched_again_for_one_of_its_images(tmp_path: Path, filters
         damage(proxy, digest)
         answer = proxy.blob('app', digest)
         assert answer.status_code == 502 and 'pull its tag' in answer.text
-        assert proxy.manifest('app').content == before.content
+        proxy.up.requests.clear()
+        if named == 'image':
+            assert Digest.of(proxy.manifest('app', child['digest']).content) == child['digest']
+            assert not any(children[0][0].digest in each for each in proxy.up.requests), 'the other one is left alone'
+        else:
+            assert proxy.manifest('app').content == before.content
         require_whole(proxy, digest)
 
 
