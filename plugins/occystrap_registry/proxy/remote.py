@@ -31,7 +31,9 @@ class Remote:
         _, name = split_userinfo(location.path)
         host, _, prefix = name.rstrip('/').partition('/')
         base = location.with_path(f'{location.path.rstrip("/")}/any')
-        if not host or ':' in prefix or '@' in prefix:
+        if not host:
+            raise UsageError(f'{location} has no host: give registry://HOST[/PREFIX]')
+        if ':' in prefix or '@' in prefix:
             raise UsageError(f'{location} names an image: give registry://HOST[/PREFIX], to which names are added')
         address = parse_address(base, settings)
         self._location, self._settings, self._address = base, settings, address
