@@ -99,6 +99,8 @@ class ByteStream:
     def close(self) -> None:
         """Close the source; closing before the end checks nothing."""
         self._source.close()
+        self._observers.clear()  # some know this stream: it is freed, with all its buffers, without the collector
+        self._copies.clear()
 
     def _passed(self, data: memoryview) -> None:
         self._update(data)
