@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from occystrap_core import InvalidImage, OutputError, Receipt
+from occystrap_core.files import CHUNK
 from occystrap_core.oci import Digest, Index, Manifest
 from occystrap_core.orders import ImageDone
 from occystrap_registry.proxy.known_digests import KnownDigests
@@ -20,11 +21,16 @@ class DownstreamBlobs:
         """Return the size in bytes of a blob, None if there is none, or a damaged one, which clients then push."""
         return None if digest in self._known.damaged(repository) else self._downstream.blob_size(repository, digest)
 
-    def pieces(self, repository: str, digest: Digest, size: int) -> Generator[bytes]:
-        """Yield a blob; whoever gets its end has a good one. Raises ImageNotFound, DigestMismatch."""
+    def pieces(self, repository: str, digest: Digest, size: int, at_once: int = CHUNK) -> Generator[bytes]:
+        """Yield a blob, so many bytes at once; whoever gets its end has a good one.
+
+        Raises ImageNotFound, DigestMismatch.
+        """
         try:
             with self._downstream.blob(repository, digest, size) as stream:
-                yield from map(bytes, stream.chunks())
+                buffer = memoryview(bytearray(min(at_once, size) or 1))
+                while count := stream.readinto(buffer):
+                    yield bytes(buffer[:count])
         except InvalidImage as error:
             self._known.note_damaged(repository, [digest])
             raise error.renamed(f'{error}; push the image again, or pull its tag if it is from upstream') from None

@@ -1,5 +1,6 @@
 """The orders of a proxy: so many at a time, each image once however many ask for it, each with a deadline."""
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -93,6 +94,7 @@ class ImageOrders:
         self.renew()
         with self._deadline() as settings:
             done = run_order(order, settings, self._cache)
+        gc.collect()  # buffers of compression are in circles: those of many orders would wait
         if isinstance(done.error, AccessDenied):
             self.renew(at_once=True)
         return done

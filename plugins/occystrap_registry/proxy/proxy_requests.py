@@ -24,6 +24,8 @@ from occystrap_registry.server.problems import Problem
 T = TypeVar('T')
 
 STALE = 'Occystrap-Stale'
+_COPIES = 4
+"""A piece of a blob, the one before, which is held back, and what comes and goes by connections."""
 _LONGEST = 300
 """Characters of a message in a header."""
 
@@ -97,7 +99,8 @@ class ProxyRequests:
         if 'range' in request.headers:
             await _ask(self._staging.fetch, repository, digest)
             return await in_thread(blob_requests.get_blob, request)
-        stream = BlobStream(self._blobs.pieces(repository, digest, size))
+        at_once = blob_requests.piece_size(request.app.state.callers) // _COPIES
+        stream = BlobStream(self._blobs.pieces(repository, digest, size, at_once))
         await _ask(stream.open)
         return StreamingResponse(stream.pieces(), 200, _blob_headers(digest, size))
 

@@ -80,7 +80,7 @@ def _requested_range(text: str | None, size: int) -> tuple[int, int]:
     return first, last
 
 
-def _piece(callers: Callers) -> int:
+def piece_size(callers: Callers) -> int:
     """Return how many bytes to read at once; each connection may be sending an answer."""
     return max(_SMALLEST, min(_LARGEST, _BUDGET // max(1, callers.count)))
 
@@ -88,7 +88,7 @@ def _piece(callers: Callers) -> int:
 async def _content(file: BinaryIO, count: int, callers: Callers) -> AsyncIterator[bytes]:
     try:
         while count:
-            data = await anyio.to_thread.run_sync(file.read, min(count, _piece(callers)))
+            data = await anyio.to_thread.run_sync(file.read, min(count, piece_size(callers)))
             if not data:
                 return
             count -= len(data)
