@@ -2,6 +2,8 @@
 
 Each distribution gets a directory: a command's page belongs to the distribution that brings it.
 """
+import inspect
+import re
 import sys
 import time
 from collections import defaultdict
@@ -42,20 +44,37 @@ def _write_pages(target: Path) -> None:
     brought = {each.name: plugin.distribution for plugin, each in build_plugin_manager().declared(CommandDeclaration)}
     commands: dict[str, dict[str, click.Command]] = defaultdict(dict)
     with click.Context(occystrap, info_name='occystrap', obj=Common()) as context:
+        rows = occystrap.shell_complete(context, '')
+        helps = {row.value: row.help or '' for row in rows}
         for name in sorted(occystrap.list_commands(context)):
             command = occystrap.get_command(context, name)
             assert command
+            command.short_help, command.help = helps[name], _roff(command.help or '')
             if brought.get(name, CORE).startswith('occystrap-'):
                 commands[brought.get(name, CORE)][name] = command
     date = time.strftime('%Y-%m-%d', time.gmtime(int(environ.get('SOURCE_DATE_EPOCH', time.time()))))
     for distribution, own in commands.items():
         pages = target / distribution / 'man/man1'
         pages.mkdir(parents=True)
-        group = click.Group('occystrap', commands=own, params=occystrap.params, help=occystrap.help,
+        group = click.Group('occystrap', commands=own, params=occystrap.params, help=_roff(occystrap.help or ''),
                             short_help='Move container images and prove that they arrived.')
         write_man_pages('occystrap', group, version=__version__, target_dir=str(pages), date=date)
+        for page in pages.iterdir():
+            letters = (each if each.isascii() else f'\\[u{ord(each):04X}]' for each in page.read_text())
+            page.write_text(''.join(letters))
         if distribution != CORE:
             (pages / 'occystrap.1').unlink()
+
+
+def _roff(text: str) -> str:
+    """Return the help of a command as roff: its lines stay where click keeps them, behind a line with a backspace."""
+    paragraphs = []
+    for paragraph in re.split(r'\n\s*\n', inspect.cleandoc(text).replace('\\', r'\e')):
+        first, _, rest = paragraph.partition('\n')
+        kept = rest.replace('-', r'\-') if first == '\b' else ''
+        lines = [rf'\&{line}' if line.startswith(('.', "'")) else line for line in (kept or paragraph).split('\n')]
+        paragraphs.append('\n'.join(['.nf', *lines, '.fi'] if kept else lines))
+    return '\n\n'.join(paragraphs)
 
 
 if __name__ == '__main__':

@@ -129,6 +129,9 @@ def test_core_alone_says_how_to_get_schemes_and_each_brings_its_own(wheels: dict
         page = (share / f'man/man1/occystrap-{name}.1').read_text()
         assert page.startswith(f'.TH "OCCYSTRAP {name.upper()}" "1"') and '\\-\\-debug' in page
     assert 'occystrap-verify(1)' in (share / 'man/man1/occystrap.1').read_text()
+    page = (share / 'man/man1/occystrap-completion.1').read_text()
+    assert '\n.nf\nbash: occystrap completion bash >' in page and '\\- Print the completion script of bash' in page
+    assert all(path.read_text().isascii() for path in (share / 'man/man1').iterdir())
     for shell, name in (('bash', 'bash-completion/completions/occystrap'), ('zsh', 'zsh/site-functions/_occystrap'),
                         ('fish', 'fish/vendor_completions.d/occystrap.fish')):
         assert '_OCCYSTRAP_COMPLETE' in (share / name).read_text(), shell
