@@ -7,8 +7,10 @@ import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from tests.services.cache import built_once
 from tests.services.directories import service_directory
@@ -41,8 +43,12 @@ class ObjectStorage:
 
     def keys(self, bucket: str) -> list[str]:
         """The keys of all objects in a bucket."""
+        return list(self.entity_tags(bucket))
+
+    def entity_tags(self, bucket: str) -> dict[str, str]:
+        """The MD5 of each object in a bucket, by its key; objects that came in parts have another tag."""
         pages = self.client.get_paginator('list_objects_v2').paginate(Bucket=bucket)
-        return [each['Key'] for page in pages for each in page.get('Contents', ())]
+        return {each['Key']: each['ETag'].strip('"') for page in pages for each in page.get('Contents', ())}
 
     def read(self, bucket: str, key: str) -> bytes:
         """The content of an object."""
@@ -70,7 +76,17 @@ def object_storage() -> Iterator[ObjectStorage]:
         address = f'{LOOPBACK}:{free_port()}'
         with running([str(python), '-m', 'localstack.runtime.main'], log=directory / 'log',
                      environment=_environment(directory, address), ready=lambda: _answers(address)):
-            yield ObjectStorage(f'http://{address}', _client(f'http://{address}'), directory / 'log')
+            with _documents_kept():
+                yield ObjectStorage(f'http://{address}', _client(f'http://{address}'), directory / 'log')
+
+
+@contextmanager
+def _documents_kept() -> Iterator[None]:
+    """Have botocore read each of its large documents once, in this process, where each client would read them anew."""
+    from botocore.loaders import JSONFileLoader
+    read = cache(JSONFileLoader().load_file)
+    with patch.object(JSONFileLoader, 'load_file', lambda _, path: read(path)):
+        yield
 
 
 def _environment(directory: Path, address: str) -> dict[str, str]:

@@ -1,5 +1,4 @@
 """Bulk runs on real Dask workers: what is lost is done again, what is interrupted stops, and no password travels."""
-import os
 import random
 import shutil
 import signal
@@ -9,40 +8,39 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import distributed
 import pytest
 
 import occystrap_core
 import occystrap_dask
 from tests.conftest import require_service
-from tests.functional.scale.bulk import assert_all_there, assert_shared_once, bulk_process, mirror_at
+from tests.functional.scale.bulk import COPIED, assert_all_there, assert_shared_once, bulk_process, mirror_at
 from tests.services.command_line import CommandLine
 from tests.services.dask_cluster import DaskCluster, dask_cluster
 from tests.services.recorded import recorded
 from tests.services.registry import Registry
+from tests.services.requirements import EVERYTHING
 from tests.services.sixty_images import SixtyImages
 
 CANARY = 'canary-4711'
-ALL = os.environ.get('OCCYSTRAP_TEST_ALL') == '1'
 
 
 @pytest.fixture(scope='module')
 def cluster() -> Iterator[DaskCluster]:
     """A cluster for all tests here, which replace the workers that they kill."""
-    with require_service(lambda: dask_cluster(4 if ALL else 2)) as service:
+    with require_service(lambda: dask_cluster(4 if EVERYTHING else 2)) as service:
         yield service
 
 
-def test_sixty_images(cluster: DaskCluster, sixty: SixtyImages, destination: Registry, occystrap: CommandLine,
-                      tmp_path: Path) -> None:
+def test_a_shared_layer_is_transferred_once(cluster: DaskCluster, sixty: SixtyImages, destination: Registry,
+                                            occystrap: CommandLine, tmp_path: Path) -> None:
     with assert_shared_once(sixty):
-        result = occystrap('process', sixty.listed(tmp_path), mirror_at(destination.host), '--receipt', 'receipts',
-                           '--executor', cluster.executor, fresh=True).assert_success()
-    assert result.err.splitlines()[-1].endswith(', 60/60 verified')
+        result = occystrap('process', sixty.listed(tmp_path, COPIED), mirror_at(destination.host), '--receipt',
+                           'receipts', '--executor', cluster.executor, fresh=True).assert_success()
+    assert result.err.splitlines()[-1].endswith(f', {COPIED}/{COPIED} verified')
     assert_all_there(occystrap, tmp_path / 'receipts')
 
 
-@pytest.mark.parametrize('way', [*[signal.SIGKILL] * (5 if ALL else 1), signal.SIGSTOP])
+@pytest.mark.parametrize('way', [*[signal.SIGKILL] * (5 if EVERYTHING else 1), signal.SIGSTOP])
 def test_what_a_lost_worker_had_is_done_again(
         way: signal.Signals, cluster: DaskCluster, sixty: SixtyImages, destination: Registry, occystrap: CommandLine,
         tmp_path: Path) -> None:
@@ -104,7 +102,7 @@ def python_with(tmp_path: Path) -> Callable[[str], str]:
     def make(version: str) -> str:
         subprocess.run([sys.executable, '-m', 'venv', '--without-pip', tmp_path / 'venv'], check=True)
         (packages,) = (tmp_path / 'venv/lib').glob('*/site-packages')
-        for each in Path(distributed.__file__).parent.parent.iterdir():
+        for each in Path(pytest.__file__).parent.parent.iterdir():
             if 'occystrap' not in each.name:
                 (packages / each.name).symlink_to(each)
         if version:

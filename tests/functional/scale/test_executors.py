@@ -1,23 +1,23 @@
-"""Bulk runs: sixty images on threads, on processes: each shared layer crosses the wire once, each receipt holds."""
+"""Bulk runs: many images on threads, on processes: each shared layer crosses the wire once, each receipt holds."""
 from pathlib import Path
 
 import pytest
 
 from tests.services.command_line import CommandLine
 from tests.services.registry import Registry
-from tests.services.sixty_images import COUNT, SixtyImages
-from tests.functional.scale.bulk import assert_all_there, assert_shared_once, mirror_at
+from tests.services.sixty_images import SixtyImages
+from tests.functional.scale.bulk import COPIED, assert_all_there, assert_shared_once, mirror_at
 
 EXECUTORS = ('local', 'processes:workers=3')
 
 
 @pytest.mark.parametrize('executor', EXECUTORS)
-def test_sixty_images(executor: str, sixty: SixtyImages, destination: Registry, occystrap: CommandLine, tmp_path: Path,
-                      ) -> None:
+def test_a_shared_layer_is_transferred_once(executor: str, sixty: SixtyImages, destination: Registry,
+                                            occystrap: CommandLine, tmp_path: Path) -> None:
     with assert_shared_once(sixty):
-        result = occystrap('process', sixty.listed(tmp_path), mirror_at(destination.host), '--executor', executor,
-                           '--receipt', 'receipts').assert_success()
-    assert result.err.splitlines()[-1].endswith(f', {COUNT}/{COUNT} verified'), result
+        result = occystrap('process', sixty.listed(tmp_path, COPIED), mirror_at(destination.host), '--executor',
+                           executor, '--receipt', 'receipts').assert_success()
+    assert result.err.splitlines()[-1].endswith(f', {COPIED}/{COPIED} verified'), result
     assert_all_there(occystrap, tmp_path / 'receipts')
 
 

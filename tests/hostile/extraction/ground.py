@@ -176,8 +176,9 @@ class Ground:
 
     def outside(self) -> Tree:
         """Return everything but the destination, and what the command keeps at home."""
-        return {path: node for path, node in read_tree(self.directory).items()
-                if path != '.' and path.split('/')[0] not in ('bundle', OWN)}
+        tree = read_tree(self.directory, without=('bundle', OWN))
+        del tree['.']
+        return tree
 
     def inventory(self) -> Tree | None:
         """Return what the destination is, or None if there is none; without times of a run's working directories."""

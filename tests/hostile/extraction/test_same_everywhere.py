@@ -13,6 +13,7 @@ from tests.hostile.extraction.catalogue import Stack, catalogue
 from tests.hostile.extraction.ground import ALL, OWN, Destination, Ground, User
 from tests.hostile.extraction.trees import Tree, read_tree
 from tests.services.directories import service_directory
+from tests.services.requirements import EVERYTHING
 
 REACHING_DOWN = {
     'test_breakouts::test_paths_through_a_symlink_stay_in_the_root',
@@ -35,7 +36,7 @@ def ground(request: pytest.FixtureRequest, users: Callable[[str], User]) -> Iter
         directory.chmod(0o755)
         ground = Ground(directory, ALL['oci'], user)
         ground.plant()
-        (directory / 'archives').mkdir()
+        (directory / OWN / 'archives').mkdir()
         yield ground
 
 
@@ -70,8 +71,10 @@ def outcome(place: Path, destination: Destination, image: dict[str, Any]) -> Out
 
 
 def test_the_outcome_is_that_of_a_bundle(ground: Ground) -> None:
-    stacks = list(catalogue(ground, ground.directory / 'archives'))
+    stacks = list(catalogue(ground, ground.directory / OWN / 'archives'))
     assert len(stacks) > 250
+    if not (EVERYTHING or ground.user.is_root):
+        stacks = stacks[::3]  # some of each test: what another user may not do is the same for all of its cases
     outside = ground.outside()
     bundle, *others = [written(ground, stacks, destination, outside) for destination in ALL.values()]
     different = [f'{destination.scheme}: {stack.test}: {difference(expected, found)}'

@@ -2,7 +2,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,9 +31,9 @@ Tree = dict[str, Node]
 """Nodes by path relative to the root, which is `.`."""
 
 
-def read_tree(root: Path) -> Tree:
-    """Return all that is in a directory, the directory included; names that are no UTF-8 have surrogates."""
-    paths = list(_walk(str(root)))
+def read_tree(root: Path, without: Sequence[str] = ()) -> Tree:
+    """Return all that is in a directory, itself included, but entries `without`; other bytes than UTF-8 are surrogates."""
+    paths = list(_walk(str(root), without))
     stats = {path: os.lstat(os.path.join(root, path)) for path in paths}
     families: dict[tuple[int, int], list[str]] = {}
     for path, found in stats.items():
@@ -47,13 +47,15 @@ def names(tree: Tree) -> set[str]:
     return set(tree) - {'.'}
 
 
-def _walk(root: str) -> Iterator[str]:
+def _walk(root: str, without: Sequence[str]) -> Iterator[str]:
     todo = ['.']
     while todo:
         yield (path := todo.pop())
         with os.scandir(os.path.join(root, path)) as found:
             for entry in found:
                 inside = entry.name if path == '.' else f'{path}/{entry.name}'
+                if inside in without:
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     todo.append(inside)
                 else:
