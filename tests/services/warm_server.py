@@ -28,6 +28,7 @@ def prepare() -> None:
         each.load()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(100_000)  # as the command itself has it
 
 
 def run(request: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from tests.services.requirements import EVERYTHING
 from tests.unit.docker.layouts import make_tar
 
 NAMES = ['app:v1', 'app:v2', 'tool:v1']
-MANY = 50 if EVERYTHING else 15  # more than run in parallel
+MANY = 50 if EVERYTHING else 8  # more than run in parallel
 
 
 @pytest.fixture(params=['docker_daemon', 'podman'])
