@@ -6,10 +6,8 @@ import http.client
 import os
 import ssl
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from occystrap_core import AccessDenied, InvalidImage, OccystrapError, ServiceError, ServiceUnavailable
@@ -21,7 +19,6 @@ from occystrap_docker.connection.engines import DOCKER, PODMAN
 if TYPE_CHECKING:
     from occystrap_docker.connection.local_socket import Answer
 
-_EXCEPTIONS = {'docker': 'docker.errors', 'requests': 'requests.exceptions', 'urllib3': 'urllib3.exceptions'}
 _COMPLAINT = 64 << 10
 _PLAIN_HTTP = 'HTTP request to an HTTPS server'
 
@@ -31,19 +28,16 @@ def translated(address: Address, doing: str) -> Iterator[None]:
     """Raise exceptions of libraries as ServiceError or a subclass that names the daemon and `doing`, the action."""
     try:
         yield
-    except _library_errors() as error:
+    except Exception as error:
+        if not (isinstance(error, (OSError, http.client.HTTPException)) or _is_one(error, 'docker', 'DockerException')
+                or _is_one(error, 'urllib3', 'HTTPError')):
+            raise
         raise _breakdown(error, address, doing) from None
 
 
-def _library_errors() -> tuple[type[BaseException], ...]:
-    """Return the exceptions that requests to a daemon can raise."""
-    return (OSError, http.client.HTTPException) + _raised_by('docker', 'DockerException') + _raised_by(
-        'urllib3', 'HTTPError')
-
-
-def _raised_by(library: str, name: str) -> tuple[type[Any], ...]:
-    """Return an exception of a library; none if the library is not imported, as it then raised nothing."""
-    return (getattr(import_module(_EXCEPTIONS[library]), name),) if library in sys.modules else ()
+def _is_one(error: BaseException, library: str, name: str) -> bool:
+    """Return whether an exception is one of a library, by the names of its classes: the library is not imported."""
+    return any(each.__name__ == name and each.__module__.partition('.')[0] == library for each in type(error).__mro__)
 
 
 def refusal(answer: 'Answer', address: Address, doing: str) -> OccystrapError:
@@ -74,8 +68,7 @@ def _breakdown(error: BaseException, address: Address, doing: str) -> OccystrapE
         if _is_other_file(address.url.removeprefix(UNIX)):
             return ServiceUnavailable(f'{_where(address)} is not a socket: give the socket of a daemon')
         return ServiceUnavailable(f'no {address.engine.title} answers at {_where(address)}: {_help(address)}')
-    silence = (TimeoutError,) + _raised_by('requests', 'Timeout')
-    if any(isinstance(cause, silence) for cause in causes):
+    if any(isinstance(cause, TimeoutError) or _is_one(cause, 'requests', 'Timeout') for cause in causes):
         return ServiceUnavailable(f'the daemon at {address} did not answer in time while {doing}: see its log, or '
                                   'raise --timeout')
     if trouble := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None):
@@ -84,11 +77,11 @@ def _breakdown(error: BaseException, address: Address, doing: str) -> OccystrapE
         return ServiceError(f'the daemon at {address} requires TLS: give ?cert_path=DIRECTORY, or ?tls_verify=true')
     if refused := next((cause for cause in causes if isinstance(cause, OccystrapError)), None):
         return refused  # the SDK's constructor wraps whatever asking for the version raises
-    ended = (ConnectionError, http.client.HTTPException) + _raised_by('urllib3', 'ProtocolError')
-    broken = any(isinstance(cause, ended) for cause in causes)
+    broken = any(isinstance(cause, (ConnectionError, http.client.HTTPException))
+                 or _is_one(cause, 'urllib3', 'ProtocolError') for cause in causes)
     otherwise = 'the connection was closed' if broken else str(error)
     reason = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), otherwise)
-    if isinstance(error, _raised_by('docker', 'DockerException')):
+    if _is_one(error, 'docker', 'DockerException'):
         return ServiceUnavailable(f'the Docker SDK cannot reach a daemon at {_where(address)}: {reason}')
     return ServiceUnavailable(f'the daemon at {address} failed while {doing}: {reason}; see its log')
 
