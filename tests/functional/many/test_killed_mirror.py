@@ -17,7 +17,7 @@ from tests.services.registry import Registry
 
 IN_FLIGHT = 8
 LATENCY = 0.02
-SEEDS = range(10 if int(os.environ.get('OCCYSTRAP_TEST_MANY', '0')) >= FULL else 3)
+SEEDS = range(10 if int(os.environ.get('OCCYSTRAP_TEST_MANY', '0')) >= FULL else 2)
 
 
 def kill_in_the_middle(process: WarmRun, chances: random.Random, many: ManyImages,

@@ -32,7 +32,7 @@ Tree = dict[str, Node]
 
 
 def read_tree(root: Path, without: Sequence[str] = ()) -> Tree:
-    """Return all that is in a directory, itself included, but entries `without`; other bytes than UTF-8 are surrogates."""
+    """Return all that is in a directory, itself too, but for `without`; names that are not UTF-8 have surrogates."""
     paths = list(_walk(str(root), without))
     stats = {path: os.lstat(os.path.join(root, path)) for path in paths}
     families: dict[tuple[int, int], list[str]] = {}

@@ -46,5 +46,5 @@ def test_a_fault_at_each_call(name: str, was: str, directory: Path, run: WarmCom
         ground.command('process', archives[OLD], place.uri).assert_success()
     calls = ground.begin()
     assert {call.kind for call in calls} >= NEEDED
-    problems = ground.problems(calls, share=SHARES.get(name, 1) if was != 'nothing' else 4)
+    problems = ground.problems(calls, share=SHARES.get(name, 1) if was != 'nothing' else 3)
     assert not problems, problems
