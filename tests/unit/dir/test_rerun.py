@@ -122,12 +122,6 @@ def test_a_failed_run_leaves_other_images_and_no_trace(tmp_path: Path, unique: b
     assert findings(receipt, VerifyLevel.FULL) == []
 
 
-def test_a_failed_run_makes_no_directory(tmp_path: Path) -> None:
-    with pytest.raises(DigestMismatch):
-        write(tmp_path / 'x', breaking(sample_image()))
-    assert os.listdir(tmp_path) == []
-
-
 def test_leftovers_of_a_killed_run_are_used_or_removed_by_the_next(tmp_path: Path) -> None:
     write(tmp_path / 'clean')
     killed = os.fork()

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core import Evidence, Expectation, Receipt, Settings, VerifyLevel
+from occystrap_core import Evidence, Expectation, Receipt, VerifyLevel
 from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
-from occystrap_dir.plugin import verify_output
 from tests.unit.dir.directories import findings, read_json, write, write_several
 
 LAYER = f'{Digest.of(sample_layers()[0]).hex}/layer.tar'
@@ -214,13 +213,3 @@ def test_the_receipt_that_the_directory_keeps_verifies_it_anywhere(tmp_path: Pat
     shutil.move(tmp_path / 'x', tmp_path / 'y')
     kept = Receipt.from_json((tmp_path / 'y/.occystrap/receipts/manifest.json').read_text())
     assert findings(replace(kept, path=str(tmp_path / 'y')), VerifyLevel.FULL) == []
-
-
-def test_verification_writes_nothing(tmp_path: Path, receipt: Receipt) -> None:
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*')}
-    findings(receipt, VerifyLevel.FULL)
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*')} == before
-
-
-def test_receipts_of_other_schemes_are_left_to_others(receipt: Receipt) -> None:
-    assert verify_output(replace(receipt, scheme='tar'), VerifyLevel.FULL, Settings()) is None

@@ -12,7 +12,6 @@ from occystrap_core.settings import Shared
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.results import Outcome
 from occystrap_registry.distribution.known_blobs import KnownBlobs
-from occystrap_registry.plugin import verify_output
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.unit.registry.images import HTTP, push, put_manifest, serve, verify
 from tests.unit.registry.scripted import Request, Answer, Scripted
@@ -46,12 +45,6 @@ def cut(path: Path) -> None:
 
 def grow(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b'\n')
-
-
-@pytest.mark.parametrize('level', LEVELS)
-def test_an_image_that_is_whole(level: VerifyLevel, written: Written, settings: Settings) -> None:
-    results = verify(written[0], settings, level)
-    assert results.outcome is Outcome.VERIFIED and not results.findings
 
 
 @pytest.mark.parametrize('level', LEVELS)
@@ -247,10 +240,6 @@ def test_an_interrupted_verification_says_so(written: Written, settings: Setting
     settings.cancellation.cancel()
     with pytest.raises(Cancelled):
         verify(written[0], settings)
-
-
-def test_receipts_of_others_are_not_its_affair(written: Written, settings: Settings) -> None:
-    assert verify_output(replace(written[0], scheme='dir'), FAST, settings) is None
 
 
 @pytest.mark.parametrize('level', LEVELS)

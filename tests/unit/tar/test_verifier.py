@@ -147,12 +147,6 @@ def test_cut_at_the_end(receipt: Receipt, cut: int) -> None:
     assert results.outcome is Outcome.FAILED and 'out.tar' in str(results.problems[0])
 
 
-def test_data_behind_the_end(receipt: Receipt) -> None:
-    with open(receipt.path, 'ab') as archive:
-        archive.write(b'more')
-    assert verify(receipt, FAST).outcome is Outcome.FAILED
-
-
 def test_a_missing_archive_or_a_directory_in_its_place(receipt: Receipt) -> None:
     path = Path(receipt.path)
     path.unlink()

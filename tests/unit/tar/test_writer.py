@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core.errors import Cancelled, DigestMismatch, OutputError, UsageError
+from occystrap_core.errors import Cancelled, OutputError, UsageError
 from occystrap_core.settings import Settings
 from occystrap_core.tar import file_header
 from occystrap_core.testing.sample import sample_image, sample_layers
@@ -106,18 +106,6 @@ def test_headers_are_the_same_everywhere(tmp_path: Path) -> None:
 def test_sizes_from_eight_gib_on_are_kept() -> None:
     for size in (8 << 30, (8 << 30) - 1, 1 << 40):
         assert tarfile.TarInfo.frombuf(file_header('x', size), 'utf-8', 'strict').size == size
-
-
-@pytest.mark.parametrize('option', ['', '?format=oci'])
-def test_failure_leaves_the_old_archive_and_nothing_else(option: str, tmp_path: Path) -> None:
-    target = tmp_path / 'a.tar'
-    write(sample_image(), f'tar://{target}{option}')
-    before = target.read_bytes()
-    broken = sample_image()
-    broken.layers[1]._opener = broken.layers[0]._opener  # type: ignore[attr-defined]
-    with pytest.raises(DigestMismatch):
-        write(broken, f'tar://{target}{option}')
-    assert target.read_bytes() == before and os.listdir(tmp_path) == ['a.tar']
 
 
 def unread(size: int) -> int | None:

@@ -193,9 +193,3 @@ def test_unknown_expectations_are_unverified(receipt: Receipt) -> None:
     unknown = Expectation('signature', 'x', Digest.of(b''), 0, Evidence.STREAMED)
     assert findings(replace(receipt, expectations=(*receipt.expectations, unknown))) == [
         'unverified signature x: this version does not know how to check it']
-
-
-def test_verification_writes_nothing(tmp_path: Path, receipt: Receipt) -> None:
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*')}
-    findings(receipt, VerifyLevel.FULL)
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*')} == before
