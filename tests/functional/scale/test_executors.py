@@ -1,4 +1,5 @@
 """Bulk runs: many images on threads, on processes: each shared layer crosses the wire once, each receipt holds."""
+import time
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,12 @@ def test_destinations_on_the_disk_that_processes_share(goes: str, sixty: SixtyIm
                        'receipts').assert_success()
     assert result.err.splitlines()[-1].endswith(f', {count}/{count} verified'), result
     assert_all_there(occystrap, tmp_path / 'receipts', count)
+
+
+def test_workers_keep_one_rate_of_requests_together(sixty: SixtyImages, destination: Registry, occystrap: CommandLine,
+                                                    tmp_path: Path) -> None:
+    before, rate = time.monotonic(), 20
+    occystrap('process', sixty.listed(tmp_path, 3), mirror_at(destination.host), '--executor', 'processes:workers=2',
+              '--rate-limit', str(rate), '--no-verify').assert_success()
+    asked = len(destination.requests())
+    assert asked > 20 and time.monotonic() - before >= (asked - 2) / rate
