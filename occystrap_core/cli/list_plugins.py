@@ -44,7 +44,7 @@ def _lines(loaded: Plugins) -> Iterator[str]:
 
 def other_program() -> list[str]:
     """Return what to do about the other program that calls itself occystrap, if it is installed."""
-    from importlib.metadata import PackageNotFoundError, distribution
+    from importlib_metadata import PackageNotFoundError, distribution
     try:
         found = distribution('occystrap')
     except PackageNotFoundError:

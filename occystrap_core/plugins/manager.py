@@ -8,7 +8,6 @@ import pluggy
 from occystrap_core.api import hookspecs
 from occystrap_core.api.schemes import CommandDeclaration, ExecutorKind, FilterKind, InputScheme, WriterScheme
 from occystrap_core.errors import PluginError, UnknownScheme
-from occystrap_core.plugins.entry_points import installed_entry_points
 
 GROUP = 'occystrap'
 OFFICIAL: Mapping[type, Mapping[str, str]] = {
@@ -29,7 +28,7 @@ D = TypeVar('D', bound=InputScheme | FilterKind | WriterScheme | CommandDeclarat
 
 
 class EntryPointLike(Protocol):
-    """The interface of an entry point; those of importlib.metadata have it."""
+    """The interface of an entry point; those of importlib_metadata have it."""
 
     @property
     def name(self) -> str: ...
@@ -156,7 +155,8 @@ def build_plugin_manager(entry_points: Iterable[EntryPointLike] | None = None, d
     Raises PluginError for the first failed plugin if OCCYSTRAP_STRICT_PLUGINS=1.
     """
     if entry_points is None:
-        entry_points = installed_entry_points(GROUP)
+        import importlib_metadata
+        entry_points = importlib_metadata.entry_points(group=GROUP)
     if disabled is None:
         disabled = os.environ.get('OCCYSTRAP_DISABLE_PLUGINS', '').split(',')
     blocked = {name.strip() for name in disabled} - {''}

@@ -3,7 +3,8 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from occystrap_core.plugins.entry_points import installed_entry_points
+import importlib_metadata
+
 from occystrap_core.plugins.manager import GROUP, Plugins, build_plugin_manager
 
 
@@ -28,7 +29,7 @@ class _ModulePlugin(NamedTuple):
 @lru_cache
 def plugins_with(plugin: str) -> Plugins:
     """Return the installed plugins and the given one; fails the test if that cannot be loaded."""
-    installed = [each for each in installed_entry_points(GROUP) if each.value != plugin]
+    installed = [each for each in importlib_metadata.entry_points(group=GROUP) if each.value != plugin]
     name = plugin.rpartition('.')[2].replace(':', '-')
     tested = [_ModulePlugin(name, plugin, _Distribution(name))] if plugin else []
     plugins = build_plugin_manager([*installed, *tested], [])

@@ -12,7 +12,7 @@ import pkgutil
 import sys
 from typing import Any
 
-from occystrap_core.plugins import manager
+import importlib_metadata
 
 PACKAGES = ('occystrap_core', 'occystrap_dir', 'occystrap_tar', 'occystrap_registry', 'occystrap_docker')
 
@@ -23,8 +23,8 @@ def prepare() -> None:
         for found in pkgutil.walk_packages(importlib.import_module(package).__path__, f'{package}.'):
             if not found.name.endswith('__main__'):
                 importlib.import_module(found.name)
-    manager.installed_entry_points = functools.cache(manager.installed_entry_points)
-    for each in manager.installed_entry_points('occystrap'):
+    importlib_metadata.entry_points = functools.cache(importlib_metadata.entry_points)
+    for each in importlib_metadata.entry_points(group='occystrap'):
         each.load()
     gc.collect()
     gc.freeze()
