@@ -53,6 +53,6 @@ class TestS3(WriterConformance):
         if content is None:
             client.delete_object(Bucket=self.bucket, Key=key)
         else:
-            client.put_object(Bucket=self.bucket, Key=key, Body=content)
+            client.put_object(Bucket=self.bucket, Key=key, Body=content, ChecksumAlgorithm='SHA256')
         yield
-        client.put_object(Bucket=self.bucket, Key=key, Body=before)
+        client.put_object(Bucket=self.bucket, Key=key, Body=before, ChecksumAlgorithm='SHA256')
