@@ -1,29 +1,27 @@
 """A run: every image of the source, several in parallel, each copied, then verified while others are copied."""
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from occystrap_core.api.uri import Location, redact
-from occystrap_core.destinations.bringers import bringers
 from occystrap_core.destinations.side_files import side_files
-from occystrap_core.errors import Cancelled, NoImage, OutputError, TooManyRequests, UsageError
+from occystrap_core.errors import Cancelled, NoImage, TooManyRequests, UsageError
 from occystrap_core.layers.kept_layers import KeptLayers
 from occystrap_core.layers.layer_cache import LayerCache
 from occystrap_core.mirror.also_brought import AlsoBrought
 from occystrap_core.pipeline.content_fit import ArtifactRefused
+from occystrap_core.pipeline.image_endings import ImageEndings
 from occystrap_core.pipeline.joint_images import CopiedImage, JointImages, publish
 from occystrap_core.pipeline.lane_threads import LaneThreads
 from occystrap_core.pipeline.same_source import sharing_sources
 from occystrap_core.pipeline.task_copy import TaskCopies
 from occystrap_core.oci.digest import Digest
 from occystrap_core.plugins.manager import Plugins
-from occystrap_core.receipts.destination_check import verify_receipt
-from occystrap_core.report.image_report import ImageReport, failure_text, layers_of
+from occystrap_core.report.image_report import layers_of
 from occystrap_core.report.progress import Progress
 from occystrap_core.report.run_report import RunReport
 from occystrap_core.settings import Settings, VerifyLevel
@@ -35,9 +33,7 @@ from occystrap_core.tasks.request_check import recorded_note
 from occystrap_core.tasks.task_list import TaskList
 from occystrap_core.terminal_text import counted
 from occystrap_core.verification.judge import Verdict
-from occystrap_core.verification.provenance import Bringer, RecordedVerdict
 from occystrap_core.verification.receipt import Receipt
-from occystrap_core.verification.results import Outcome
 
 if TYPE_CHECKING:
     from occystrap_core.receipts.receipt_file import ReceiptFile
@@ -80,10 +76,8 @@ class Run:
     """Blobs that other processes brought to the destination, each with an image there that has it."""
     report: RunReport | None = field(init=False, default=None)
     """That of `process`, also if it raised."""
-    _only: bool = False
     _refusals: Counter[int] = field(default_factory=Counter)
     """How often services have refused each image because of too many requests."""
-    _failed: threading.Event = field(default_factory=threading.Event)
     _joint: JointImages[tuple[Receipt, Verdict]] = field(default_factory=lambda: JointImages(()))
 
     def __post_init__(self) -> None:
@@ -140,10 +134,11 @@ class Run:
             report.pruned.append(each)
 
     def _process_all(self, tasks: Sequence[ImageTask], report: RunReport) -> None:
+        self._ends = ImageEndings(self.plugins, self.level, self.progress, self.receipts, self.reports, len(tasks) == 1)
+        self._joint = JointImages(tasks)
         self.progress.begin(report.images)
         for image in report.images[len(tasks):]:
-            self._ended(image)
-        self._only, self._joint = len(tasks) == 1, JointImages(tasks)
+            self._ends.ended(image)
         threads = LaneThreads(report.destinations, len(tasks), self.settings)
         try:
             threads.process(tasks, partial(self._process, threads=threads), self._stop)
@@ -169,29 +164,29 @@ class Run:
     def _process_alone(self, task: ImageTask, threads: LaneThreads) -> None:
         """Copy one image, unless it is proved to be there; a failure of the only image is raised, others are recorded.
         """
-        if self.fail_fast and self._failed.is_set():
+        if self.fail_fast and self._ends.failed.is_set():
             task.report.failure = 'skipped, since another image failed (--fail-fast)'
             return
         started = time.monotonic()
         try:
             if not self.is_missing and self._is_there(task):
-                self._finished(task, started)
+                self._ends.finished(task, started)
                 return
             if self.look:
                 self.look(task)
-                self._finished(task, started)
+                self._ends.finished(task, started)
                 return
             copied = self._copies.copy(task, started, batched=not self._joint.has(task))
         except (Exception, Cancelled) as error:  # whatever it is, it does not concern the other images
-            if self._only or self.settings.cancellation.cancelled:
+            if self._ends.only or self.settings.cancellation.cancelled:
                 raise
             if isinstance(error, TooManyRequests) and self._is_put_back(task):
                 threads.again(task._replace(use=SourceUse()))
             elif isinstance(error, ArtifactRefused | NoImage) and not task.chosen:
                 task.report.left_out = True
-                self._finished(task, started)
+                self._ends.finished(task, started)
             else:
-                self._failed_with(task, started, error)
+                self._ends.failed_with(task, started, error)
             return
         if self._joint.has(task):
             self._joint.add(copied)
@@ -210,21 +205,14 @@ class Run:
         try:
             newer = self._copies.commit(image)
         except (Exception, Cancelled) as error:
-            if self._only or self.settings.cancellation.cancelled:
+            if self._ends.only or self.settings.cancellation.cancelled:
                 raise
-            self._failed_with(image.task, image.started, error)
+            self._ends.failed_with(image.task, image.started, error)
             return
         if newer:
             report.received(newer)
         report.notes = list(dict.fromkeys([*report.notes, *image.output.notes]))
-        self._visible(image.task, image.started)
-
-    def _visible(self, task: ImageTask, started: float) -> None:
-        """Verify an image that is at its destination."""
-        if self.level is VerifyLevel.NONE:
-            self._finished(task, started)
-        else:
-            self._verify(task, started)
+        self._ends.visible(image.task, image.started)
 
     def _publish(self, images: Sequence[CopiedImage], later: Later) -> None:
         """Make images visible that only become so together; a failure is that of each."""
@@ -235,7 +223,7 @@ class Run:
                 raise
             for each in images:
                 each.task.report.receipt = None
-                self._failed_with(each.task, each.started, error)
+                self._ends.failed_with(each.task, each.started, error)
             return
         first = images[0]
         first.task.report.notes = list(dict.fromkeys([*first.task.report.notes, *first.output.notes]))
@@ -243,32 +231,9 @@ class Run:
             try:
                 each.copied()
             except Exception as error:
-                self._failed_with(each.task, each.started, error)
+                self._ends.failed_with(each.task, each.started, error)
             else:
-                later(each.task, partial(self._visible, each.task, each.started))
-
-    def _failed_with(self, task: ImageTask, started: float, error: BaseException) -> None:
-        task.report.failure = failure_text(error, self.plugins)
-        self._finished(task, started)
-
-    def _record(self, report: ImageReport, brought_by: Sequence[Bringer]) -> None:
-        """Record the receipt with its verdict, and write it; if that fails the image is no success.
-
-        A failure of the only image is raised, others are recorded.
-        """
-        if not report.receipt:
-            return
-        verdict = RecordedVerdict.now((report.outcome or Outcome.UNVERIFIED).value, self.level.value)
-        if report.done_before and report.outcome is None and report.receipt.verdict:
-            verdict = report.receipt.verdict
-        report.recorded = replace(report.receipt, verdict=verdict, brought_by=tuple(brought_by))
-        try:
-            if self.receipts:
-                self.receipts.add(report.recorded)
-        except OutputError as error:
-            if self._only:
-                raise OutputError(f'{report.destination} is copied, but {error}') from None
-            report.failure = f'copied, but {error}'
+                later(each.task, partial(self._ends.visible, each.task, each.started))
 
     def _is_there(self, task: ImageTask) -> bool:
         """Return whether the image is proved to be there, and to be the source's; it is then reported as unchanged."""
@@ -284,31 +249,9 @@ class Run:
         self._also_brought.add(task, receipt)
         task.output.taken().leave_unchanged()
         if self.level is not VerifyLevel.NONE:
-            self._judged(task, verdict)
+            self._ends.judged(task, verdict)
         return True
 
     def _found(self, task: ImageTask) -> tuple[Receipt, Verdict] | None:
         """Return the receipt of an image that is there, and its verdict."""
         return FoundBefore(self.plugins, task, self.earlier, self.refresh, self.level).find()
-
-    def _verify(self, task: ImageTask, started: float) -> None:
-        assert task.report.receipt
-        with self.progress.verification(str(task.reference)):
-            verdict = verify_receipt(self.plugins, task.report.receipt, self.level, task.settings)
-        self._judged(task, verdict)
-        self._finished(task, started)
-
-    def _judged(self, task: ImageTask, verdict: Verdict) -> None:
-        task.report.judged(verdict)
-        if self.reports:
-            task.report.looks = verdict.to_json()
-
-    def _finished(self, task: ImageTask, started: float) -> None:
-        task.report.seconds = time.monotonic() - started
-        self._record(task.report, bringers(task.settings))
-        self._ended(task.report)
-
-    def _ended(self, report: ImageReport) -> None:
-        if not report.succeeded:
-            self._failed.set()
-        self.progress.finished(report)
