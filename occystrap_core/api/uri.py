@@ -107,15 +107,15 @@ class Location(NamedTuple):
         return self._replace(path=path)
 
 
-def parse_filter(text: str) -> tuple[str, dict[str, str]]:
+def parse_filter(text: str, kind: str = 'filter') -> tuple[str, dict[str, str]]:
     r"""Return name and option texts of `name:key=value,key=value`; `\,` stands for a comma within a value.
 
     A comma before text without `=` is part of the value, too: `exclude:pattern=*.pyc,*.md`. Raises UsageError for a
-    malformed filter.
+    malformed text, which the message calls a `kind`.
     """
     name, _, rest = text.partition(':')
     if not name:
-        raise UsageError(f'{text!r} is not a filter of the form name:key=value,key=value')
+        raise UsageError(f'{text!r} names no {kind}: write name:key=value,key=value')
     options: dict[str, str] = {}
     key = ''
     for part in re.split(r'(?<!\\),', rest) if rest else ():
@@ -124,7 +124,7 @@ def parse_filter(text: str) -> tuple[str, dict[str, str]]:
             continue
         key, equals, value = part.partition('=')
         if not equals or key in options:
-            raise UsageError(f'filter {name}: {part!r} is not key=value' if not equals
-                             else f'filter {name}: option {key!r} is given twice')
+            raise UsageError(f'{kind} {name}: {part!r} is not key=value' if not equals
+                             else f'{kind} {name}: option {key!r} is given twice')
         options[key] = value.replace('\\,', ',')
     return name, options

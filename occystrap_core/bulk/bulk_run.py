@@ -31,7 +31,7 @@ _FIRST = 2
 
 def executor_kind(plugins: Plugins, text: str) -> tuple[ExecutorKind, dict[str, object]]:
     """Return the executor that `NAME:option=value,…` names, and its options; raises UsageError."""
-    name, given = parse_filter(text)
+    name, given = parse_filter(text, 'executor')
     kind = plugins.find(ExecutorKind, name)
     options = read_options(kind.options, given, f'executor {name}')
     if kind.check:

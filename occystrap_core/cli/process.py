@@ -173,7 +173,7 @@ def _processed(run: 'Run | BulkRun', source: str, destinations: 'Sequence[str]',
 def _executor(context: click.Context, plugins: Plugins, settings: Settings, options: dict[str, Any],
               ) -> 'tuple[ExecutorKind, dict[str, Any]] | None':
     """Return the executor and its options; None for this process. Raises UsageError for what workers cannot do."""
-    if not options['executor']:
+    if options['executor'] is None:
         return None
     from occystrap_core.bulk.bulk_run import executor_kind
     kind, given = executor_kind(plugins, options['executor'])
