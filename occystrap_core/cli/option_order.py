@@ -38,7 +38,8 @@ def behind_command(arguments: Sequence[str], group: click.Group) -> list[str]:
     while rest and rest[0].startswith('-') and rest[0] != '--':
         name, equals, _ = rest[0].partition('=')
         words = rest[:2] if not equals and _has_value(name, takes_value) else rest[:1]
-        words[0] = spelled_out.get(words[0], words[0])  # of a short one click first composes an error
+        if len(words) == 1 + (not equals and _has_value(name, takes_value)):
+            words[0] = spelled_out.get(words[0], words[0])  # of a short one click first composes an error
         (moved if name in _OF_COMMANDS else before).extend(words)
         del rest[:len(words)]
     return [*before, *rest[:1], *moved, *rest[1:]] if rest else [*before, *moved]

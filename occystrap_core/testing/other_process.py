@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from occystrap_core.receipts.destination_check import verify_receipt
 from occystrap_core.settings import Settings, VerifyLevel
+from occystrap_core.terminal import print_json
 from occystrap_core.testing.tested_plugin import plugins_with
 from occystrap_core.verification.receipt import Receipt
 
@@ -19,7 +20,7 @@ def verdicts_elsewhere(plugin: str, receipts: Sequence[Receipt]) -> list[str]:
     command = [sys.executable, '-c', _START, json.dumps(sys.path), plugin]
     done = subprocess.run(command, input=asked, capture_output=True, text=True, cwd='/', check=False)
     assert done.returncode == 0, f'the process that verifies failed: {done.stderr[-2000:]}'
-    found: list[str] = json.loads(done.stdout)
+    found: list[str] = json.loads(done.stdout)['verdicts']
     return found
 
 
@@ -32,4 +33,4 @@ def answer(plugin: str) -> None:
         problems = [str(each) for verdict in verdicts for each in verdict.problems]
         found.append('; '.join(problems) or 'verified')
     settings.shared.close()
-    print(json.dumps(found))
+    print_json({'verdicts': found})
