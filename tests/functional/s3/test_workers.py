@@ -12,6 +12,7 @@ from tests.services.dask_cluster import dask_cluster
 from tests.services.localstack import CREDENTIALS, ObjectStorage
 from tests.services.recorded import recorded
 from tests.services.registry import Registry
+from tests.services.requirements import EVERYTHING
 from tests.services.sixty_images import SixtyImages, sixty_images
 
 COUNT = 4
@@ -37,7 +38,8 @@ def _dask() -> Iterator[tuple[str, Callable[[], bytes]]]:
         yield f'dask:scheduler=tcp://{between.host}', lambda: bytes(between.seen) + cluster.logs().encode()
 
 
-@pytest.mark.parametrize('workers', [_processes, _dask], ids=['processes', 'dask'])
+@pytest.mark.parametrize('workers', [_processes, pytest.param(_dask, marks=pytest.mark.skipif(
+    not EVERYTHING, reason='OCCYSTRAP_TEST_ALL=1 runs it'))], ids=['processes', 'dask'])
 def test_into_a_bucket_and_back(
         workers: Callable[[], AbstractContextManager[tuple[str, Callable[[], bytes]]]], bucket: str,
         sixty: SixtyImages, object_storage: ObjectStorage, registry_factory: Callable[..., Registry],
