@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 64 << 20
 """Limit of a document in bytes: a list of ten thousand images has a tenth of that."""
-_MESSAGE = 64 << 10
+_PIECE = _MESSAGE = 64 << 10
 _LOG = logging.getLogger('occystrap.docker')
 
 
@@ -44,10 +44,10 @@ class Queries:
         """Return the JSON at `path`, within `seconds`, None if the daemon answers 404."""
         with translated(self._address, doing), closing(self._get(*path, seconds=seconds, **parameters)) as answer:
             if answer.status == HTTPStatus.NOT_FOUND:
-                answer.read(_LONGEST)  # else the connection cannot be used again
+                _body(answer)  # else the connection cannot be used again
                 return None
             self._require_success(answer, doing)
-            return parsed(answer.read(_LONGEST), self._address, doing)
+            return parsed(_body(answer), self._address, doing)
 
     def status(self, doing: str, *path: str) -> tuple[int, str]:
         """Return the status of the answer at `path`, whatever it is, and the daemon's message."""
@@ -85,3 +85,12 @@ class Queries:
 def location(*path: str, parameters: Mapping[str, str] | None = None) -> str:
     """Return the URL of this path, without host and version."""
     return ''.join(f'/{quote(part, safe="/:")}' for part in path) + (f'?{urlencode(parameters)}' if parameters else '')
+
+
+def _body(answer: 'Answer') -> bytes:
+    """Return the body, of at most `_LONGEST` bytes; in pieces, as each read makes a buffer of the size asked for."""
+    pieces, size = [], 0
+    while size < _LONGEST and (piece := answer.read(min(_PIECE, _LONGEST - size))):
+        pieces.append(piece)
+        size += len(piece)
+    return b''.join(pieces)

@@ -33,7 +33,6 @@ class InDaemon:
 class TestDocker(InDaemon, WriterConformance):
     inapplicable = {'no_layers': 'Docker loads no image without layers', 'many_layers': 'overlay2 has room for fewer'}
     reports_only = True
-    most_memory = 96 << 20  # measured: a layer of 64 MiB of zeros takes 64 MiB on its way to the daemon
 
     def damages(self, directory: Path, receipt: Receipt) -> Sequence[Damage]:
         """The tag is gone, or means another image."""
