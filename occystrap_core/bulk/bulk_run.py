@@ -13,6 +13,7 @@ from occystrap_core.bulk.earlier_receipts import EarlierReceipts
 from occystrap_core.bulk.image_orders import ImageOrders
 from occystrap_core.bulk.order_work import WorkerOptions
 from occystrap_core.bulk.orders_ahead import OrdersAhead
+from occystrap_core.destinations.side_files import side_files
 from occystrap_core.errors import OccystrapError
 from occystrap_core.orders import ImageDone
 from occystrap_core.plugins.manager import Plugins
@@ -55,6 +56,8 @@ class BulkRun:
     refresh: bool = True
     keeps_images: bool = False
     """Whether the report has images that succeeded, of which there may be many, and not their number alone."""
+    reports: Sequence[str] = ()
+    """The files of --report."""
     report: RunReport | None = field(init=False, default=None)
     _has_failed: bool = field(init=False, default=False)
 
@@ -74,7 +77,10 @@ class BulkRun:
     def _process(self, report: RunReport, source: str, destinations: Sequence[str], filters: Sequence[str]) -> None:
         settings = replace(self.settings, cancellation=self.settings.cancellation.child())
         jobs = OrdersAhead(settings.cancellation)
-        orders = ImageOrders(self.plugins, settings, jobs.put)
+        files = side_files(self.receipts.path if self.receipts else None, None, self.reports)
+        if settings.stdout_taken:
+            files.refuse_stdout('the report in JSON')
+        orders = ImageOrders(self.plugins, settings, jobs.put, files)
         with closing(jobs):
             made = orders.of(source, destinations, filters, self._receipt_at)
             jobs.start(made, _FIRST, self.settings.cancellation.check)

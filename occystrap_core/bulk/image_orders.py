@@ -1,6 +1,7 @@
 """The orders of a bulk run: one for each image that its source names and each destination, made when it is needed."""
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import lru_cache
 from itertools import groupby
 
 from occystrap_core.api.image_filter import ImageFilter
@@ -11,6 +12,7 @@ from occystrap_core.api.selection_options import without_selection
 from occystrap_core.api.uri import Location, redact
 from occystrap_core.bulk.jobs import Job
 from occystrap_core.destinations.destination_fields import Untagged, require_room
+from occystrap_core.destinations.side_files import SideFiles, kept_paths
 from occystrap_core.errors import OccystrapError, UsageError
 from occystrap_core.oci.reference import Reference
 from occystrap_core.orders import ImageDone, ImageOrder, require_no_login
@@ -18,9 +20,12 @@ from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import destination_location, open_output, source_location
 from occystrap_core.settings import Settings
 from occystrap_core.sources.selection import stream_selected
+from occystrap_core.tasks.image_task import paths_of
 from occystrap_core.tasks.source_orders import Order, Orders
 from occystrap_core.terminal_text import counted
 
+_REMEMBERED = 1000
+"""Paths of images that are known to be apart from the files of the run, since most images have the same."""
 _SHOWN = 5
 """Lines about images that are listed again, and about what sources leave out, of each that a run reports."""
 
@@ -28,13 +33,16 @@ _SHOWN = 5
 class ImageOrders:
     """Makes the orders of a run. `failed` is called with sources that cannot be listed, one of several."""
 
-    def __init__(self, plugins: Plugins, settings: Settings, failed: Callable[[ImageDone], None]) -> None:
-        self._plugins, self._settings, self._failed = plugins, settings, failed
+    def __init__(self, plugins: Plugins, settings: Settings, failed: Callable[[ImageDone], None],
+                 files: SideFiles | None = None) -> None:
+        """`files` are those that the run writes besides, in which no image may be."""
+        self._plugins, self._settings, self._report = plugins, settings, failed
+        self._files, self._spare = files, lru_cache(_REMEMBERED)(self._refuse_files)
         self._places: dict[int, int] = {}
         """The places that are taken, each with the image that goes there, as hashes: there may be millions."""
         self._paths = set[int]()
         """The paths of destinations whose images become visible together."""
-        self._given = self._mistakes = 0
+        self._given = self._failures = self._mistakes = 0
         self._again, self._left_out = _FirstLines(), _FirstLines()
 
     @property
@@ -56,6 +64,8 @@ class ImageOrders:
         with ExitStack() as closing:
             orders = Orders(self._plugins, self._settings, closing)
             for found in orders.one_by_one(ListedImage(source, tuple(destinations), None, filters), self._mistaken):
+                if orders.list_location:
+                    self._spare(orders.list_location.scheme, orders.list_location.path)
                 possible = [each for each in found if self._is_possible(each, orders)]
                 for _, same in groupby(possible, lambda each: id(each.images)):
                     yield from self._of_source(list(same), orders, earlier)
@@ -70,10 +80,14 @@ class ImageOrders:
 
         Raises it if the run has not really begun, so that nothing is copied.
         """
-        if self._given < 2:
+        if self._given + self._failures < 2:
             raise error
         self._mistakes += 1
         self._failed(ImageDone(ImageOrder(source, destination), error=error))
+
+    def _failed(self, done: ImageDone) -> None:
+        self._failures += 1
+        self._report(done)
 
     def _is_possible(self, order: Order, orders: Orders) -> bool:
         """Return whether workers can do it; if not, that is reported for one of a list, and raised for the only one."""
@@ -141,10 +155,17 @@ class ImageOrders:
             return False
         if before is not None:
             raise UsageError(f'{goes}: {made.source} would replace another image of this run there')
+        for each in paths_of(order.images, reference, goes, place) if self._files else ():
+            self._spare(*each)
         self._places[key] = image
         if output.together is not None:
             self._require_first(goes, written)
         return True
+
+    def _refuse_files(self, scheme: str, path: str) -> None:
+        """Raise UsageError if a file that the run writes besides is at, or in, the path of an image or a list."""
+        if self._files:
+            self._files.refuse_places(kept_paths(self._plugins, [(scheme, path)]))
 
     def _require_first(self, goes: Location, written: Location) -> None:
         """Raise UsageError if another image goes to the path of a destination whose images become visible together."""

@@ -154,7 +154,8 @@ def _run_in_bulk(plugins: Plugins, settings: Settings, level: VerifyLevel, sourc
     with (closing(EarlierReceipts('' if _is_first_run(options) else options['resume'])) as read,
           _receipt_file(options) as receipts):
         run = BulkRun(plugins, settings, level, Progress() if shared.quiet else BulkProgress(), *kind, receipts, read,
-                      options['fail_fast'], options['refresh'], shared.format == 'json' or bool(options['reports']))
+                      options['fail_fast'], options['refresh'], shared.format == 'json' or bool(options['reports']),
+                      options['reports'])
         return _processed(run, source, destinations, options, shared)
 
 

@@ -45,16 +45,14 @@ def spare_places(files: 'ReportFiles | None', plugins: 'Plugins', shared: Common
     """Raise UsageError if a file of `--report` is what the command reads, or among what a destination keeps."""
     if not files:
         return
-    from occystrap_core.api.schemes import WriterScheme
     from occystrap_core.api.uri import parse_uri
-    from occystrap_core.destinations.side_files import KeptPath, side_files
+    from occystrap_core.destinations.side_files import kept_paths, side_files
     side = side_files(None, None, files.paths)
     if shared.format == 'json':
         side.refuse_stdout('the report in JSON')
-    kept = {each.name: each.keeps for _, each in plugins.declared(WriterScheme)}
     locations = [parse_uri(each) for each in (read, *destinations) if '://' in each]
-    side.refuse_places([*(KeptPath(each.path, kept.get(each.scheme, ())) for each in locations), KeptPath(
-        '' if '://' in read else read)])
+    side.refuse_places(kept_paths(plugins, [*((each.scheme, each.path) for each in locations),
+                                            ('', '' if '://' in read else read)]))
 
 
 @contextmanager

@@ -101,7 +101,7 @@ def _show_against(context: click.Context, plugins: Plugins, source: str, target:
     from occystrap_core.mirror.against_source import verify_against  # late, as few runs need it
     is_file = '://' not in target and not os.path.isdir(target)
     receipts = _kept(plugins, target, at, expect)[0].receipts if is_file or at or expect else None
-    spare_places(files, plugins, common(context), target, [each.destination for each in receipts or ()])
+    spare_places(files, plugins, common(context), target, [source, *(each.destination for each in receipts or ())])
     report = RunReport(level, settings.requests)
     with reported_if_stopped(files, common(context), report.stopped_json):
         verify_against(plugins, source, target, receipts, report, settings)

@@ -7,7 +7,9 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from occystrap_core.api.place import Place
+from occystrap_core.api.schemes import WriterScheme
 from occystrap_core.errors import UsageError
+from occystrap_core.plugins.manager import Plugins
 
 _STDOUT, _STDERR = 1, 2
 _PRIVATE = '.occystrap'
@@ -89,6 +91,12 @@ def side_files(receipts: str | None, layer_cache: str | None, reports: Sequence[
     for path in reports:
         files.add('--report', path, within=True)
     return files
+
+
+def kept_paths(plugins: Plugins, places: Iterable[tuple[str, str]]) -> list[KeptPath]:
+    """Return the paths of images, given with their schemes, and the names in each that a writer of the scheme keeps."""
+    kept = {each.name: each.keeps for _, each in plugins.declared(WriterScheme)}
+    return [KeptPath(path, kept.get(scheme, ())) for scheme, path in places]
 
 
 def upwards(path: str) -> Iterator[tuple[Hashable, str]]:

@@ -94,8 +94,13 @@ class ImageTask(NamedTuple):
 
 def places_of(task: ImageTask) -> Iterator[tuple[str, str]]:
     """Yield the schemes and paths of source and destination; empty paths for services."""
-    source = task.images.location_of(task.reference)
-    lies = task.images.place(task.reference)
+    return paths_of(task.images, task.reference, task.destination, task.place)
+
+
+def paths_of(images: ImageInput, reference: Reference, destination: Location, place: Place,
+             ) -> Iterator[tuple[str, str]]:
+    """Yield what `places_of` does, for an image that has this place at its destination."""
+    source, lies = images.location_of(reference), images.place(reference)
     yield source.scheme, source.path if lies is None else lies.path
-    unknown = (task.place.name or '').startswith(f'{task.destination.scheme}://')  # then the location has to do
-    yield task.destination.scheme, task.destination.path if unknown else task.place.path
+    unknown = (place.name or '').startswith(f'{destination.scheme}://')  # then the location has to do
+    yield destination.scheme, destination.path if unknown else place.path

@@ -14,7 +14,7 @@ from occystrap_core.api.uri import Location
 from occystrap_core.destinations.bringers import source_name
 from occystrap_core.destinations.claims import Claims, refuse_same_place
 from occystrap_core.destinations.destination_fields import Untagged, require_room
-from occystrap_core.destinations.side_files import KeptPath, SideFiles
+from occystrap_core.destinations.side_files import KeptPath, SideFiles, kept_paths
 from occystrap_core.errors import ImageNotFound, OccystrapError, UsageError
 from occystrap_core.oci.patterns import Kept, first_names, has_glob
 from occystrap_core.oci.reference import Reference
@@ -127,10 +127,8 @@ class TaskList:
                     files.add('file=', path)
         if not files:
             return
-        kept = {each.name: each.keeps for _, each in self._plugins.declared(WriterScheme)}
         places = dict.fromkeys(chain.from_iterable(map(places_of, self.tasks)))
-        files.refuse_places([*map(KeptPath, self._orders.lists),
-                             *(KeptPath(path, kept.get(scheme, ())) for scheme, path in places)])
+        files.refuse_places([*map(KeptPath, self._orders.lists), *kept_paths(self._plugins, places)])
         if taken := self._taken_stdout():
             files.refuse_stdout(taken)
 
