@@ -67,6 +67,7 @@ def check(context: click.Context, /, source: str, fast: bool, platform: str | No
 
 def _document(images: 'list[ReadImage[Findings]]', started: float, error: str = '') -> dict[str, Any]:
     """Return the result for programs; `error` is why the command ended early, also for images without a result."""
+    images = [image for image in images if not image.report.left_out]
     for image in images:
         if error and not image.result:
             image.report.failure = image.report.failure or error

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, tostring
 
-from occystrap_core.report.reported_images import ReportedImage, failures_first, observed_text, reported_images
+from occystrap_core.report.reported_images import (
+    ReportedImage, failures_first, observed_text, pruned_text, reported_images,
+)
 from occystrap_core.report.time_chart import time_chart
 from occystrap_core.terminal_text import counted, one_line, size_text
 from occystrap_core.version import __version__
@@ -76,8 +78,7 @@ def _messages(document: Mapping[str, Any]) -> Iterator[Element]:
     for note in document.get('notes', ()):
         yield element('p', f'Note: {one_line(note)}')
     for gone in document.get('pruned', ()):
-        name = one_line(f'{gone["reference"]} at {gone["destination"]}')
-        yield element('p', f'Not pruned: {name}: {one_line(gone["reason"])}' if gone['reason'] else f'Pruned: {name}')
+        yield element('p', pruned_text(gone))
 
 
 def _image(image: ReportedImage) -> Element:

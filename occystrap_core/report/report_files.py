@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from occystrap_core.errors import OutputError, UsageError
+from occystrap_core.errors import OccystrapError, OutputError, UsageError
 from occystrap_core.files.durability import output_errors, sync_directory, write_all
 from occystrap_core.terminal_text import one_line
 
@@ -44,16 +44,21 @@ class ReportFiles:
         return bool(self.paths)
 
     def write(self, document: Document) -> None:
-        """Write all files, each completely or not at all; raises OutputError for the first that cannot be written."""
-        failed: list[OutputError] = []
+        """Write all files, each completely or not at all; raises OutputError for the first that cannot be written.
+
+        A file that somebody else has put there since the beginning is left as it is.
+        """
+        failed: list[OccystrapError] = []
         for path in self.paths:
             try:
                 with output_errors(one_line(path)):
-                    _replace(os.path.realpath(path), _renderer(path)(self.command, document).encode())
-            except OutputError as error:
+                    content = _renderer(path)(self.command, document).encode()
+                    _require_report(path)
+                    _replace(os.path.realpath(path), content)
+            except (OutputError, UsageError) as error:
                 failed.append(error)
         if failed:
-            raise failed[0]
+            raise OutputError(str(failed[0])) from failed[0]
 
 
 def _require_suffix(path: str) -> None:

@@ -72,6 +72,12 @@ def _finding(finding: Mapping[str, Any]) -> str:
     return one_line(': '.join(filter(None, [finding['rule'], layer, finding['path'], finding['message']])))
 
 
+def pruned_text(gone: Mapping[str, Any]) -> str:
+    """Return what became of an image that the source no longer has."""
+    name = one_line(f'{gone["reference"]} at {gone["destination"]}')
+    return f'Not pruned: {name}: {one_line(gone["reason"])}' if gone['reason'] else f'Pruned: {name}'
+
+
 def observed_text(expectation: Mapping[str, Any]) -> str:
     """Return how an expectation was observed: `present (hashed), missing: why`."""
     return ', '.join(_observations(expectation)) or 'not observed'

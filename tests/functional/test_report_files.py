@@ -10,8 +10,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from occystrap_core import OutputError
 from occystrap_core.report.html_report import html_report
 from occystrap_core.report.junit_report import junit_report
+from occystrap_core.report.report_files import ReportFiles
 from occystrap_core.testing.sample import sample_config, sample_layers
 from tests.conftest import require_service
 from tests.functional.archives import write_docker_archive
@@ -180,6 +182,38 @@ def test_a_report_is_none_of_the_other_files(here: Path) -> None:
         done = subprocess.run([sys.executable, '-m', 'occystrap_core', 'check', 'tar://a.tar', '-O', 'json', '--report',
                                'out.json'], stdout=file, stderr=subprocess.PIPE)
     assert done.returncode == 2 and b'is stdout, where' in done.stderr
+
+
+@pytest.mark.parametrize(('words', 'said'), [
+    (['tar://a.tar', 'dir://out', '--receipt', 'r.json', '--report', 'r.json'], 'both write to'),
+    (['tar://a.tar', 'tar://new.json', '--report', 'new.json'], 'lies within'),
+    (['list://list', 'tar://{tag}.json', '--report', 'v1.json'], 'lies within'),
+    (['list://list.json', 'dir://out?unique_names=true', '--receipt', 'list.json', '--force'], 'lies within')])
+def test_workers_get_no_image_that_is_a_file_of_the_run(words: list[str], said: str, here: Path) -> None:
+    (here / 'list').rename('list.json')
+    (here / 'list').symlink_to('list.json')
+    before = {path: path.read_bytes() for path in here.iterdir()}
+    is_refused(run_here('process', *words, '--executor', 'processes:workers=1'), said, code=2)
+    assert {path: path.read_bytes() for path in here.iterdir()} == before
+
+
+def test_what_somebody_put_there_meanwhile_stays(here: Path) -> None:
+    files = ReportFiles('check', ['r.json', 'r.xml'])
+    (here / 'r.json').write_text('{"mine": true}')
+    with pytest.raises(OutputError, match='r.json exists and is no such report'):
+        files.write({'succeeded': True, 'seconds': 0.5, 'summary': 'Summary: 0/0 images', 'images': []})
+    assert (here / 'r.json').read_text() == '{"mine": true}' and not cases(here / 'r.xml')
+
+
+@pytest.mark.parametrize(('pruned', 'said'), [
+    ([{'reference': 'app:v1', 'destination': 'dir://out', 'reason': 'in use'}],
+     'Not pruned: app:v1 at dir://out: in use'), ([], 'Summary: 0/0 images')])
+def test_a_run_that_fails_without_an_image_is_no_success_for_ci_systems(
+        pruned: list[dict[str, str]], said: str, tmp_path: Path) -> None:
+    document = {'succeeded': False, 'seconds': 0.5, 'summary': 'Summary: 0/0 images', 'images': [], 'pruned': pruned}
+    (tmp_path / 'r.xml').write_text(junit_report('process', document))
+    case, = cases(tmp_path / 'r.xml').values()
+    assert case.find('error').attrib['message'] == said  # type: ignore[union-attr]
 
 
 def test_a_report_replaces_an_older_one_as_a_whole(here: Path) -> None:
