@@ -189,10 +189,13 @@ class Coordinator:
             self._do_again(job)
 
     def _take_back(self) -> bool:
-        """Decide, when nothing else is left, about images that were denied; return whether some are done again."""
+        """Decide, when nothing else can be done, about images that were denied; return whether there were any.
+
+        There may be more work then, since only so many of them are waited for.
+        """
         ended, again = self._denials.rest()
         self._sort(ended, again)
-        return bool(again)
+        return bool(ended or again)
 
     def _do_again(self, job: Job) -> None:
         (self._planned if job.plan else self._again).append(job)

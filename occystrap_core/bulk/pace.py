@@ -61,7 +61,10 @@ class HostPaces:
         """Note that it is no more, and which hosts were asked, each with whether it refused."""
         servers = _servers(job)
         self._at_work[servers] -= 1
-        self._asks[servers].update(hosts)
+        if not self._at_work[servers]:
+            del self._at_work[servers]  # each image may have servers of its own, such as the name of an archive
+        if hosts:
+            self._asks[servers].update(hosts)
         for host, refused in hosts.items():
             if refused or host in self._paces:
                 pace = self._paces.setdefault(host, Pace(self._most, self._clock))

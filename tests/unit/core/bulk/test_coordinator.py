@@ -8,7 +8,7 @@ import pytest
 from occystrap_core.bulk.coordinator import DEATHS, Coordinator
 from occystrap_core.bulk.jobs import Job
 from occystrap_core.bulk.order_work import Answer, OrderWork, WorkerOptions
-from occystrap_core.errors import OutputError, ServiceUnavailable, TooManyRequests
+from occystrap_core.errors import AccessDenied, OutputError, ServiceUnavailable, TooManyRequests
 from occystrap_core.orders import ImageDone, ImageOrder, ImagePlan
 from occystrap_core.pipeline.run import REFUSALS
 
@@ -154,6 +154,29 @@ def test_an_executor_that_is_gone_ends_the_run() -> None:
     with pytest.raises(ServiceUnavailable, match='scheduler'):
         play.run('ad', play.at_work('ad', 'a', error=ServiceUnavailable('the scheduler is gone')))
     assert play.engine.copies['d'][1].cancelled()
+
+
+class Denied(Engine):
+    """Has workers that are denied access to all images, and can be left out."""
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 'Future[Any]':
+        """Say that access is denied."""
+        assert isinstance(work, OrderWork)
+        future: Future[Any] = Future()
+        future.set_result(Answer(ImageDone(work.order, error=AccessDenied('log in')), 'worker'))
+        return future
+
+    def leave_out(self, worker: str, reason: str) -> None:
+        """Fail: nobody has access."""
+        raise AssertionError(worker)
+
+
+def test_images_to_which_nobody_has_access_all_fail_however_many() -> None:
+    failed = list[str]()
+    coordinator = Coordinator(Denied(), 1, WorkerOptions((), 'fast', 0), lambda: None,
+                              lambda done, worker: failed.append(str(done.error)))
+    coordinator.run(iter([Job(ImageOrder(f'{HERE}{number}', f'{MIRROR}{number}')) for number in range(9)]))
+    assert failed == ['log in'] * 9
 
 
 def test_what_cannot_be_loaded_there_fails_alone() -> None:
