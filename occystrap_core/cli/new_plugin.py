@@ -10,7 +10,7 @@ from occystrap_core.api.schemes import InputScheme, WriterScheme
 from occystrap_core.cli.common import load_plugins
 from occystrap_core.errors import OutputError, UsageError
 from occystrap_core.files.durability import output_errors
-from occystrap_core.plugins.manager import Plugin, Plugins
+from occystrap_core.plugins.manager import OFFICIAL, Plugin, Plugins
 from occystrap_core.terminal import print_lines
 from occystrap_core.version import __version__
 
@@ -47,12 +47,16 @@ def new(context: click.Context, name: str) -> None:
 
 
 def _require_free(plugins: Plugins, name: str) -> None:
-    """Raise UsageError if an installed plugin has a scheme of this name."""
+    """Raise UsageError if an installed plugin has a scheme of this name, or the project would have another's name."""
     declared: list[tuple[Plugin, InputScheme | WriterScheme]] = [
         *plugins.declared(InputScheme), *plugins.declared(WriterScheme)]
     for plugin, each in declared:
         if name in (each.name, *each.aliases):
             raise UsageError(f'{name}:// is there already, in {plugin}: choose another name')
+    official = {each for schemes in OFFICIAL.values() for each in schemes.values()}
+    if f'occystrap-{name}' in {'occystrap-core', *official, *(each.distribution for each in plugins.all)}:
+        raise UsageError(f'occystrap-{name} is a distribution already, which a plugin of this name would replace: '
+                         'choose another name')
 
 
 def make_project(directory: str, name: str) -> None:

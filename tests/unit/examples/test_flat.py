@@ -61,6 +61,16 @@ def test_the_directory_is_what_the_readme_shows(tmp_path: Path, monkeypatch: pyt
     assert {(tmp_path / 'image' / name).read_bytes() for name in names[:3]} == {*sample_layers()}
 
 
+def test_a_config_that_is_no_images_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES / 'occystrap-flat')
+    kit = WriterConformance()
+    kit.plugin, kit.uri = 'occystrap_flat.plugin', 'flat://{directory}'
+    (tmp_path / 'config.json').write_text('{"auths": {}}')
+    with pytest.raises(OutputError, match='holds no image of this format'):
+        kit.write(tmp_path, sample_image())
+    assert os.listdir(tmp_path) == ['config.json'] and (tmp_path / 'config.json').read_text() == '{"auths": {}}'
+
+
 def test_at_every_start_only_the_declarations_are_imported() -> None:
     code = ('import sys, occystrap_core.api.schemes, occystrap_core.api.hookspecs; before = {*sys.modules}; '
             'import occystrap_flat.plugin, occystrap_sizelimit.plugin; print(*sorted({*sys.modules} - before))')

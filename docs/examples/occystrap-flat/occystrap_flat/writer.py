@@ -3,6 +3,7 @@ import os
 import re
 import secrets
 import shutil
+from contextlib import suppress
 from typing import BinaryIO
 
 from occystrap_core import (
@@ -33,10 +34,18 @@ class FlatOutput(ImageOutput):
     def prepare(self, image: Image) -> None:
         """Refuse what is not ours: nothing has been read yet."""
         present = os.listdir(self._root) if os.path.isdir(self._root) else []
-        if os.path.islink(self._root) or os.path.isfile(self._root) or present and CONFIG not in present:
+        if os.path.islink(self._root) or os.path.isfile(self._root) or present and not self._holds_image():
             raise OutputError(f'{self._root} is there and holds no image of this format: name another directory')
         self._made_root = not os.path.isdir(self._root)
         os.makedirs(self._partial)
+
+    def _holds_image(self) -> bool:
+        """Return whether the directory has the config of an image, and no other config.json."""
+        try:
+            with open(f'{self._root}/{CONFIG}', 'rb') as file:
+                return b'"diff_ids"' in file.read()
+        except FileNotFoundError:
+            return False
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         """Write one layer under a name of its own; called for several layers at once."""
@@ -68,7 +77,8 @@ class FlatOutput(ImageOutput):
         """Remove what is not part of an image, after an error or a signal."""
         shutil.rmtree(self._partial, ignore_errors=True)
         for name in self._new:
-            os.unlink(f'{self._root}/{name}')
+            with suppress(FileNotFoundError):  # the last one may not have got its name
+                os.unlink(f'{self._root}/{name}')
         if self._made_root and not os.listdir(self._root):
             os.rmdir(self._root)
 
