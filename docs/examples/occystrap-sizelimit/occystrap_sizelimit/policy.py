@@ -35,7 +35,7 @@ class Policy(NamedTuple):
 
     def _check_size(self, receipt: Receipt, name: str, limit: int, results: CheckResults) -> None:
         sizes = {each.digest: each.size for each in receipt.of_kind('layer')}  # a layer that is there twice counts once
-        if not sizes and receipt.diff_ids:
+        if not sizes and receipt.diff_ids or any(size < 0 for size in sizes.values()):  # some services tell none
             results.unverified(name, f'its receipt does not say how large the layers are, which {LIMIT} needs')
         elif (size := sum(sizes.values())) > limit:
             results.error(name, f'has layers of {size} bytes, {LIMIT} allows {limit}: make it smaller')

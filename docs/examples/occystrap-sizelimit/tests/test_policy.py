@@ -34,6 +34,10 @@ class TestSizeLimit(PolicyConformance):
             error, = self.errors(receipt, VerifyLevel.FAST)
             assert words in error and 'OCCYSTRAP_SIZELIMIT' in error
 
+    def test_a_layer_of_unknown_size_lets_nothing_pass(self) -> None:
+        error, = self.errors(receipt_of({'a': 100, 'b': -1}), VerifyLevel.FULL)
+        assert 'does not say how large the layers are' in error
+
     def test_without_settings_nothing_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv('OCCYSTRAP_SIZELIMIT')
         monkeypatch.delenv('OCCYSTRAP_SIZELIMIT_DENIED')
