@@ -117,9 +117,11 @@ class DestinationConformance(Conformance):
         return files_below(directory)
 
     def images(self, directory: Path) -> list[Path]:
-        """Return the files whose damage must be found: all except those in `private`."""
-        return [path for path in sorted(directory.rglob('*')) if path.is_file() and not path.is_symlink()
-                and not {*self.private} & {*path.relative_to(directory).parts}]
+        """Return the files whose damage must be found: all except those in `private`; fails if there are none."""
+        found = [path for path in sorted(directory.rglob('*')) if path.is_file() and not path.is_symlink()
+                 and not {*self.private} & {*path.relative_to(directory).parts}]
+        assert found, 'no file is there whose damage must be found: `private` names too much, or `uri` leads elsewhere'
+        return found
 
     def require_verified(self, receipt: Receipt, *levels: VerifyLevel) -> None:
         """Fail unless the receipt is verified at the levels, both by default."""

@@ -40,11 +40,13 @@ class PolicyConformance(VerifyingPlugin):
 
     @LEVELS
     def test_what_the_policy_accepts_has_no_errors(self, level: VerifyLevel) -> None:
+        assert self.accepted(), 'accepted() returns no receipts'
         for receipt in self.accepted():
             assert not (errors := self.errors(receipt, level)), f'{receipt.reference} is refused: {errors}'
 
     @LEVELS
     def test_what_the_policy_refuses_has_an_error_of_one_line_that_names_the_item(self, level: VerifyLevel) -> None:
+        assert self.refused(), 'refused() returns no receipts'
         for receipt in self.refused():
             errors = self.errors(receipt, level)
             assert errors, f'{receipt.reference} is not refused'

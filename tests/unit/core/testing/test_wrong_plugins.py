@@ -1,16 +1,17 @@
 """The conformance kit finds plugins that break a rule, each by the test that is named like the rule."""
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from occystrap_core import Cancelled, Settings, VerifyLevel
+from occystrap_core import Cancelled, Receipt, Settings, VerifyLevel
 from occystrap_core.testing.conformance import Conformance
 from occystrap_core.testing.filter_conformance import FilterConformance
 from occystrap_core.testing.input_conformance import InputConformance
+from occystrap_core.testing.policy_conformance import PolicyConformance
 from occystrap_core.testing.writer_conformance import WriterConformance
 
 sys.path.append(str(Path(__file__).parents[4] / 'docs/examples/occystrap-flat'))
@@ -106,6 +107,13 @@ class Filtered(FilterConformance):
     plugin = INPUTS
 
 
+class Allowing(PolicyConformance):
+    def accepted(self) -> Sequence[Receipt]:
+        return []
+
+    refused = accepted
+
+
 def _kit(case: Case, right: bool) -> Conformance:
     """Return the kit for a wrong plugin, or for the right one."""
     name = case.plugin.lower()
@@ -153,6 +161,18 @@ def test_a_right_plugin_passes_it(case: Case, run: Callable[[Conformance, Case],
 
 def test_twenty_five_and_more_plugins_are_wrong() -> None:
     assert len({case.plugin for case in CASES}) > 25
+
+
+def test_a_kit_that_finds_nothing_to_damage_or_to_refuse_fails(tmp_path: Path) -> None:
+    kit = Written()
+    kit.uri, kit.private = 'right://{directory}/image', ('image', )
+    with pytest.raises(AssertionError, match='no file is there'):
+        kit.test_every_damage_is_found_by_full_verification(tmp_path)
+    policy = Allowing()
+    for test in (policy.test_what_the_policy_accepts_has_no_errors,
+                 policy.test_what_the_policy_refuses_has_an_error_of_one_line_that_names_the_item):
+        with pytest.raises(AssertionError, match='returns no receipts'):
+            test(VerifyLevel.FAST)
 
 
 def test_a_verifier_that_answers_for_other_schemes_is_found(tmp_path: Path) -> None:
