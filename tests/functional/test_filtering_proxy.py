@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import Settings
-from occystrap_core.oci import Descriptor, media_types
+from occystrap_core.oci import Descriptor, Digest, Manifest, media_types
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from tests.functional.archives import write_docker_archive
 from tests.services.command_line import CommandLine
 from tests.services.proxied import Proxied, proxied
-from tests.unit.registry.images import index_of, push, put_manifest
+from tests.unit.registry.images import HTTP, index_of, push, put_manifest
 
 FILTER = 'normalize-timestamps'
 
@@ -68,3 +68,20 @@ def test_of_an_index_no_tag_is_set(occystrap: CommandLine, proxy: Proxied, tmp_p
     done = occystrap('process', f'registry://{down}/app:v1', f'registry://{proxy.host}/new:v1')
     assert 'this proxy filters images' in done.assert_code(1).err
     assert proxy.manifest('new').status_code == 404
+
+
+def test_a_referrer_that_is_left_out_is_named(occystrap: CommandLine, proxy: Proxied) -> None:
+    """The proxy takes it with 201 and a warning, since it is about an image that its filters replaced."""
+    down = proxy.down.host
+    push(down, Settings(), name='app:v1')
+    occystrap('process', f'registry://{down}/app:v1', f'registry://{proxy.host}/new:v1', '--no-verify').assert_success()
+    subject = sample_image().manifest
+    assert subject
+    part = Descriptor('application/vnd.oci.empty.v1+json', Digest.of(b'{}'), 2)
+    HTTP.post(f'http://{down}/v2/app/blobs/uploads/?digest={part.digest}', content=b'{}').raise_for_status()
+    put_manifest(down, {**json.loads(Manifest.build(part, [part]).raw), 'artifactType': 'a/sbom', 'subject': {
+        'mediaType': media_types.OCI_MANIFEST, 'digest': subject.digest, 'size': len(subject.raw)}}, '',
+        media_types.OCI_MANIFEST)
+    done = occystrap('process', f'registry://{down}/app:v1?referrers=true', f'registry://{proxy.host}/new:v1',
+                     '--no-verify')
+    assert f'{proxy.host} warns: left out: its subject {subject.digest} was filtered' in done.assert_success().err

@@ -1,4 +1,4 @@
-"""Reading answers that are errors: what a registry, a storage behind it, or any other server says."""
+"""Reading answers that are errors or warnings: what a registry, a storage behind it, or any other server says."""
 import re
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from occystrap_core import InvalidImage
 from occystrap_core.oci import parse_json
 from occystrap_registry.transport.answers import Reply
 
-_MESSAGE = 200
+_MESSAGE, _WARNINGS = 200, 5
 _VERSION = 'docker-distribution-api-version'
 _CODES = {'BLOB_UNKNOWN', 'MANIFEST_BLOB_UNKNOWN', 'MANIFEST_INVALID', 'MANIFEST_UNKNOWN', 'NAME_INVALID',
           'NAME_UNKNOWN'}
@@ -38,11 +38,21 @@ def _errors(reply: Reply) -> list[Mapping[str, object]]:
         return []
 
 
+def warnings_in(reply: Reply) -> list[str]:
+    """Return the warnings in the header fields of an answer (distribution-spec, Warnings), shortened, each one line."""
+    found = re.findall(r'\b299 \S+ "((?:[^"\\]|\\.)*)"', reply.headers.get('warning', ''))
+    return [_one_line(re.sub(r'\\(.)', r'\1', text)) for text in found[:_WARNINGS]]
+
+
 def error_text(reply: Reply) -> str:
     """Return the message in the OCI error JSON, or in XML that a storage answers, shortened, in one line."""
     text = '; '.join(_text_of(each) for each in _errors(reply))
     if not text and (said := re.search(_XML_MESSAGE, reply.body)):
         text = said[1].decode(errors='replace')
+    return _one_line(text)
+
+
+def _one_line(text: str) -> str:
     return ''.join(letter if letter.isprintable() else ' ' for letter in text)[:_MESSAGE]
 
 

@@ -92,13 +92,16 @@ class ManifestForms:
     def _put(self, name: str, document: Document, differs: bool) -> Expectation:
         """Push a document; that a proxy has stored another is an error, unless nothing is verified, then a note."""
         try:
-            return put_manifest(self._client, name, document, differs)
+            return put_manifest(self._client, name, document, differs, self._warn)
         except ManifestReplaced as replaced:
             if self._client.settings.verify is not VerifyLevel.NONE:
                 raise
             self._notes[str(replaced)] = False
             return Expectation('index' if isinstance(document, Index) else 'manifest', name, document.digest,
                                len(document.raw))
+
+    def _warn(self, text: str) -> None:
+        self._notes[f'{self._client.address.host} warns: {text}'] = False
 
     def _is_attestation(self, content: Image | ImageIndex) -> bool:
         if isinstance(content, ImageIndex) or content.manifest is None:

@@ -1,12 +1,12 @@
 """Pushing manifests and indexes to a registry, under a tag or their digest, and listing referrers."""
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from occystrap_core import Expectation, InvalidImage, OutputError, ServiceError, WrittenReferrer
 from occystrap_core.oci import Digest, Index, Manifest, parse_manifest_or_index, referrer_of, referrers_tag
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.documents import fetch_manifest
-from occystrap_registry.distribution.error_answers import error_codes
+from occystrap_registry.distribution.error_answers import error_codes, warnings_in
 from occystrap_registry.distribution.referrers import referrers_by_api, tagged_referrers
 from occystrap_registry.distribution.reported_digest import STORED, reported_digest
 from occystrap_registry.distribution.settle_time import SettleTime
@@ -42,14 +42,18 @@ def parsed_or_none(reply: Reply) -> Manifest | Index | None:
         return None
 
 
-def put_manifest(client: RegistryClient, name: str, document: Manifest | Index, differs: bool = False) -> Expectation:
+def put_manifest(client: RegistryClient, name: str, document: Manifest | Index, differs: bool = False,
+                 warn: Callable[[str], None] = lambda text: None) -> Expectation:
     """Push a manifest or index under a tag or its digest, unless the registry has it; return its expectation.
 
-    `differs` means that the registry is known to have another document there. Raises ManifestReplaced, OutputError,
-    ServiceError.
+    `differs` means that the registry is known to have another document there. `warn` gets what the registry warns of.
+    Raises ManifestReplaced, OutputError, ServiceError.
     """
     if differs or not _exists(client, name, document):
-        _push(client, name, document)
+        reply = _push(client, name, document)
+        for text in warnings_in(reply):
+            warn(text)
+        _require_unfiltered(client, name, document, reply)
     kind = 'index' if isinstance(document, Index) else 'manifest'
     return Expectation(kind, name, document.digest, len(document.raw))
 
@@ -85,7 +89,7 @@ def _exists(client: RegistryClient, name: str, document: Manifest | Index) -> bo
     return reply.status == 200 and reply.body == document.raw
 
 
-def _push(client: RegistryClient, name: str, document: Manifest | Index) -> None:
+def _push(client: RegistryClient, name: str, document: Manifest | Index) -> Reply:
     headers = {'Content-Type': document.media_type, 'Content-Length': str(len(document.raw))}
     address = client.address
     settle, waited = SettleTime(client.settings), 0.0
@@ -102,7 +106,7 @@ def _push(client: RegistryClient, name: str, document: Manifest | Index) -> None
     stored = reported_digest(reply.headers)
     if stored and stored != Digest.of(document.raw, stored.algorithm):
         raise OutputError(f'{address.host} stored the manifest as {stored}, expected {document.digest}')
-    _require_unfiltered(client, name, document, reply)
+    return reply
 
 
 def _require_unfiltered(client: RegistryClient, name: str, document: Manifest | Index, reply: Reply) -> None:
