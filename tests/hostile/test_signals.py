@@ -59,7 +59,7 @@ def run(arguments):
     time.sleep(30)
 '''
 VERIFYING = '''
-import occystrap_core.pipeline.run as pipeline
+import occystrap_core.pipeline.image_endings as endings
 def verify_receipt(plugins, receipt, level, settings):
     from occystrap_core.receipts.destination_check import verify_receipt
     ready()
@@ -69,7 +69,7 @@ def verify_receipt(plugins, receipt, level, settings):
     hooks = list(plugins.hooks('verify_output'))
     plugins.hooks = lambda name: ((plugin, verify) for plugin, _ in hooks)
     return verify_receipt(plugins, receipt, level, settings)
-pipeline.verify_receipt = verify_receipt
+endings.verify_receipt = verify_receipt
 original = main._run
 def run(arguments):
     return original(['process', 'tar://HERE/i.tar', 'tar://HERE/o.tar', '-q'])
