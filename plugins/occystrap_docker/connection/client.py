@@ -3,33 +3,33 @@ from typing import Any
 
 import urllib3
 
-from occystrap_core import UsageError
+from occystrap_core import Settings, UsageError
 from occystrap_docker.connection.address import Address
 from occystrap_docker.connection.failures import translated
 from occystrap_docker.connection.limited_client import LimitedClient
 
 
-def connect(address: Address, timeout: float) -> LimitedClient:
+def connect(address: Address, settings: Settings) -> LimitedClient:
     """Return a client that has asked the daemon for its version; raises UsageError, ServiceError.
 
-    Connecting, with TLS or ssh, and the answer may take `timeout` seconds in all.
+    Connecting, with TLS or ssh, and the answer may take `settings.timeout` seconds in all.
     """
     tls = {'tls': address.certificates.config(address.url)} if address.certificates else {}
     if address.certificates and not address.certificates.verify:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the user asked for it
     try:
         with translated(address, 'connecting'):
-            api = _client(address, {'version': 'auto', 'timeout': timeout, **tls})
+            api = _client(address, settings, {'version': 'auto', 'timeout': settings.timeout, **tls})
     except (AttributeError, TypeError) as error:  # raised by the SDK for a malformed config.json
         raise UsageError(f'the docker SDK cannot start: {error}; check ~/.docker/config.json') from None
     api.trust_env = address.url.startswith(('tcp://', 'http'))  # proxies and ~/.netrc do not apply to sockets
     return api
 
 
-def _client(address: Address, arguments: dict[str, Any]) -> LimitedClient:
+def _client(address: Address, settings: Settings, arguments: dict[str, Any]) -> LimitedClient:
     if address.url.startswith('ssh://'):
-        from occystrap_docker.connection.ssh import SshClient
-        return SshClient(address, **arguments)
+        from occystrap_docker.connection.ssh import SshClient, SshProcesses
+        return SshClient(address, settings.shared.get(SshProcesses, SshProcesses), **arguments)
     return _SecuredClient(address, base_url=address.url, **arguments)
 
 

@@ -28,12 +28,29 @@ _SECONDS_TO_OBEY = 0.3
 """How long ssh may take to end when it is asked to, before it is killed: Ctrl-C is obeyed within 2 s."""
 
 
+class SshProcesses:
+    """The ssh processes of a run; those that a thread waits for when a signal ends it end with it."""
+
+    def __init__(self) -> None:
+        self._adapters: list[_Adapter] = []
+
+    def add(self, adapter: '_Adapter') -> None:
+        """Note whose processes are to end with the run."""
+        self._adapters.append(adapter)
+
+    def close(self) -> None:
+        """End all processes; those of closed clients have ended."""
+        while self._adapters:
+            self._adapters.pop().close()
+
+
 class SshClient(LimitedClient):
     """A client that sends everything through ssh."""
 
-    def __init__(self, address: Address, timeout: float, **arguments: Any) -> None:
+    def __init__(self, address: Address, processes: SshProcesses, timeout: float, **arguments: Any) -> None:
         """Raises UsageError when the address is invalid for ssh, or ssh is not installed."""
         self._through_ssh = _Adapter(_command(address, timeout), timeout)
+        processes.add(self._through_ssh)
         try:
             super().__init__(address, base_url='unix:///ssh', timeout=timeout, **arguments)
         except BaseException:
@@ -137,19 +154,19 @@ class _Connection(urllib3.connection.HTTPConnection):
 
     def terminate(self) -> None:
         """Ask the process to end."""
-        if self._process:
-            self._process.terminate()
+        if process := self._process:
+            process.terminate()
 
     def end(self) -> None:
         """End the process of an earlier connection."""
-        if self._process:
-            self._process.terminate()
+        process, self._process = self._process, None  # perhaps while another thread does the same
+        if process:
+            process.terminate()
             try:
-                self._process.wait(_SECONDS_TO_OBEY)
+                process.wait(_SECONDS_TO_OBEY)
             except subprocess.TimeoutExpired:
-                self._process.kill()
+                process.kill()
             self._stderr.close()
-            self._process = None
 
 
 class _Pool(urllib3.HTTPConnectionPool):

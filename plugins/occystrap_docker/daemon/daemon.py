@@ -82,7 +82,7 @@ class Daemon:
         with self._lock:  # several images are opened in parallel
             if self._connected is None:
                 from occystrap_docker.connection.client import connect
-                self._connected = connect(self.address, self._settings.timeout)
+                self._connected = connect(self.address, self._settings)
                 self._connected.hooks['response'].append(_log)
             return self._connected
 

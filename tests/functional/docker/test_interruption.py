@@ -72,3 +72,5 @@ def test_a_signal_ends_ssh_that_does_not_end_when_asked(tmp_path: Path) -> None:
                                 f'tar://{tmp_path}/x.tar'], stderr=subprocess.PIPE, text=True, env=env)
     said = interrupted(process, (tmp_path / 'pid').exists, 2)
     assert 'occystrap: error: interrupted' in said
+    left = Path('/proc', (tmp_path / 'pid').read_text().strip(), 'stat')
+    assert not left.exists() or left.read_text().split()[2] == 'Z', 'ssh goes on'

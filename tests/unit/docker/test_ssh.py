@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from occystrap_core import Location, OccystrapError, ServiceUnavailable, UsageError
+from occystrap_core import Location, OccystrapError, ServiceUnavailable, Settings, UsageError
 from occystrap_docker.connection.address import find_address
 from occystrap_docker.connection.client import connect
 from occystrap_docker.input import DockerInput
@@ -68,7 +68,7 @@ def test_an_image_comes_through(make_ssh: MakeSsh, daemon: FakeDaemon, tmp_path:
 def test_the_command_run_by_ssh(options: dict[str, str], end: str, make_ssh: MakeSsh) -> None:
     calls = make_ssh('exit 255')
     with pytest.raises(ServiceUnavailable):
-        connect(find_address(options), 2)
+        connect(find_address(options), Settings(timeout=2))
     assert calls.read_text().splitlines()[0].endswith(end)
 
 
@@ -88,10 +88,10 @@ def test_errors_of_ssh_are_reported_in_one_line(body: str, words: str, make_ssh:
 def test_invalid_ssh_addresses(host: str, make_ssh: MakeSsh) -> None:
     make_ssh('exit 1')
     with pytest.raises(UsageError, match=r'is malformed: give ssh://'):
-        connect(find_address({'host': host}), 2)
+        connect(find_address({'host': host}), Settings(timeout=2))
 
 
 def test_without_ssh_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('PATH', str(tmp_path))
     with pytest.raises(OccystrapError, match='openssh-client'):
-        connect(find_address({'host': 'ssh://build'}), 2)
+        connect(find_address({'host': 'ssh://build'}), Settings(timeout=2))
