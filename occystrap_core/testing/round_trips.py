@@ -2,6 +2,7 @@
 import io
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -115,10 +116,8 @@ def _meeting(tars: list[bytes]) -> list[Callable[[], Readable]]:
 class _Met(io.BytesIO):
     def __init__(self, tar: bytes, barrier: threading.Barrier, number: int) -> None:
         super().__init__(tar)
-        try:
-            barrier.wait(0.2)  # a writer may take one layer at a time
-        except threading.BrokenBarrierError:
-            pass
+        with suppress(threading.BrokenBarrierError):  # a writer may take one layer at a time
+            barrier.wait(0.2)
         threading.Event().wait(0.002 * (barrier.parties - number))
 
 

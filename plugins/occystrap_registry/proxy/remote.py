@@ -20,7 +20,7 @@ from occystrap_registry.transport.address import Address, parse_address, split_u
 _LOGIN = ('username', 'password')
 _PIECE = 1 << 20
 _PATIENCE = 5.0
-"""Seconds that a registry may stay silent where only that is wanted, whether it answers."""
+"""Seconds that a registry may stay silent when it is asked only whether it answers."""
 
 
 class Remote:
