@@ -1,6 +1,6 @@
-"""What `process --executor … --resume FILE` needs for a file of many receipts, before the first image.
+"""What `process --resume FILE` needs, with an executor or without, for a file of many receipts, before the first image.
 
-    python benchmarks/many_receipts.py 1000000
+    python -m benchmarks.many_receipts 1000000
 
 Prints a line: receipts, their bytes, processor seconds for reading them, memory of the process at its most. Another
 process makes them, each for another destination and sealed, and sends them through a named pipe, so that no file of
@@ -17,7 +17,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.bulk_orders import peak_memory  # noqa: E402
-from occystrap_core.bulk.earlier_receipts import EarlierReceipts  # noqa: E402
+from occystrap_core.receipts.receipt_index import ReceiptIndex  # noqa: E402
+from occystrap_core.tasks.earlier_run import receipt_key  # noqa: E402
 
 
 def make(path: str, count: int) -> None:
@@ -42,9 +43,9 @@ def main(count: int) -> None:
         os.mkfifo(pipe := f'{directory}/receipts')
         with subprocess.Popen([sys.executable, __file__, str(count), pipe]) as maker:
             started = time.process_time()
-            earlier = EarlierReceipts(pipe)
+            earlier = ReceiptIndex(pipe, receipt_key)
             seconds = time.process_time() - started
-        assert maker.returncode == 0 and len(earlier._offsets) == count
+        assert maker.returncode == 0 and len(earlier) == count
         print(f'{count} receipts of {max(earlier._offsets.values()) / (count - 1):.0f} bytes: {seconds:.1f} s of the '
               f'processor, {peak_memory():.0f} MiB')
         earlier.close()

@@ -137,8 +137,7 @@ def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, 
          options: dict[str, Any], shared: Common) -> 'RunReport':
     from occystrap_core.pipeline.run import Run
     from occystrap_core.report.progress_kinds import progress_for
-    read = _earlier(options)
-    with _receipt_file(options) as receipts:
+    with closing(_earlier(options)) as read, _receipt_file(options) as receipts:
         run = Run(plugins, settings, level, progress_for(quiet=shared.quiet), receipts, read, options['fail_fast'],
                   options['layer_cache'], options['refresh'], partial(_in_files, options) if options['prune'] else None,
                   options['reports'])
@@ -216,11 +215,14 @@ def _receipt_file(options: dict[str, Any]) -> 'AbstractContextManager[ReceiptFil
 
 def _earlier(options: dict[str, Any]) -> 'EarlierRun':
     """Return the receipts of --resume; none if it is the file of --receipt, which does not exist yet."""
-    from occystrap_core.tasks.earlier_run import EarlierRun
+    from occystrap_core.tasks.earlier_run import EarlierRun, receipt_key
     if _is_first_run(options):
         return EarlierRun()
-    from occystrap_core.receipts.receipt_lines import read_receipts
-    return EarlierRun(read_receipts(options['resume'], cut=True))
+    if os.path.lexists(path := options['resume']) and not os.path.isfile(path):  # a pipe, which gives them once
+        from occystrap_core.receipts.receipt_lines import read_receipts
+        return EarlierRun(read_receipts(path, cut=True))
+    from occystrap_core.receipts.receipt_index import ReceiptIndex
+    return EarlierRun(index=ReceiptIndex(path, receipt_key))
 
 
 def _is_first_run(options: dict[str, Any]) -> bool:

@@ -83,6 +83,27 @@ def complete_lines(file: BinaryIO, path: str) -> Iterator[tuple[int, bytes]]:
         offset += len(line)
 
 
+def complete_receipts(file: BinaryIO, path: str) -> Iterator[tuple[int, bytes]]:
+    """Yield, as `complete_lines`, what must be receipts, or the one of a file of formatted JSON.
+
+    Raises UsageError for a file of something else, and as that does.
+    """
+    lines = complete_lines(file, path)
+    offset, first = next(lines, (0, b''))
+    if first and first.strip() == b'{':
+        yield offset, first + file.read(LONGEST)
+        return
+    if first:
+        _require_receipts(first, path)
+        yield offset, first
+    yield from lines
+
+
+def _require_receipts(first: bytes, path: str) -> None:
+    if not re.match(rb'\s*\{\s*("|$)', first):
+        raise UsageError(f'{path} is not a file of receipts: give the file that process --receipt wrote')
+
+
 def _too_long(path: str) -> InvalidReceipt:
     return InvalidReceipt(f'{path}: a line has more than the {LONGEST} bytes that a receipt may have')
 
@@ -91,8 +112,8 @@ def _receipts_in(file: BufferedReader, path: str, cut: bool, note: Callable[[byt
     """Yield what should be receipts; raises as `read_receipts`."""
     lines = lines_of(file, path, note)
     first = next(lines, b'')
-    if first and not re.match(rb'\s*\{\s*("|$)', first):
-        raise UsageError(f'{path} is not a file of receipts: give the file that process --receipt wrote')
+    if first:
+        _require_receipts(first, path)
     if first.strip() == b'{':
         rest = file.read(LONGEST)
         note(rest)

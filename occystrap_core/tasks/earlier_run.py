@@ -1,6 +1,7 @@
 """What earlier runs proved: receipts of a file or of the destination, by which a run leaves out images."""
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from occystrap_core.api.uri import Location
 from occystrap_core.errors import ImageNotFound, InvalidImage
@@ -14,16 +15,20 @@ from occystrap_core.verification.judge import Verdict
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
 
+if TYPE_CHECKING:
+    from occystrap_core.receipts.receipt_index import ReceiptIndex
+
 
 class EarlierRun:
     """Receipts by source and destination; of several the last counts, and only if it is verified."""
 
-    def __init__(self, receipts: Iterable[Receipt] = ()) -> None:
-        self._receipts = {(each.source, each.scheme, each.path, tuple(sorted(each.options.items()))): each
-                          for each in receipts}
+    def __init__(self, receipts: Iterable[Receipt] = (), index: 'ReceiptIndex | None' = None) -> None:
+        """The receipts of `index`, found by `receipt_key`, are read when they are needed."""
+        self._receipts = {receipt_key(each): each for each in receipts}
+        self._index = index
 
     def __bool__(self) -> bool:
-        return bool(self._receipts)
+        return bool(self._receipts or self._index)
 
     def find(self, source: str, destination: Location) -> Receipt | None:
         """Return the receipt of the image of `source` (a URI with what was requested of it) at `destination`, or None.
@@ -32,11 +37,28 @@ class EarlierRun:
         meant only if that was copied as it was. The source is not asked here.
         """
         rest = destination.scheme, destination.path, tuple(sorted(destination.given.items()))
-        receipt = self._receipts.get((source, *rest))
+        receipt = self._get((source, *rest))
         if receipt is None and source.endswith(WHOLE):
-            old = self._receipts.get((source.removesuffix(WHOLE), *rest))
+            old = self._get((source.removesuffix(WHOLE), *rest))
             receipt = old if old and (old.is_index or old.manifest_digest == old.source_digest) else None
         return receipt if receipt and is_proved(receipt) else None
+
+    def _get(self, key: Hashable) -> Receipt | None:
+        if found := self._receipts.get(key):
+            return found
+        line = self._index.line(key) if self._index else b''
+        receipt = Receipt.from_json(line) if line else None
+        return receipt if receipt and receipt_key(receipt) == key else None
+
+    def close(self) -> None:
+        """Close the file of the index."""
+        if self._index:
+            self._index.close()
+
+
+def receipt_key(receipt: Receipt) -> Hashable:
+    """Return what a receipt is found by: source and destination."""
+    return receipt.source, receipt.scheme, receipt.path, tuple(sorted(receipt.options.items()))
 
 
 def has_referrers(task: ImageTask) -> bool:

@@ -46,3 +46,10 @@ def test_many_orders_cost_the_client_little() -> None:
     found = re.fullmatch(r'(\d+) orders: the first after ([\d.]+) s, all after [\d.]+ s, [\d.]+ s of the processor, '
                          r'(\d+) MiB\n', done.stdout)
     assert found and int(found[1]) == ORDERS and float(found[2]) < 10 and int(found[3]) < 500, done.stdout
+
+
+def test_many_receipts_of_an_earlier_run_cost_little_memory() -> None:
+    done = subprocess.run([sys.executable, '-m', 'benchmarks.many_receipts', str(ORDERS)], cwd=ROOT, check=True,
+                          capture_output=True, text=True)
+    found = re.fullmatch(r'(\d+) receipts of \d+ bytes: [\d.]+ s of the processor, (\d+) MiB\n', done.stdout)
+    assert found and int(found[1]) == ORDERS and int(found[2]) < 300, done.stdout

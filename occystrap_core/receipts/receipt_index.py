@@ -1,0 +1,65 @@
+"""Receipts that are found in the file that has them, by what a run asks for: there may be millions, of kilobytes each.
+"""
+import threading
+from collections.abc import Callable, Hashable
+from typing import BinaryIO
+
+from occystrap_core.api.uri import redact
+from occystrap_core.errors import OccystrapError, UsageError
+from occystrap_core.receipts.receipt_lines import complete_receipts, parse_line
+from occystrap_core.verification.receipt import Receipt
+from occystrap_core.verification.seal import LONGEST
+
+
+class ReceiptIndex:
+    """Where in a file the receipts are, of several with one key the last: some hundred bytes for each.
+
+    Of keys only a number is kept: whoever gets the receipt of another one by it sees that, and does not use it. Used by
+    several threads.
+    """
+
+    def __init__(self, path: str, key: Callable[[Receipt], Hashable]) -> None:
+        """Read a file, none if `path` is empty; raises UsageError if it cannot be read, InvalidReceipt for a line that
+        is no receipt."""
+        self._offsets: dict[int, int] = {}
+        self._file: BinaryIO | None = None
+        self._lock = threading.Lock()
+        if path:
+            try:
+                self._file = open(path, 'rb')
+                self._read(self._file, path, key)
+            except OccystrapError:
+                self.close()
+                raise
+            except OSError as error:
+                self.close()
+                raise UsageError(f'cannot read the receipt {redact(path)}: {error.strerror}') from None
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def line(self, key: Hashable) -> bytes:
+        """Return the receipt with this key, as a line, or that of another key; empty without one.
+
+        Raises UsageError for what cannot be read twice.
+        """
+        offset = self._offsets.get(hash(key))
+        if offset is None or self._file is None:
+            return b''
+        with self._lock:
+            try:
+                self._file.seek(offset)
+            except OSError:
+                raise UsageError(f'receipts are found in a file: {self._file.name} is a pipe') from None
+            line = self._file.readline()
+            return line + self._file.read(LONGEST) if line.strip() == b'{' else line
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file:
+            self._file.close()
+
+    def _read(self, file: BinaryIO, path: str, key: Callable[[Receipt], Hashable]) -> None:
+        for number, (offset, line) in enumerate(complete_receipts(file, path), 1):
+            receipt = parse_line(line, path if number < 2 else f'{path}, receipt {number}')
+            self._offsets[hash(key(receipt))] = offset
