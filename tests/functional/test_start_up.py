@@ -27,19 +27,20 @@ threading.setprofile(note)
 from occystrap_core.cli.main import _run
 code = _run(sys.argv[1:])
 sys.setprofile(None)
+slow = sorted({'httpx', 'httpcore', 'h11', 'h2', 'asyncio', 'requests'} & set(sys.modules))
 ours = {name: module.__file__ for name, module in list(sys.modules.items())
         if name.startswith('occystrap_') and module.__file__}
 idle = [name for name, path in ours.items() if path not in called and 'def ' in open(path).read()]
-print(json.dumps([code, len(ours), sorted(idle)]))
+print(json.dumps([code, len(ours), sorted(idle), slow]))
 '''
 JOBS = {
     'help': (['--help'], 46),
     'info': (['info', 'registry://{host}/app:v1'], 117),
-    'dir': (['process', 'registry://{host}/app:v1', 'dir://{to}/out'], 208),
-    'tar': (['process', 'registry://{host}/app:v1', 'tar://{to}/out.tar'], 209),
-    'layout': (['process', 'registry://{host}/app:v1', 'layout://{to}/out'], 215),
-    'oci': (['process', 'registry://{host}/app:v1', 'oci://{to}/out'], 233),
-    'registry': (['process', 'registry://{host}/app:v1', 'registry://{host}/copy:v1'], 193),
+    'dir': (['process', 'registry://{host}/app:v1', 'dir://{to}/out'], 209),
+    'tar': (['process', 'registry://{host}/app:v1', 'tar://{to}/out.tar'], 210),
+    'layout': (['process', 'registry://{host}/app:v1', 'layout://{to}/out'], 216),
+    'oci': (['process', 'registry://{host}/app:v1', 'oci://{to}/out'], 234),
+    'registry': (['process', 'registry://{host}/app:v1', 'registry://{host}/copy:v1'], 194),
 }
 """The arguments of each job, and how many modules of ours it may import."""
 NEEDED = {
@@ -72,8 +73,9 @@ def test_a_job_imports_what_it_calls(job: str, host: str, tmp_path: Path) -> Non
     words, most = JOBS[job]
     arguments = [word.format(host=host, to=tmp_path) for word in words]
     done = subprocess.run([sys.executable, '-c', PROGRAM, *arguments], capture_output=True, text=True)
-    code, count, idle = json.loads(done.stdout.splitlines()[-1])
+    code, count, idle, slow = json.loads(done.stdout.splitlines()[-1])
     assert code == 0, done.stderr
     needed = {f'{package}.{name}' for package, names in NEEDED.items() for name in names.split()}
     assert sorted(set(idle) - needed) == [], 'import these where they are used, or under TYPE_CHECKING'
     assert count <= most, f'{count} modules'
+    assert slow == [], 'these take longer to import than all else together: only HTTP/2 and proxies need them'

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from occystrap_core import AccessDenied, ServiceError, Settings
 from occystrap_registry.auth.grants import ANY, Grant, Grants, TokenSource
 from occystrap_registry.transport.address import Address
-from occystrap_registry.transport.http_library import httpx
+from occystrap_registry.transport.url import URL
 
 if TYPE_CHECKING:
     from occystrap_registry.auth.tokens import Ask
@@ -43,7 +43,7 @@ class Authentication:
         held = self._held(login, scope)
         return held or self._renewed(login, scope)
 
-    def answer(self, scope: str, registry: httpx.URL, headers: Sequence[str], refused: str | None,
+    def answer(self, scope: str, registry: URL, headers: Sequence[str], refused: str | None,
                of_ping: bool = False) -> None:
         """Get an Authorization that answers the challenges in the WWW-Authenticate `headers` of `registry`.
 

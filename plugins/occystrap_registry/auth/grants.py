@@ -4,11 +4,11 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from occystrap_registry.transport.http_library import httpx
 
 if TYPE_CHECKING:
     from occystrap_registry.auth.challenges import Challenge
     from occystrap_registry.credentials.logins import Login
+    from occystrap_registry.transport.url import URL
 
 ANY = ''
 """Stands for every scope: Basic authorization has none."""
@@ -35,7 +35,7 @@ class TokenSource(NamedTuple):
     """The challenge that a token answered; further tokens are requested from the same realm."""
 
     challenge: 'Challenge'
-    registry: httpx.URL
+    registry: 'URL'
 
     @property
     def bare(self) -> 'TokenSource':

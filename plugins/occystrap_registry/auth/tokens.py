@@ -11,8 +11,8 @@ from occystrap_registry.auth.challenges import Challenge
 from occystrap_registry.credentials.logins import Login
 from occystrap_registry.transport.answers import Reply
 from occystrap_registry.transport.hosts import is_loopback, is_metadata, is_possible_port
-from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.retries import unsuccessful
+from occystrap_registry.transport.url import URL, MalformedURL, parse_url
 
 _LIFETIME = 60.0
 """Lifetime of a token in seconds if its server does not give one."""
@@ -22,7 +22,7 @@ _CLIENT = 'occystrap'
 class Ask(Protocol):
     """Sends a GET, or with a form a POST, with these headers and without any authorization of its own."""
 
-    def __call__(self, url: httpx.URL, headers: dict[str, str], form: bytes | None = None) -> Reply:
+    def __call__(self, url: URL, headers: dict[str, str], form: bytes | None = None) -> Reply:
         """Return the answer."""
 
 
@@ -33,7 +33,7 @@ class Token(NamedTuple):
     lifetime: float
 
 
-def fetch_token(ask: Ask, challenge: Challenge, scope: str, registry: httpx.URL, login: Login | None,
+def fetch_token(ask: Ask, challenge: Challenge, scope: str, registry: URL, login: Login | None,
                 advice: Callable[[], str]) -> Token:
     """Return a new token for `scope` and the scope of the challenge, anonymous if the realm may not get the login.
 
@@ -48,10 +48,10 @@ def fetch_token(ask: Ask, challenge: Challenge, scope: str, registry: httpx.URL,
     if login and not login.is_identity and reply.status in (404, 405):
         reply = _post(ask, challenge, scope,
                       {'grant_type': 'password', 'username': login.user, 'password': login.secret})
-    return read_token(reply, registry.netloc.decode(), advice)
+    return read_token(reply, registry.netloc, advice)
 
 
-def token_url(challenge: Challenge, scope: str, registry: httpx.URL) -> httpx.URL:
+def token_url(challenge: Challenge, scope: str, registry: URL) -> URL:
     """Return the URL that gives a token for `scope`; raises AccessDenied for a realm that is refused.
 
     A scope of the challenge that `scope` does not cover is requested as well.
@@ -59,17 +59,17 @@ def token_url(challenge: Challenge, scope: str, registry: httpx.URL) -> httpx.UR
     text = urlencode([*_service(challenge), *(('scope', each) for each in _requested(challenge, scope))])
     realm = challenge.parameters['realm']
     try:
-        url = httpx.URL(f'{realm}{"&" if "?" in realm else "?"}{text}' if text else realm)
+        url = parse_url(f'{realm}{"&" if "?" in realm else "?"}{text}' if text else realm)
         is_possible = is_possible_port(url.port)
-    except (httpx.InvalidURL, ValueError):
+    except MalformedURL:
         is_possible = False
     if not is_possible:
-        raise AccessDenied(f'{registry.netloc.decode()} names a malformed URL as its token server')
+        raise AccessDenied(f'{registry.netloc} names a malformed URL as its token server')
     _refuse_bad_realm(url, registry)
     return url
 
 
-def has_good_realm(challenge: Challenge, registry: httpx.URL) -> bool:
+def has_good_realm(challenge: Challenge, registry: URL) -> bool:
     """Return whether a token may be requested where the challenge says."""
     try:
         return bool(token_url(challenge, '', registry))
@@ -77,7 +77,7 @@ def has_good_realm(challenge: Challenge, registry: httpx.URL) -> bool:
         return False
 
 
-def may_get_login(url: httpx.URL, registry: httpx.URL) -> bool:
+def may_get_login(url: URL, registry: URL) -> bool:
     """Return whether a realm may get credentials for `registry`: by https, on the same host, or on this machine."""
     return url.scheme == 'https' or url.netloc == registry.netloc or is_loopback(url.host)
 
@@ -124,7 +124,7 @@ def _post(ask: Ask, challenge: Challenge, scope: str, grant: dict[str, str]) -> 
     form = urlencode([*grant.items(), *_service(challenge), ('client_id', _CLIENT),
                       *([('scope', scopes)] if scopes else [])], errors='surrogateescape')
     headers = {'Content-Type': 'application/x-www-form-urlencoded'}
-    return ask(httpx.URL(challenge.parameters['realm']), headers, form.encode())
+    return ask(parse_url(challenge.parameters['realm']), headers, form.encode())
 
 
 def _service(challenge: Challenge) -> list[tuple[str, str]]:
@@ -137,12 +137,12 @@ def _requested(challenge: Challenge, scope: str) -> list[str]:
     return [*scopes, *(each for each in required if not any(_covers(scope, each) for scope in scopes))]
 
 
-def _refuse_bad_realm(url: httpx.URL, registry: httpx.URL) -> None:
+def _refuse_bad_realm(url: URL, registry: URL) -> None:
     downgraded = registry.scheme == 'https' and url.scheme == 'http' and not is_loopback(url.host)
     forbidden = is_metadata(url.host) and url.host != registry.host
     if url.scheme not in ('http', 'https') or not url.host or downgraded or forbidden:
         realm = f'{url.scheme}://{url.host}{url.path}' if url.host or url.scheme else url.path  # no login, no query
-        raise AccessDenied(f'{registry.netloc.decode()} names {realm[:200]!r} as its token server, which is refused: '
+        raise AccessDenied(f'{registry.netloc} names {realm[:200]!r} as its token server, which is refused: '
                            'it must be a URL, with https if the registry uses https')
 
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import httpx
 from occystrap_core import OccystrapError, OutputError
 from occystrap_core.files import print_lines, size_text
 from occystrap_core.oci import Descriptor, Digest, Manifest, media_types
 from occystrap_core.testing.sample import sample_config, sample_layers
-from occystrap_registry.transport.http_library import httpx
 
 _NAME = 'sample:v1'
 _ROOM = 2 << 20

@@ -11,7 +11,7 @@ from occystrap_registry.distribution.settle_time import SettleTime
 from occystrap_registry.distribution.upload_session import UploadSession, open_session
 from occystrap_registry.transport.answers import Reply
 from occystrap_registry.transport.connections import Body
-from occystrap_registry.transport.http_library import httpx
+from occystrap_registry.transport.transport_errors import TransportError
 
 _BREAKS = 2
 """Requests without an answer after which smaller ones are made, or a small one is sent otherwise."""
@@ -108,7 +108,7 @@ class BlobUpload:
             try:
                 with self._client.once('PUT', target, self._client.address.push_scope, headers, self._body) as answer:
                     reply = answer.whole()
-            except httpx.TransportError as error:
+            except TransportError as error:
                 self._broken += 1
                 if self._broken >= min(_BREAKS, self._client.settings.retries + 1) and not patiently:
                     attempts.spend()

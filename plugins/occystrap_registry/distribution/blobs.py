@@ -8,8 +8,8 @@ from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.settle_time import NAMED, SettleTime
 from occystrap_registry.transport.answers import Answer, Reply
 from occystrap_registry.transport.content_codings import coding_of, decoded
-from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.retries import RedirectedNowhere
+from occystrap_registry.transport.transport_errors import BadAnswer, TransportError
 
 _PROGRESS = 1 << 20
 _NO_RANGES = (206, 400, 405, 416, 501)
@@ -39,7 +39,7 @@ class BlobSource(ChunkedSource):
                     offset += len(piece)
                     yield memoryview(piece)
                 return
-            except httpx.TransportError as error:
+            except TransportError as error:
                 self.close()
                 if offset - begun >= _PROGRESS:
                     self._attempts.progressed()
@@ -64,7 +64,7 @@ class BlobSource(ChunkedSource):
                 yield piece[dropped:] if dropped else piece
         if received < self._descriptor.size and (offset or not _has_known_end(answer)):
             self._ranges = self._ranges and not _has_known_end(answer)  # less than the rest: a server of slices
-            raise httpx.RemoteProtocolError('the connection was closed within the blob')
+            raise BadAnswer('the connection was closed within the blob')
         self.close()
 
     def _pieces(self, answer: Answer) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.upload_session import UploadSession
 from occystrap_registry.transport.answers import Reply
 from occystrap_registry.transport.connections import Body
-from occystrap_registry.transport.http_library import httpx
+from occystrap_registry.transport.transport_errors import TransportError
 
 _LARGEST = 16 << 20
 _STEADY = 1 << 20
@@ -91,7 +91,7 @@ class ChunkedUpload:
             with self._client.once('PATCH', str(self._session.url), self._scope, headers,
                                    lambda: reader.part(start, count)) as answer:
                 reply = answer.whole()
-        except httpx.TransportError as error:
+        except TransportError as error:
             self._attempts.failed(error)
             self._size = min(self._size, max(_STEADY, self._size // 4, self._least))
             return self._ask_offset()

@@ -8,12 +8,13 @@ from occystrap_registry.transport.address import Address
 from occystrap_registry.transport.answers import SMALL, Answer, Reply
 from occystrap_registry.transport.connections import LOG, Body, Connections, follow, origin
 from occystrap_registry.transport.endpoint import Endpoint
-from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.http_stream import Unexpected
 from occystrap_registry.transport.proxies import note_of_proxy
 from occystrap_registry.transport.retries import (
     Attempts, RedirectedNowhere, asked_host, note_of_limit, unsuccessful, whole_reply,
 )
+from occystrap_registry.transport.transport_errors import TimedOut, TransportError
+from occystrap_registry.transport.url import URL, parse_url
 
 _PING = '/v2/'
 _STALE = (400, 401, 403, 404, 410)
@@ -90,7 +91,7 @@ class RegistryClient:
              body: Body | None = None) -> Answer:
         """Return the answer to one attempt, its body unread; after a 401 or a 403 it is repeated with authorization.
 
-        Raises httpx.TransportError when no answer comes, AccessDenied when credentials are missing or refused.
+        Raises TransportError when no answer comes, AccessDenied when credentials are missing or refused.
         """
         base, refused = self.find_base(), set[int]()
         url, is_fresh = follow(base, target), False
@@ -116,10 +117,10 @@ class RegistryClient:
         """Return whether a storage refused the signed URL that the registry redirected to; a new one may do."""
         return (answer.status in _STALE and 'www-authenticate' not in answer.headers and self._is_storage(answer.url))
 
-    def _is_storage(self, url: httpx.URL) -> bool:
+    def _is_storage(self, url: URL) -> bool:
         return origin(url) != origin(self.find_base()) and not url.path.startswith('/v2/')
 
-    def _authorized(self, answer: Answer, scope: str, base: httpx.URL, sent: str | None) -> bool:
+    def _authorized(self, answer: Answer, scope: str, base: URL, sent: str | None) -> bool:
         """Answer the challenge of an answer, or else that of `/v2/`; return whether to send the request again.
 
         Some registries challenge at `/v2/` alone and answer 404, or a bare 401, elsewhere. Raises AccessDenied for a
@@ -140,7 +141,7 @@ class RegistryClient:
             raise
         return True
 
-    def _challenges(self, base: httpx.URL) -> Sequence[str]:
+    def _challenges(self, base: URL) -> Sequence[str]:
         """Return the challenges of `/v2/` to a request without authorization, which one request of the run finds."""
         if self.endpoint.challenges is None:
             url = follow(base, _PING)
@@ -158,7 +159,7 @@ class RegistryClient:
 
         It gets no credentials. Where it has no such token, the answer is the one that is there.
         """
-        host, path = answer.url.netloc.decode(), answer.url.raw_path.decode()
+        host, path = answer.url.netloc, answer.url.target
         if self.address.is_redirected or method not in ('GET', 'HEAD') or not path.startswith('/v2/'):
             return answer
         if host not in self._others:
@@ -180,7 +181,7 @@ class RegistryClient:
         try:
             with self._send('DELETE', url, None, None, authorization) as answer:
                 answer.whole()
-        except httpx.TransportError as error:
+        except TransportError as error:
             LOG.debug('DELETE %s: %s', url.path, error)
 
     def attempts(self) -> Attempts:
@@ -190,14 +191,14 @@ class RegistryClient:
     def failure(self, reply: Reply, what: str) -> ServiceError:
         """Return the error for a reply with a bad status; `what` says what failed."""
         from occystrap_registry.distribution.error_answers import error_text
-        signed = [value for _, value in parse_qsl(reply.url.query.decode())] if self._is_storage(reply.url) else []
+        signed = [value for _, value in parse_qsl(reply.url.query)] if self._is_storage(reply.url) else []
         message = self.authentication.redact(error_text(reply), [*signed, *map(quote, signed)])
         text = f'{what}: {message} (HTTP {reply.status})' if message else f'{what} (HTTP {reply.status})'
         text += note_of_limit(reply)
         if reply.url.scheme == 'http':  # a proxy may have answered in place of the host
             text += note_of_proxy(reply.url)
         if reply.status in _STALE and self._is_storage(reply.url):
-            return ServiceError(f'{text}; {reply.url.netloc.decode()}, the storage that {self.address.host} redirects '
+            return ServiceError(f'{text}; {reply.url.netloc}, the storage that {self.address.host} redirects '
                                 'to, refuses the address that it got: it may have expired; check the clocks')
         if reply.status in (401, 403):
             return AccessDenied(f'{text}; {self.authentication.advice()}')
@@ -211,11 +212,11 @@ class RegistryClient:
         for other in list(self._others.values()):
             other.close()
 
-    def find_base(self) -> httpx.URL:
+    def find_base(self) -> URL:
         """Return the registry's URL; the first call in a run finds its scheme by a request. Raises ServiceError."""
         with self.endpoint.lock:
             if self.endpoint.base is None:
-                self.endpoint.base = httpx.URL(f'{self._find_scheme()}://{self.address.host}/')
+                self.endpoint.base = parse_url(f'{self._find_scheme()}://{self.address.host}/')
             return self.endpoint.base
 
     def _find_scheme(self) -> str:
@@ -223,37 +224,37 @@ class RegistryClient:
         if not (self.address.insecure or self.address.is_loopback):
             return 'https'
         first, second = ('http', 'https') if self.address.is_loopback else ('https', 'http')
-        url = httpx.URL(f'{first}://{self.address.host}{_PING}')
+        url = parse_url(f'{first}://{self.address.host}{_PING}')
         try:
             with self._connections.send('GET', url, {}) as answer:
                 reply = answer.whole()
-        except httpx.TransportError as error:
+        except TransportError as error:
             if asked_host(error) not in ('', self.address.host):
                 return first  # it answered, with a redirect to where nothing is
             from occystrap_registry.transport.failures import is_refused
             same_port = url.port is not None and is_refused(error)
-            return first if same_port or isinstance(error, httpx.TimeoutException | Unexpected) else second
+            return first if same_port or isinstance(error, TimedOut | Unexpected) else second
         except ServiceError:
             return first
         if origin(reply.url) == origin(url):
             self._note_challenges(reply)
         return second if first == 'http' and reply.status == 400 and b'HTTPS' in reply.body[:200] else first
 
-    def _send(self, method: str, url: httpx.URL, headers: Mapping[str, str] | None, body: Body | None,
+    def _send(self, method: str, url: URL, headers: Mapping[str, str] | None, body: Body | None,
               authorization: str | None) -> Answer:
         """Send, with the authorization only if the URL has the registry's own origin."""
         is_own = origin(url) == origin(self.find_base())
         return self._connections.send(method, url, headers or {}, body, authorization if is_own else None, moves=True)
 
-    def _ask_for_token(self, url: httpx.URL, headers: dict[str, str], form: bytes | None = None) -> Reply:
-        attempts = Attempts(self.settings, url.netloc.decode())
+    def _ask_for_token(self, url: URL, headers: dict[str, str], form: bytes | None = None) -> Reply:
+        attempts = Attempts(self.settings, url.netloc)
         headers = {**headers, 'Content-Length': str(len(form))} if form else dict(headers)
         authorization = headers.pop('Authorization', None)
         method, body = ('POST', lambda: [memoryview(form)]) if form else ('GET', None)
         try:
             return whole_reply(attempts, lambda: self._connections.send(method, url, headers, body, authorization))
         except ServiceUnavailable as error:
-            if url.netloc.decode().lower() == self.address.host:
+            if url.netloc.lower() == self.address.host:
                 raise
             text = str(error).removesuffix(f' ({self.address.host} redirects there)')
             raise ServiceUnavailable(f'{text} ({self.address.host} names it as its token server)') from None

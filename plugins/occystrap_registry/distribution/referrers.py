@@ -56,7 +56,7 @@ def _ask(client: RegistryClient, target: str, subject: Digest) -> Reply | None:
     """Return the answer of the API; None for a redirect to anything else, such as a website with limits of its own."""
     def send() -> Answer:
         answer = client.once('GET', target, client.address.pull_scope, {'Accept': media_types.OCI_INDEX})
-        path = answer.url.raw_path.decode().partition('?')[0].replace('%3A', ':')
+        path = answer.url.path.replace('%3A', ':')
         if not path.endswith(f'/referrers/{subject}'):
             answer.close()
             raise _NoApi

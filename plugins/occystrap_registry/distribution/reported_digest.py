@@ -1,9 +1,9 @@
 """The digests that a registry reports for what it stored or sends (distribution-spec, Docker-Content-Digest)."""
-from collections.abc import Mapping
 from contextlib import suppress
 
 from occystrap_core import InvalidImage
 from occystrap_core.oci import Digest
+from occystrap_registry.transport.headers import Headers
 
 CONTENT = 'Docker-Content-Digest'
 STORED = 'Occystrap-Stored-Digest'
@@ -11,7 +11,7 @@ STORED = 'Occystrap-Stored-Digest'
 which clients compare."""
 
 
-def reported_digest(headers: Mapping[str, str], field: str = CONTENT) -> Digest | None:
+def reported_digest(headers: Headers, field: str = CONTENT) -> Digest | None:
     """Return the digest in the header fields of an answer; None if there is none, or one that cannot be compared.
 
     The field is optional (distribution-spec, Pulling manifests), and some registries write nonsense, or upper case.

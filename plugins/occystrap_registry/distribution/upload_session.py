@@ -6,7 +6,7 @@ from occystrap_core.oci import Digest
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.transport.answers import Reply
 from occystrap_registry.transport.connections import follow
-from occystrap_registry.transport.http_library import httpx
+from occystrap_registry.transport.url import URL
 
 _UUID = re.compile(r'[A-Za-z0-9_=~-][A-Za-z0-9._=~-]{0,255}')
 _OPENED = (200, 201, 202, 204)
@@ -16,7 +16,7 @@ _OPENED = (200, 201, 202, 204)
 class UploadSession(NamedTuple):
     """An open upload; `least` is the smallest size in bytes of a chunk if the registry requires one, else 0."""
 
-    url: httpx.URL
+    url: URL
     least: int = 0
     in_chunks: bool = False
     """Whether the registry asks for chunks (distribution-spec, OCI-Chunk-Min-Length)."""
@@ -43,8 +43,7 @@ class UploadSession(NamedTuple):
 
     def end(self, digest: Digest) -> str:
         """Return the URL of the PUT that ends the upload; the query of the registry stays as it is."""
-        url = self.url.copy_with(fragment=None)
-        return f'{url}{"&" if url.query else "?"}digest={digest}'
+        return f'{self.url}{"&" if self.url.query else "?"}digest={digest}'
 
 
 def open_session(client: RegistryClient) -> UploadSession:

@@ -7,7 +7,7 @@ from occystrap_core import Location, Place, Settings, UsageError
 from occystrap_core.oci import Digest, Reference, split_pattern
 from occystrap_registry.credentials.given_credentials import given_credentials
 from occystrap_registry.transport.hosts import is_loopback, is_possible_port
-from occystrap_registry.transport.http_library import httpx
+from occystrap_registry.transport.url import MalformedURL, parse_url
 
 if TYPE_CHECKING:
     from occystrap_core import Receipt
@@ -108,9 +108,9 @@ def address_of(receipt: 'Receipt', settings: Settings) -> Address:
 def possible_host(host: str) -> str:
     """Return `host[:port]` in lower case; raises UsageError for one that no machine can have."""
     try:
-        url = httpx.URL(f'https://{host.lower()}/')
-        is_name, labels, port = bool(url.host), url.raw_host.split(b'.'), url.port
-    except (httpx.InvalidURL, UnicodeError, ValueError):  # idna's errors are UnicodeErrors
+        url = parse_url(f'https://{host.lower()}/')
+        is_name, labels, port = bool(url.host), url.host.split('.'), url.port
+    except MalformedURL:
         is_name, labels, port = False, [], None
     if not is_name or any(len(label) > _LONGEST_LABEL for label in labels):
         raise UsageError(f'{host[:80]!r} cannot be the name of a registry: expected HOST[:PORT]') from None

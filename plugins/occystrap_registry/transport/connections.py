@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from occystrap_core import Cancelled, ServiceError, ServiceUnavailable, Settings
 from occystrap_registry.transport.address import Address
 from occystrap_registry.transport.answers import Answer
-from occystrap_registry.transport.connection_pool import Connection, ConnectionPool
+from occystrap_registry.transport.connection_pool import ConnectionPool
 from occystrap_registry.transport.endpoint import keep_pace
+from occystrap_registry.transport.http_connection import Connection
 from occystrap_registry.transport.hosts import is_loopback, is_metadata, is_possible_port
-from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.network import RefusedAddress
 from occystrap_registry.transport.silence import Silence
+from occystrap_registry.transport.transport_errors import TransportError
+from occystrap_registry.transport.url import URL, MalformedURL, parse_url
 
 LOG = logging.getLogger('occystrap.registry')
 _REDIRECTS = 5
@@ -33,12 +35,12 @@ class Connections:
         self._lock = threading.Lock()
         self._closed = False
 
-    def send(self, method: str, url: httpx.URL, headers: Mapping[str, str], body: Body | None = None,
+    def send(self, method: str, url: URL, headers: Mapping[str, str], body: Body | None = None,
              authorization: str | None = None, moves: bool = False) -> Answer:
         """Return the answer to one request, following redirects of GET and HEAD; only `url` gets `authorization`.
 
         With `moves` redirects of other methods are followed, too, by the same method with the same body. Raises
-        httpx.TransportError, and ServiceError for a redirect that is refused.
+        TransportError, and ServiceError for a redirect that is refused.
         """
         reads = method in ('GET', 'HEAD')
         target = url
@@ -51,7 +53,7 @@ class Connections:
             with answer:
                 answer.whole(_REDIRECT_BODY)  # so that the connection can be used again
             target = follow(target, location)
-        raise ServiceError(f'{url.netloc.decode()} redirects more than {_REDIRECTS} times')
+        raise ServiceError(f'{url.netloc} redirects more than {_REDIRECTS} times')
 
     def close(self) -> None:
         """Interrupt threads that wait for an answer, and refuse further requests."""
@@ -60,8 +62,8 @@ class Connections:
             for connection in self._in_use:
                 connection.interrupt()
 
-    def _send_once(self, method: str, url: httpx.URL, headers: Mapping[str, str], body: Body | None) -> Answer:
-        host = url.netloc.decode()
+    def _send_once(self, method: str, url: URL, headers: Mapping[str, str], body: Body | None) -> Answer:
+        host = url.netloc
         http2 = self._address.http2 and body is None  # while it sends, httpcore does not see that a body is refused
         silence = Silence.of(host, self._settings)
         silence.require_attempt()
@@ -87,16 +89,20 @@ class Connections:
             give_back()
             by_redirect = '' if self._is_named(url) else f' ({self._address.host} redirects there)'
             raise ServiceUnavailable(f'{url.host[:80]} is not a valid host name{by_redirect}') from None
+        except TransportError as error:
+            give_back()
+            error.url = url
+            raise
         except BaseException:
             give_back()
             raise
-        silence.answered(response.status_code)
-        LOG.debug('%s %s://%s%s %s', method, url.scheme, host, url.path, response.status_code)
-        return Answer(response, give_back)
+        silence.answered(response.status)
+        LOG.debug('%s %s://%s%s %s', method, url.scheme, host, url.path, response.status)
+        return Answer(response, url, give_back)
 
-    def _context(self, url: httpx.URL, http2: bool) -> ssl.SSLContext:
+    def _context(self, url: URL, http2: bool) -> ssl.SSLContext:
         from occystrap_registry.transport.tls import context_for  # late, as http needs no context
-        host = url.netloc.decode().lower()
+        host = url.netloc.lower()
         return context_for(host, self._is_lenient(url), self._is_insecure(url), self._settings, http2)
 
     def _use(self, connection: Connection) -> None:
@@ -105,34 +111,34 @@ class Connections:
                 raise Cancelled('interrupted')
             self._in_use.add(connection)
 
-    def _refusal(self, url: httpx.URL, address: str) -> ServiceError:
+    def _refusal(self, url: URL, address: str) -> ServiceError:
         what = f'{url.host} has the address {address}, which clouds use to give secrets to their own machines'
         if self._is_named(url):
             return ServiceError(f'{what}: give that address itself if you mean it')
         return ServiceError(f'{what}: the redirect by {self._address.host} is refused')
 
-    def _is_named(self, url: httpx.URL) -> bool:
+    def _is_named(self, url: URL) -> bool:
         """Return whether the user named the host of a URL, and not the registry."""
-        return not self._address.is_redirected and url.host == httpx.URL(f'//{self._address.host}').host
+        return not self._address.is_redirected and url.host == parse_url(f'//{self._address.host}').host
 
-    def _is_lenient(self, url: httpx.URL) -> bool:
+    def _is_lenient(self, url: URL) -> bool:
         """Return whether certificates are not checked: a user's permission holds for the named host only."""
         return is_loopback(url.host) or self._is_insecure(url)
 
-    def _is_insecure(self, url: httpx.URL) -> bool:
-        return self._address.insecure and url.netloc.decode().lower() == self._address.host
+    def _is_insecure(self, url: URL) -> bool:
+        return self._address.insecure and url.netloc.lower() == self._address.host
 
 
-def follow(origin_url: httpx.URL, location: str) -> httpx.URL:
+def follow(origin_url: URL, location: str) -> URL:
     """Return the URL of a Location, absolute or relative; raises ServiceError for a target that is refused.
 
     A registry behind a proxy for TLS may write http for itself: https is kept there.
     """
-    host = origin_url.netloc.decode()
+    host = origin_url.netloc
     try:
         target = origin_url.join(location)
         is_possible = is_possible_port(target.port)
-    except (httpx.InvalidURL, ValueError):
+    except MalformedURL:
         is_possible = False
     if not is_possible:
         raise ServiceError(f'{host} redirects to a malformed URL')
@@ -140,7 +146,7 @@ def follow(origin_url: httpx.URL, location: str) -> httpx.URL:
         raise ServiceError(f'{host} redirects to a URL that is not http or https')
     if origin_url.scheme == 'https' and target.scheme == 'http' and target.host == origin_url.host and (
             target.port in (None, origin_url.port)):
-        target = target.copy_with(scheme='https', port=origin_url.port)
+        target = target._replace(scheme='https', port=origin_url.port)
     if origin_url.scheme == 'https' and target.scheme == 'http':
         raise ServiceError(f'{host} redirects from https to http, which is refused')
     if is_metadata(target.host) and target.host != origin_url.host:
@@ -148,6 +154,6 @@ def follow(origin_url: httpx.URL, location: str) -> httpx.URL:
     return target
 
 
-def origin(url: httpx.URL) -> tuple[str, str, int | None]:
+def origin(url: URL) -> tuple[str, str, int | None]:
     """Return scheme, host and port: URLs with the same may get the same secrets (RFC 6454, 4)."""
-    return url.scheme, url.host, url.port or {'http': 80, 'https': 443}.get(url.scheme)
+    return url.scheme, url.host, url.port_or_default

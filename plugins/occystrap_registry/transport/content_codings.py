@@ -3,20 +3,21 @@ import zlib
 from collections.abc import Iterable, Iterator
 
 from occystrap_core.files import CHUNK
-from occystrap_registry.transport.http_library import httpx
+from occystrap_registry.transport.headers import Headers
+from occystrap_registry.transport.transport_errors import BadAnswer
 
 _WINDOWS = {'gzip': 31, 'x-gzip': 31, 'deflate': 15}
 """Window bits with which zlib expects the header of a coding."""
 _STARTS = {31: b'\x1f\x8b', 15: b'\x78'}
 
 
-def coding_of(headers: httpx.Headers) -> int:
+def coding_of(headers: Headers) -> int:
     """Return the window bits for the coding of an answer; 0 if it has none, or one that cannot be decoded."""
     return _WINDOWS.get(headers.get('content-encoding', '').strip().lower(), 0)
 
 
 def decoded(pieces: Iterable[bytes], coding: int) -> Iterator[bytes]:
-    """Yield the decoded bytes of a body, at most CHUNK at once; raises httpx.RemoteProtocolError if it is damaged."""
+    """Yield the decoded bytes of a body, at most CHUNK at once; raises BadAnswer if it is damaged."""
     decoder = zlib.decompressobj(coding)
     try:
         for piece in pieces:
@@ -24,9 +25,9 @@ def decoded(pieces: Iterable[bytes], coding: int) -> Iterator[bytes]:
                 yield decoder.decompress(piece, CHUNK)
                 piece = decoder.unconsumed_tail
     except zlib.error as error:
-        raise httpx.RemoteProtocolError(f'the body cannot be decoded: {error}') from None
+        raise BadAnswer(f'the body cannot be decoded: {error}') from None
     if not decoder.eof:
-        raise httpx.RemoteProtocolError('the connection was closed within the body')
+        raise BadAnswer('the connection was closed within the body')
 
 
 def decoded_document(body: bytes, coding: int, cap: int) -> tuple[bytes, bool]:

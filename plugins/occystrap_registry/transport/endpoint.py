@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from occystrap_core import ServiceError, Settings
-from occystrap_registry.transport.http_library import httpx
+from occystrap_registry.transport.url import URL
 
 _CROWD = 64
 """Limit of concurrent small requests to one host. Blobs are not counted: `Settings.jobs` limits them, and a blob that
@@ -17,7 +17,7 @@ class Endpoint:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.crowd = threading.BoundedSemaphore(_CROWD)
-        self.base: httpx.URL | None = None
+        self.base: URL | None = None
         self.answered = False
         self.odd: ServiceError | None = None
         """What is odd about its `/v2/`, which is not requested again then."""

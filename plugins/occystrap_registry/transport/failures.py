@@ -2,10 +2,10 @@
 import socket
 import ssl
 
-from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.http_stream import TooSlow
 from occystrap_registry.transport.network import ProxyUnreachable
 from occystrap_registry.transport.silence import NotAsked
+from occystrap_registry.transport.transport_errors import ProxyError, TimedOut, TransportError, Unsendable
 
 _MANY = 1000
 _EXPIRED, _NOT_YET, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
@@ -16,34 +16,34 @@ _NO_TLS = ('WRONG_VERSION_NUMBER', 'RECORD_LAYER_FAILURE', 'HTTP_REQUEST', 'UNKN
 _OTHER_VERSION = ('PROTOCOL_VERSION', 'UNSUPPORTED_PROTOCOL', 'VERSION_TOO_LOW', 'NO_PROTOCOLS_AVAILABLE')
 
 
-def attempts_worth(error: httpx.TransportError) -> int:
+def attempts_worth(error: TransportError) -> int:
     """Return how many more attempts may help: none against a bad certificate, one against a closed port."""
     cause = _cause(error)
-    if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol, NotAsked)) or _tls_error(cause, ''):
+    if isinstance(error, (Unsendable, NotAsked)) or _tls_error(cause, ''):
         return 0
     hopeless = isinstance(cause, (ConnectionRefusedError, socket.gaierror)) or isinstance(error, TooSlow)
     return 1 if hopeless else _MANY
 
 
-def is_refused(error: httpx.TransportError) -> bool:
+def is_refused(error: TransportError) -> bool:
     """Return whether the port of the host itself is closed; a proxy does not count."""
-    by_proxy = isinstance(error, (ProxyUnreachable, httpx.ProxyError))
+    by_proxy = isinstance(error, (ProxyUnreachable, ProxyError))
     return not by_proxy and isinstance(_cause(error), ConnectionRefusedError)
 
 
-def explain(error: httpx.TransportError, host: str) -> str:
+def explain(error: TransportError, host: str) -> str:
     """Return the message for a failed request to `host`: one line with the cause and what to do."""
     cause = _cause(error)
     service = 'a registry'
     if isinstance(error, ProxyUnreachable):
         host, service = str(error.proxy), 'a proxy'
-    if isinstance(error, httpx.ProxyError | NotAsked):
+    if isinstance(error, ProxyError | NotAsked):
         return str(error)
     if isinstance(cause, ConnectionRefusedError):
         return f'connection refused by {host}: is {service} running there?'
     if isinstance(error, TooSlow):
         return f'{host} {error}'
-    if isinstance(error, httpx.TimeoutException) or (isinstance(error, ProxyUnreachable) and error.timed_out):
+    if isinstance(error, TimedOut) or (isinstance(error, ProxyUnreachable) and error.timed_out):
         return f'{host} did not answer in time (--timeout)'
     if isinstance(cause, socket.gaierror):
         return f'{host} cannot be found: {cause.strerror}; is the name right?'
@@ -83,6 +83,6 @@ def _bad_certificate(cause: ssl.SSLCertVerificationError, host: str) -> str:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return the OSError that httpx and httpcore wrapped, or the innermost exception."""
+    """Return the OSError below, or the innermost exception."""
     below = error.__cause__ or error.__context__
     return error if below is None or isinstance(error, OSError) else _cause(below)

@@ -2,24 +2,28 @@
 import re
 import ssl
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
 from occystrap_core.files import Patience
-from occystrap_registry.transport.http_library import httpcore, httpx
+from occystrap_registry.transport.transport_errors import BadAnswer, TimedOut
+from occystrap_registry.transport.wire import Wire
 
 _HEAD = 96 << 10
 """Limit in bytes before a body: header fields, and interim answers (RFC 9110, 15.2) before the final one."""
 _HEAD_END = re.compile(rb'\n\r?\n')
+_LONGEST_END = b'\n\r\n'
+_INTERIM = (b'HTTP/1.1 1', b'HTTP/1.0 1')
+_READ = 16 << 10
 _LAST_CHUNK = b'0\r\n\r\n'
 _FRAMES, _FRAME = 256 << 10, 16
 """Limit in bytes of a body's framing, such as chunk sizes (RFC 9112, 7.1), and how much a byte of body adds to it."""
 
 
-class TooSlow(httpx.TimeoutException):
+class TooSlow(TimedOut):
     """A server sends or receives below the minimum rate."""
 
 
-class Unexpected(httpx.RemoteProtocolError):
+class Unexpected(BadAnswer):
     """A server sends bytes that no answer may have."""
 
 
@@ -32,13 +36,11 @@ class Host(Protocol):
         """Note each layer of the connection: TCP, then TLS."""
 
 
-class Stream(httpcore.NetworkStream):
+class Stream:
     """A connection of HTTP/1.1 that reads head and body of an answer separately, each up to its end, with timeouts."""
 
-    def __init__(self, inner: httpcore.NetworkStream, host: Host, nested: bool = False) -> None:
-        """`nested` means TLS within TLS, where data cannot be sent by the socket."""
-        self._inner, self._host, self._patience = inner, host, host.patience
-        self._socket = None if nested else inner.get_extra_info('socket')
+    def __init__(self, wire: Wire, host: Host) -> None:
+        self.wire, self._host, self._patience = wire, host, host.patience
         self._ahead = b''
         """Bytes that came with the head and belong to the body, or to nothing."""
         self._in_head, self._heard, self._head, self._head_until = False, False, 0, 0.0
@@ -65,15 +67,36 @@ class Stream(httpcore.NetworkStream):
         self._payload += count
         self._patience.gained(count)
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Return bytes of the head or the body; raises TooSlow, Unexpected and the errors of httpcore's streams."""
-        return self._read_head(max_bytes) if self._in_head else self._read_body(max_bytes)
+    @property
+    def expects_head(self) -> bool:
+        """Whether a request was sent, and what comes next is the head of its answer."""
+        return self._in_head
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send; raises TooSlow, Unexpected and the errors of httpcore's streams."""
+    def read_head(self) -> bytes:
+        """Return the head of the answer to the request that was sent, after interim ones (RFC 9110, 15.2).
+
+        Fewer bytes mean that the connection ended. Raises TooSlow, Unexpected, TransportError.
+        """
+        while (head := self._next_head()).startswith(_INTERIM):
+            pass
+        return head
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Return how many bytes of the body were read, 0 at its end; raises TooSlow, Unexpected, TransportError."""
+        if self._left is not None:
+            buffer = buffer[:self._left]
+        count = self._take_ahead(buffer) if self._ahead else self._receive(buffer) if buffer else 0
+        if self._left is None:
+            self._look_at_frames(buffer[:count])
+        else:
+            self._left -= count
+        return count
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Send; raises TooSlow, Unexpected, TransportError."""
         if not self._in_head:
             self._begin_head()
-        rest = memoryview(buffer)
+        rest = memoryview(data)
         while rest:
             sent = self._send(rest)
             self._patience.gained(sent)
@@ -81,23 +104,20 @@ class Stream(httpcore.NetworkStream):
 
     def close(self) -> None:
         """Close the connection."""
-        self._inner.close()
+        self.wire.close()
 
-    def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None,
-                  ) -> httpcore.NetworkStream:
-        """Return the TLS stream on top of this one; the handshake may take `timeout` seconds."""
+    def start_tls(self, context: ssl.SSLContext, host: str, seconds: float) -> 'Stream':
+        """Return the stream with TLS on top of this one; the handshake may take so many seconds."""
         if self._ahead:
             raise Unexpected('it sent more than its answer')
-        nested = self._inner.get_extra_info('ssl_object') is not None
-        inner = self._inner.start_tls(ssl_context, server_hostname, timeout)
-        kind = Http2Stream if inner.get_extra_info('ssl_object').selected_alpn_protocol() == 'h2' else Stream
-        return kind(inner, self._host, nested)
+        wire = self.wire.start_tls(context, host, seconds)
+        return (Http2Stream if wire.protocol == 'h2' else Stream)(wire, self._host)
 
-    def get_extra_info(self, info: str) -> Any:
-        """Return what httpcore asks for; `is_readable` is true if an idle connection cannot be used again."""
-        if info == 'is_readable' and (self._ahead or self._left is None and self._end != _LAST_CHUNK):
-            return True
-        return self._inner.get_extra_info(info)
+    @property
+    def is_reusable(self) -> bool:
+        """Whether another request may follow: the answer has ended, and nothing came after it."""
+        has_ended = self._left == 0 or self._left is None and self._end == _LAST_CHUNK
+        return has_ended and not self._ahead and not self.wire.is_readable()
 
     def _begin_head(self) -> None:
         if self._ahead:
@@ -105,54 +125,50 @@ class Stream(httpcore.NetworkStream):
         self._in_head, self._heard, self._head, self._end = True, False, 0, b''
         self._patience.renew()
 
-    def _read_head(self, count: int) -> bytes:
-        """Return the next bytes, none beyond an empty line, which ends the head or an interim answer."""
-        data = self._ahead or self._receive_head(count)
-        found = _HEAD_END.search(self._end + data)
-        cut = found.end() - len(self._end) if found else len(data)
-        data, self._ahead = data[:cut], data[cut:]
-        self._end = b'' if found else (self._end + data)[-2:]
-        self._head += len(data)
-        if self._head > _HEAD:
-            raise Unexpected(f'its answer has a header of more than {_HEAD >> 10} KiB')
-        return data
+    def _next_head(self) -> bytes:
+        """Return what comes up to an empty line, which ends the head of an answer or of an interim one."""
+        head, before, found = bytearray(), self._head, None
+        while not found and (data := self._ahead or self._receive_head()):
+            self._ahead = b''
+            seen = max(len(head) - len(_LONGEST_END), 0)
+            head += data
+            found = _HEAD_END.search(head, seen)
+            self._head = before + (found.end() if found else len(head))
+            if self._head > _HEAD:
+                raise Unexpected(f'its answer has a header of more than {_HEAD >> 10} KiB')
+        if found:
+            head, self._ahead = head[:found.end()], bytes(head[found.end():])
+        return bytes(head)
 
-    def _receive_head(self, count: int) -> bytes:
+    def _receive_head(self) -> bytes:
         """Receive; each head has a deadline as a whole."""
         now = time.monotonic()
         if not self._heard:
             self._heard, self._head_until = True, now + self._patience.seconds
+        buffer = memoryview(bytearray(_READ))
         try:
-            return self._inner.read(count, max(self._head_until - now, Patience.LEAST))
-        except httpcore.ReadTimeout:
+            return bytes(buffer[:self.wire.receive_into(buffer, max(self._head_until - now, Patience.LEAST))])
+        except TimedOut:
             if not self._head:
                 raise
             raise TooSlow('does not finish the header of its answer in time (--timeout)') from None
 
-    def _read_body(self, count: int) -> bytes:
-        if self._left is not None:
-            count = min(count, self._left)
-        if self._ahead:
-            data, self._ahead = self._ahead[:count], self._ahead[count:]
-        else:
-            data = self._receive(count) if count else b''
-        if self._left is None:
-            self._look_at_frames(data)
-        else:
-            self._left -= len(data)
-        return data
+    def _take_ahead(self, buffer: memoryview) -> int:
+        data, self._ahead = self._ahead[:len(buffer)], self._ahead[len(buffer):]
+        buffer[:len(data)] = data
+        return len(data)
 
-    def _look_at_frames(self, data: bytes) -> None:
+    def _look_at_frames(self, data: memoryview) -> None:
         self._framed += len(data)
-        self._end = (self._end + data[-len(_LAST_CHUNK):])[-len(_LAST_CHUNK):]
+        self._end = (self._end + bytes(data[-len(_LAST_CHUNK):]))[-len(_LAST_CHUNK):]
         if self._framed - self._payload * _FRAME > _FRAMES:
             raise Unexpected('its answer is mostly framing')
 
-    def _receive(self, count: int) -> bytes:
+    def _receive(self, buffer: memoryview) -> int:
         left, begun = self._patience.left, time.monotonic()
         try:
-            return self._inner.read(count, left)
-        except httpcore.ReadTimeout:
+            return self.wire.receive_into(buffer, left)
+        except TimedOut:
             raise self._exhausted(left, 'sends') from None
         finally:
             self._patience.spent(time.monotonic() - begun)
@@ -161,32 +177,23 @@ class Stream(httpcore.NetworkStream):
         """Send some of `data` and return how much."""
         left, begun = self._patience.left, time.monotonic()
         try:
-            if self._socket is None:
-                data = data[:_FRAMES]
-                self._inner.write(bytes(data), left)
-                return len(data)
-            self._socket.settimeout(left)
-            return int(self._socket.send(data))
-        except (TimeoutError, httpcore.WriteTimeout):
+            return self.wire.send(data, left)
+        except TimedOut:
             raise self._exhausted(left, 'receives') from None
-        except OSError as error:
-            raise httpcore.WriteError(str(error)) from error
         finally:
             self._patience.spent(time.monotonic() - begun)
 
-    def _exhausted(self, left: float, does: str) -> httpx.TimeoutException:
+    def _exhausted(self, left: float, does: str) -> TimedOut:
         if self._patience.is_silence(left):
-            kind = httpx.ReadTimeout if does == 'sends' else httpx.WriteTimeout
-            return kind('no bytes were transferred in time')
+            return TimedOut('no bytes were transferred in time')
         return TooSlow(f'{does} less than {self._patience.rate:g} bytes a second: lower --least-rate to wait longer')
 
 
 class Http2Stream(Stream):
     """A connection of HTTP/2, for one request without body at a time: everything arrives in frames (RFC 9113)."""
 
-    def __init__(self, inner: httpcore.NetworkStream, host: Host, nested: bool = False) -> None:
-        """`nested` means TLS within TLS."""
-        super().__init__(inner, host, nested)
+    def __init__(self, wire: Wire, host: Host) -> None:
+        super().__init__(wire, host)
         self.begin_request()
 
     def begin_request(self) -> None:
@@ -198,14 +205,14 @@ class Http2Stream(Stream):
         """Restart timeout and limit of framing, for the body."""
         self.begin_request()
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Return bytes of frames; raises TooSlow, Unexpected and the errors of httpcore's streams."""
-        data = self._receive(max_bytes)
-        self._look_at_frames(data)
-        return data
+    def read_into(self, buffer: memoryview) -> int:
+        """Read frames; raises TooSlow, Unexpected, TransportError."""
+        count = self._receive(buffer)
+        self._look_at_frames(buffer[:count])
+        return count
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send; raises TooSlow and the errors of httpcore's streams. It does not extend the timeout."""
-        rest = memoryview(buffer)
+    def write(self, data: bytes | memoryview) -> None:
+        """Send; raises TooSlow, TransportError. It does not extend the timeout."""
+        rest = memoryview(data)
         while rest:
             rest = rest[self._send(rest):]

@@ -3,46 +3,47 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
 
 from occystrap_core.files import Patience
 from occystrap_registry.transport.hosts import is_metadata, is_metadata_service, is_numeric
-from occystrap_registry.transport.http_library import httpcore, httpx
 from occystrap_registry.transport.http_stream import Stream
 from occystrap_registry.transport.proxies import Proxy
+from occystrap_registry.transport.transport_errors import (
+    BrokenConnection, ConnectError, ConnectTimeout, ProxyError, TimedOut,
+)
+from occystrap_registry.transport.wire import Dial, Wire, dial
 
 _RESOLVE_FOR_PROXY = 2.0
 """Timeout in seconds for resolving here a name that a proxy will resolve."""
 
 
-class RefusedAddress(httpx.ConnectError):
+class RefusedAddress(ConnectError):
     """A name resolves to an address that is refused."""
 
 
-class ProxyUnreachable(httpx.ConnectError):
+class ProxyUnreachable(ConnectError):
     """The proxy before the host cannot be reached."""
 
     def __init__(self, proxy: Proxy, error: Exception) -> None:
         """`error` is the failure of the connection to it."""
         super().__init__(str(error))
-        self.proxy, self.timed_out = proxy, isinstance(error, httpcore.ConnectTimeout)
+        self.proxy, self.timed_out = proxy, isinstance(error, ConnectTimeout)
 
 
-class Network(httpcore.NetworkBackend):
+class Network:
     """Makes the one TCP connection below a `Connection`."""
 
-    def __init__(self, host: str, named: bool, patience: Patience, proxy: Proxy | None = None) -> None:
+    def __init__(self, host: str, named: bool, patience: Patience, proxy: Proxy | None = None, dial: Dial = dial,
+                 ) -> None:
         """`host` is the destination, through `proxy` if there is one; `named`: the user named it, not a server."""
-        self._host, self._named, self.patience, self.proxy = host, named, patience, proxy
-        self._tcp = httpcore.SyncBackend()
+        self._host, self._named, self.patience, self.proxy, self._dial = host, named, patience, proxy, dial
         self._socket: socket.socket | None = None
         self._stream: Stream | None = None
 
     def opened(self, stream: Stream) -> None:
         """Note the stream and its socket."""
-        self._stream, self._socket = stream, stream.get_extra_info('socket')
+        self._stream, self._socket = stream, stream.wire.socket
 
     def begin_request(self) -> None:
         """Note that a request follows on the connection, if there is one already."""
@@ -55,41 +56,36 @@ class Network(httpcore.NetworkBackend):
             with suppress(OSError):
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # that of TLS sockets would send first
 
-    def connect_tcp(self, host: str, port: int, timeout: float | None = None, local_address: str | None = None,
-                    socket_options: Iterable[Any] | None = None) -> httpcore.NetworkStream:
-        """Return a connection to the first address that answers; raises RefusedAddress, httpcore's errors.
+    def connect(self, host: str, port: int, seconds: float) -> Stream:
+        """Return a connection to the first address that answers; raises RefusedAddress, ConnectError, ProxyError.
 
-        With a proxy the connection is to the proxy: for one that speaks HTTP, httpcore passes its own name as `host`.
+        With a proxy the connection is to the proxy: for one that speaks HTTP, the caller passes its name as `host`.
         Raises ProxyUnreachable if it cannot be reached.
         """
-        end = time.monotonic() + (timeout or self.patience.seconds)
+        end = time.monotonic() + seconds
         if self.proxy is None:
             addresses = self._allowed(_resolved(host, port, end - time.monotonic()))
-            return Stream(self._first(addresses, port, end, local_address, socket_options), self)
+            return Stream(self._first(addresses, port, end), self)
         self._check_for_proxy()
-        inner = self._to_proxy(self.proxy, end, local_address, socket_options)
+        wire = self._to_proxy(self.proxy, end)
         if self.proxy.is_socks:
-            _connect_by(self.proxy, host, port, inner, end)
-        return Stream(inner, self)
+            _connect_by(self.proxy, host, port, wire, end)
+        return Stream(wire, self)
 
-    def _to_proxy(self, proxy: Proxy, end: float, local_address: str | None, options: Iterable[Any] | None,
-                  ) -> httpcore.NetworkStream:
+    def _to_proxy(self, proxy: Proxy, end: float) -> Wire:
         port = proxy.port_or_default
         try:
-            addresses = _resolved(proxy.bare_host, port, end - time.monotonic())
-            return self._first(addresses, port, end, local_address, options)
-        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+            return self._first(_resolved(proxy.bare_host, port, end - time.monotonic()), port, end)
+        except ConnectError as error:
             raise ProxyUnreachable(proxy, error) from error
 
-    def _first(self, addresses: list[str], port: int, end: float, local_address: str | None,
-               options: Iterable[Any] | None) -> httpcore.NetworkStream:
+    def _first(self, addresses: list[str], port: int, end: float) -> Wire:
         """Return a connection to the first of several addresses that answers until `end`."""
         while True:
             address, seconds = addresses.pop(0), max(end - time.monotonic(), 0.001)
             try:
-                seconds = seconds / 2 if addresses else seconds
-                return self._tcp.connect_tcp(address, port, seconds, local_address, options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                return self._dial(address, port, seconds / 2 if addresses else seconds)
+            except ConnectError:
                 if not addresses or time.monotonic() > end:
                     raise
 
@@ -109,27 +105,36 @@ class Network(httpcore.NetworkBackend):
     def _check_for_proxy(self) -> None:
         """Refuse a host that resolves here to such an address; one that does not is left to the proxy."""
         if not self._named:
-            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
-                self._allowed(_resolved(self._host, 0, _RESOLVE_FOR_PROXY))
+            try:
+                addresses = _resolved(self._host, 0, _RESOLVE_FOR_PROXY)
+            except ConnectError:
+                return
+            self._allowed(addresses)
 
 
-def _connect_by(proxy: Proxy, host: str, port: int, stream: httpcore.NetworkStream, end: float) -> None:
-    """Have a SOCKS proxy connect until `end`; raises httpcore.ProxyError and ConnectTimeout."""
+def _connect_by(proxy: Proxy, host: str, port: int, wire: Wire, end: float) -> None:
+    """Have a SOCKS proxy connect until `end`; raises ProxyError."""
     from occystrap_registry.transport.socks import SocksError, connect_by  # late, as few proxies speak it
 
     def left() -> float:
         return max(end - time.monotonic(), 0.001)
+
+    def send(data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[wire.send(rest, left()):]
+
+    def receive(count: int) -> bytes:
+        buffer = memoryview(bytearray(count))
+        return bytes(buffer[:wire.receive_into(buffer, left())])
+    answers: dict[type[Exception], str] = {TimedOut: 'it did not answer in time (--timeout)',
+                                           BrokenConnection: 'it closed the connection'}
     try:
-        connect_by(proxy, host, port, lambda data: stream.write(data, left()), lambda count: stream.read(count, left()))
-    except SocksError as error:
-        stream.close()
-        raise httpcore.ProxyError(str(error)) from error
-    except httpcore.TimeoutException as error:
-        stream.close()
-        raise httpcore.ProxyError('it did not answer in time (--timeout)') from error
-    except httpcore.NetworkError as error:
-        stream.close()
-        raise httpcore.ProxyError('it closed the connection') from error
+        connect_by(proxy, host, port, send, receive)
+    except (SocksError, TimedOut, BrokenConnection) as error:
+        wire.close()
+        answer = next((text for kind, text in answers.items() if isinstance(error, kind)), str(error))
+        raise ProxyError(proxy.refusal(f'{host}:{port}', answer)) from error
 
 
 def _resolved(host: str, port: int, seconds: float) -> list[str]:
@@ -147,7 +152,7 @@ def _resolved(host: str, port: int, seconds: float) -> list[str]:
     try:
         result = results.get(timeout=max(seconds, 0.001))
     except queue.Empty:
-        raise httpcore.ConnectTimeout(f'{host} was not resolved in time') from None
+        raise ConnectTimeout(f'{host} was not resolved in time') from None
     if isinstance(result, Exception):
         raise result
     return result
@@ -159,4 +164,4 @@ def _addresses(host: str, port: int) -> list[str]:
         numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
         return list(dict.fromkeys(socket.getnameinfo(each[4], numeric)[0] for each in found))
     except OSError as error:
-        raise httpcore.ConnectError(str(error)) from error
+        raise ConnectError(str(error)) from error

@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from occystrap_core import UsageError
 from occystrap_registry.transport.hosts import is_loopback
-from occystrap_registry.transport.http_library import httpx
+from occystrap_registry.transport.url import URL
 
 _SOCKS = ('socks5', 'socks5h')
 """With either, the proxy finds the host, as Go has it."""
@@ -62,13 +62,18 @@ class Proxy(NamedTuple):
         """`host[:port]`."""
         return f'{self.host}:{self.port}' if self.port else self.host
 
+    def refusal(self, host: str, answer: str) -> str:
+        """Return the message for a `host[:port]` to which the proxy does not connect, with what it answered."""
+        advice = f': put USER:PASSWORD@ into {self.variable}' if answer.startswith('407') else ''
+        return f'{self} does not connect to {host}: {answer.strip()}{advice}'
 
-def proxy_for(url: httpx.URL) -> Proxy | None:
+
+def proxy_for(url: URL) -> Proxy | None:
     """Return the proxy by which the environment wants a URL to be reached, None for directly.
 
     Raises UsageError, without quoting it, for a variable that names no proxy.
     """
-    host, port = url.raw_host.decode(), url.port or _PORTS.get(url.scheme, 443)
+    host, port = url.host, url.port_or_default
     if is_loopback(host):
         return None
     variable, value = _variable(f'{url.scheme}_proxy', 'all_proxy')
@@ -77,7 +82,7 @@ def proxy_for(url: httpx.URL) -> Proxy | None:
     return _parse(variable, value)
 
 
-def note_of_proxy(url: httpx.URL) -> str:
+def note_of_proxy(url: URL) -> str:
     """Return what to add to a message about a failed request: the proxy by which it went, empty without one."""
     try:
         proxy = proxy_for(url)

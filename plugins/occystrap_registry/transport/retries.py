@@ -9,10 +9,10 @@ from occystrap_core import ServiceError, ServiceUnavailable, Settings
 from occystrap_core.files import TooManyRequests
 from occystrap_registry.transport.answers import SMALL, Answer, Reply
 from occystrap_registry.transport.endpoint import pause_all
-from occystrap_registry.transport.http_library import httpx
 from occystrap_registry.transport.network import ProxyUnreachable
 from occystrap_registry.transport.proxies import note_of_proxy
 from occystrap_registry.transport.silence import NotAsked, Silence
+from occystrap_registry.transport.transport_errors import ProxyError, TimedOut, TransportError
 
 _FIRST = 0.25
 _HOPELESS = 900.0
@@ -33,25 +33,25 @@ class Attempts:
         self._settings, self._host = settings, host
         self._made = 0
 
-    def failed(self, error: httpx.TransportError) -> None:
+    def failed(self, error: TransportError) -> None:
         """Wait before the next attempt; raises ServiceUnavailable after the last one, or if the host is silent."""
         from occystrap_registry.transport.failures import attempts_worth  # late, as most requests succeed
         silence = Silence.of(asked_host(error) or self._host, self._settings)
         if self._made >= min(self._settings.retries, attempts_worth(error)) or silence.lasts:
             explained = self.explained(error)
             if not isinstance(error, NotAsked):
-                silence.unanswered(str(explained), isinstance(error, httpx.TimeoutException))
+                silence.unanswered(str(explained), isinstance(error, TimedOut))
             raise explained from None
         self._settings.requests.count(retries=1)
         self._wait(backoff(self._made))
 
-    def explained(self, error: httpx.TransportError) -> ServiceUnavailable:
+    def explained(self, error: TransportError) -> ServiceUnavailable:
         """Return the error for an attempt without an answer; it names the host that did not answer."""
         from occystrap_registry.transport.failures import explain
         asked = asked_host(error) or self._host
         text = explain(error, asked)
-        if asked_host(error) and not isinstance(error, (ProxyUnreachable, httpx.ProxyError)):
-            text = text.removesuffix('.') + note_of_proxy(error.request.url)
+        if error.url and not isinstance(error, (ProxyUnreachable, ProxyError)):
+            text = text.removesuffix('.') + note_of_proxy(error.url)
         if asked == self._host.lower():
             return ServiceUnavailable(text)
         return RedirectedNowhere(f'{text} ({self._host} redirects there)')
@@ -62,9 +62,9 @@ class Attempts:
         A limit that ends long after the last attempt is not waited for.
         """
         limited = answer.status == 429
-        self._settings.requests.asked(answer.url.netloc.decode(), refused=limited)
+        self._settings.requests.asked(answer.url.netloc, refused=limited)
         passes = limited or (answer.status >= 500 and answer.status not in (501, 505))
-        silence = Silence.of(answer.url.netloc.decode(), self._settings)
+        silence = Silence.of(answer.url.netloc, self._settings)
         if not passes or self._made >= self._settings.retries or (silence.lasts and not limited):
             silence.gave_up(answer.status)
             return False
@@ -74,7 +74,7 @@ class Attempts:
             return False
         self._settings.requests.count(retries=not limited, rate_limits=limited)
         if limited and answer.headers.get('retry-after'):  # without it nobody knows for how long
-            pause_all(answer.url.netloc.decode(), seconds, self._settings)
+            pause_all(answer.url.netloc, seconds, self._settings)
         self._wait(seconds)
         return True
 
@@ -106,7 +106,7 @@ def whole_reply(attempts: Attempts, send: Callable[[], Answer], cap: int = SMALL
         try:
             with crowd, send() as answer:
                 reply = answer.whole(cap)
-        except httpx.TransportError as error:
+        except TransportError as error:
             attempts.failed(error)
         else:
             if not attempts.again(reply):
@@ -116,16 +116,13 @@ def whole_reply(attempts: Attempts, send: Callable[[], Answer], cap: int = SMALL
 def unsuccessful(reply: Reply, text: str) -> ServiceError:
     """Return the error for an answer that no attempt improved: whether it may pass, and who asks for fewer requests."""
     if reply.status == 429:
-        return TooManyRequests(text, reply.url.netloc.decode())
+        return TooManyRequests(text, reply.url.netloc)
     return ServiceUnavailable(text) if reply.status >= 500 else ServiceError(text)
 
 
-def asked_host(error: httpx.TransportError) -> str:
+def asked_host(error: TransportError) -> str:
     """Return the `host[:port]` that did not answer, which may be another one that the registry redirected to."""
-    try:
-        return error.request.url.netloc.decode()
-    except RuntimeError:  # httpx has it so where no request is known
-        return ''
+    return error.url.netloc if error.url else ''
 
 
 def backoff(attempt: int) -> float:

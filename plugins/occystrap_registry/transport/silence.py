@@ -3,7 +3,7 @@ import threading
 import time
 
 from occystrap_core import Settings
-from occystrap_registry.transport.http_library import httpx
+from occystrap_registry.transport.transport_errors import ConnectError
 
 _IN_A_ROW = 3
 """So many pieces of work must have ended, each after all its attempts, without an answer to any other request."""
@@ -13,7 +13,7 @@ _FOR_A_DEAD_HOST = (502, 503, 504)
 """Answers that a proxy gives for a host that is down (RFC 9110, 15.6): they end no silence."""
 
 
-class NotAsked(httpx.ConnectError):
+class NotAsked(ConnectError):
     """A host was not asked, since it has not answered for long."""
 
 

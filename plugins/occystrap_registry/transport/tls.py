@@ -23,7 +23,9 @@ def context_for(host: str, lenient: bool, insecure: bool, settings: Settings, ht
     """
     def make() -> ssl.SSLContext:
         files = CertificateFiles(host)
-        return _context(files, lenient and (insecure or not files.authorities), settings.ca_file)
+        context = _context(files, lenient and (insecure or not files.authorities), settings.ca_file)
+        context.set_alpn_protocols(['h2', 'http/1.1'] if http2 else ['http/1.1'])
+        return context
     return settings.shared.lasting.get(('tls context', host, lenient, insecure, http2), make)
 
 

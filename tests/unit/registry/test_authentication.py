@@ -8,13 +8,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from occystrap_core import AccessDenied, ServiceError, ServiceUnavailable, Settings
 from occystrap_registry.auth.challenges import Challenge
 from occystrap_registry.auth.tokens import may_get_login, read_token, token_url
 from occystrap_registry.transport.answers import Reply
+from occystrap_registry.transport.headers import Headers
+from occystrap_registry.transport.url import parse_url
 from tests.unit.registry.scripted import Answering, Request, Answer, Scripted, client_of
 
 PULL, PUSH = 'repository:app:pull', 'repository:app:pull,push'
@@ -281,9 +282,9 @@ def test_which_realms_get_credentials(registry: str, realm: str, gets_login: boo
     challenge = Challenge('bearer', {'realm': realm})
     if gets_login is None:
         with pytest.raises(AccessDenied, match='registry.example names '):
-            token_url(challenge, PULL, httpx.URL(registry))
+            token_url(challenge, PULL, parse_url(registry))
     else:
-        assert may_get_login(token_url(challenge, PULL, httpx.URL(registry)), httpx.URL(registry)) is gets_login
+        assert may_get_login(token_url(challenge, PULL, parse_url(registry)), parse_url(registry)) is gets_login
 
 
 NO_NUMBER = float('nan')  # which Python writes and JSON does not have
@@ -291,7 +292,7 @@ NO_NUMBER = float('nan')  # which Python writes and JSON does not have
 
 @pytest.mark.parametrize('lifetime', [None, 0, -1, 'soon', [1], NO_NUMBER, '300'])
 def test_odd_lifetimes(lifetime: object) -> None:
-    reply = Reply(200, httpx.Headers(), httpx.URL('https://a'),
+    reply = Reply(200, Headers(), parse_url('https://a'),
                   json.dumps({'token': 'tok', 'expires_in': lifetime}).encode())
     if lifetime is NO_NUMBER:
         with pytest.raises(ServiceError):

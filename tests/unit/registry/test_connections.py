@@ -7,6 +7,7 @@ import pytest
 from occystrap_core import Cancelled, Settings
 from occystrap_core.oci import Descriptor, Digest
 from occystrap_registry.distribution.blobs import BlobSource
+from occystrap_registry.transport.url import parse_url
 from tests.unit.registry.scripted import Request, Answer, Scripted, client_of
 
 BLOB = b'content' * 1000
@@ -109,5 +110,5 @@ def test_a_client_looks_for_the_scheme_on_request_and_once(server: Scripted, set
     for name in dir(client):
         getattr(client, name)  # to look at a client asks for nothing
     assert not server.requests
-    assert client.find_base() == client_of(server.host, settings).find_base() == f'http://{server.host}/'
+    assert client.find_base() == client_of(server.host, settings).find_base() == parse_url(f'http://{server.host}/')
     assert [each.path for each in server.requests] == ['/v2/']

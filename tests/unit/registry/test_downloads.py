@@ -18,9 +18,10 @@ DESCRIPTOR = Descriptor('application/vnd.oci.image.layer.v1.tar', Digest.of(BLOB
 PATH = f'/v2/app/blobs/{DESCRIPTOR.digest}'
 
 
-@pytest.fixture(autouse=True, params=[8 << 20, 1], ids=['through the library', 'past the library'])
+@pytest.fixture(autouse=True, params=[True, False], ids=['directly', 'as through a proxy'])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('occystrap_registry.transport.answers._WORTH_A_CONNECTION', request.param)
+    """What speaks HTTP: the standard library, or httpx."""
+    monkeypatch.setattr('occystrap_registry.transport.connection_pool._is_plain', lambda proxy, http2: request.param)
 
 
 def read(server: Scripted, settings: Settings, descriptor: Descriptor = DESCRIPTOR) -> bytes:

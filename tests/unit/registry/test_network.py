@@ -8,7 +8,6 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import httpcore
 import pytest
 
 from occystrap_core import ServiceError, ServiceUnavailable, Settings
@@ -43,14 +42,15 @@ class Names:
         found = answers.pop(0) if len(answers) > 1 else answers[0]
         return [each for address in found for each in REAL(address, *more, **named)]
 
-    def connect(self, address: str, port: int, *more: Any) -> httpcore.NetworkStream:
+    def connect(self, place: tuple[str, int], *more: Any, **named: Any) -> socket.socket:
+        address, port = place
         self.reached.append(address)
         host, _, number = self.elsewhere.partition(':')
         there = (address, port) if address.startswith('127.') else (host, int(number))
-        return CONNECT(httpcore.SyncBackend(), *there, *more)
+        return CONNECT(there, *more, **named)
 
 
-REAL, CONNECT = socket.getaddrinfo, httpcore.SyncBackend.connect_tcp
+REAL, CONNECT = socket.getaddrinfo, socket.create_connection
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def names(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> Names:
     made = Names()
     made.elsewhere = server.host
     monkeypatch.setattr(socket, 'getaddrinfo', made.resolve)
-    monkeypatch.setattr(httpcore.SyncBackend, 'connect_tcp', lambda backend, *arguments: made.connect(*arguments))
+    monkeypatch.setattr(socket, 'create_connection', made.connect)
     return made
 
 

@@ -2,7 +2,6 @@
 import socket
 from pathlib import Path
 
-import httpx
 import pytest
 
 from occystrap_core import ServiceError, ServiceUnavailable, Settings, UsageError
@@ -10,6 +9,7 @@ from occystrap_core.oci import Reference
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.transport.address import Address
 from occystrap_registry.transport.proxies import proxy_for
+from occystrap_registry.transport.url import parse_url
 from tests.services.raw_server import plain, raw_server
 from tests.services.socks_proxy import socks_proxy
 from tests.unit.registry.scripted import Answer, Scripted
@@ -27,7 +27,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def chosen(url: str) -> str | None:
-    proxy = proxy_for(httpx.URL(url))
+    proxy = proxy_for(parse_url(url))
     return proxy and f'{proxy.scheme}://{proxy.netloc}'
 
 
@@ -97,13 +97,13 @@ def test_which_variable_counts(variables: dict[str, str], url: str, expected: st
 def test_a_variable_that_names_no_proxy_is_not_quoted(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('HTTPS_PROXY', value)
     with pytest.raises(UsageError, match='HTTPS_PROXY') as caught:
-        proxy_for(httpx.URL('https://a.example'))
+        proxy_for(parse_url('https://a.example'))
     assert SECRET not in str(caught.value) and not caught.value.__context__
 
 
 def test_a_login_may_have_any_characters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('HTTPS_PROXY', f'http://a%40b:{SECRET}%23%2F:x@proxy.example:3128')
-    proxy = proxy_for(httpx.URL('https://a.example'))
+    proxy = proxy_for(parse_url('https://a.example'))
     assert proxy and proxy.login == (b'a@b', f'{SECRET}#/:x'.encode())
     assert SECRET not in f'{proxy} {proxy!r}'
 
@@ -184,7 +184,7 @@ def test_a_proxy_that_answers_in_place_of_the_host_is_named(answer: bytes, insec
             monkeypatch.setenv(variable, f'http://me:{SECRET}@{proxy.host}')
         address = Address(Reference('app'), 'registry.invalid', insecure=insecure)
         found = RegistryClient(address, Settings(retries=0, timeout=0.5))
-        found.endpoint.base = httpx.URL(f'http{"" if insecure else "s"}://registry.invalid/')
+        found.endpoint.base = parse_url(f'http{"" if insecure else "s"}://registry.invalid/')
         with pytest.raises(ServiceError, match='the proxy') as caught:
             raise found.failure(found.fetch('GET', '/x', 's'), 'x')
     assert f'the proxy {proxy.host} (HTTP' in str(caught.value) and SECRET not in str(caught.value)

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-import httpx
 import pytest
 
 from occystrap_core import AccessDenied, Settings
 from occystrap_registry.auth.challenges import Challenge
 from occystrap_registry.auth.tokens import read_token, token_url
 from occystrap_registry.transport.answers import Reply
+from occystrap_registry.transport.headers import Headers
+from occystrap_registry.transport.url import parse_url
 from tests.unit.registry.scripted import Request, Answer, Scripted, client_of
 
 PULL = 'repository:app:pull'
@@ -117,9 +118,9 @@ def test_each_login_has_tokens_of_its_own(guarded: Scripted, settings: Settings)
 
 def test_several_scopes_are_asked_for_one_by_one() -> None:
     challenge = Challenge('bearer', {'realm': 'https://a.example/t', 'scope': 'repository:base:pull repository:x:pull'})
-    url = token_url(challenge, 'repository:app:pull,push repository:base:pull', httpx.URL('https://a.example'))
-    assert url.query == (b'scope=repository%3Aapp%3Apull%2Cpush&scope=repository%3Abase%3Apull&'
-                         b'scope=repository%3Ax%3Apull')
+    url = token_url(challenge, 'repository:app:pull,push repository:base:pull', parse_url('https://a.example'))
+    assert url.query == ('scope=repository%3Aapp%3Apull%2Cpush&scope=repository%3Abase%3Apull&'
+                         'scope=repository%3Ax%3Apull')
 
 
 @pytest.mark.parametrize(('issued', 'date', 'seconds'), [
@@ -130,14 +131,14 @@ def test_several_scopes_are_asked_for_one_by_one() -> None:
 def test_how_long_a_token_is_used(issued: object, date: datetime | str | None, seconds: int) -> None:
     headers = {'date': date if isinstance(date, str) else format_datetime(date, usegmt=True)} if date else {}
     body = json.dumps({'token': 'tok', 'expires_in': 100, 'issued_at': issued}).encode()
-    reply = Reply(200, httpx.Headers(headers), httpx.URL('https://a'), body)
+    reply = Reply(200, Headers(headers.items()), parse_url('https://a'), body)
     assert read_token(reply, 'a', str).lifetime == pytest.approx(seconds, abs=1)
 
 
 def test_the_local_clock_serves_where_the_server_tells_no_time() -> None:
     issued = (datetime.now(timezone.utc) - timedelta(seconds=50)).isoformat()
     body = json.dumps({'token': 'tok', 'expires_in': 100, 'issued_at': issued}).encode()
-    reply = Reply(200, httpx.Headers(), httpx.URL('https://a'), body)
+    reply = Reply(200, Headers(), parse_url('https://a'), body)
     assert read_token(reply, 'a', str).lifetime == pytest.approx(40, abs=2)
 
 

@@ -1,0 +1,50 @@
+"""One request and its answer, whatever speaks HTTP underneath."""
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+
+from occystrap_registry.transport.headers import Headers
+from occystrap_registry.transport.url import URL
+
+
+class Response(ABC):
+    """An answer with an unread body."""
+
+    status: int
+    headers: Headers
+
+    @abstractmethod
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the body as it arrives; raises TransportError if it breaks or is not complete."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Have done with it: the connection can be used again if the body was read."""
+
+
+class Connection(ABC):
+    """A connection to one host, for one request at a time; opened by the first, and again after it broke."""
+
+    @abstractmethod
+    def send(self, method: str, url: URL, headers: Mapping[str, str], body: Iterable[memoryview] | None) -> Response:
+        """Return the answer, its body unread; raises TransportError."""
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """Break the connection, which wakes up a thread that waits for an answer."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close an idle connection."""
+
+
+def body_length(method: str, status: int, headers: Headers) -> int | None:
+    """Return the size of an answer's body in bytes (RFC 9112, 6.3), None where its end is marked otherwise."""
+    if method == 'HEAD' or status in (204, 304):
+        return 0
+    lengths = content_lengths(headers)
+    return int(lengths.pop()) if len(lengths) == 1 and 'transfer-encoding' not in headers else None
+
+
+def content_lengths(headers: Headers) -> set[str]:
+    """Return the different values of Content-Length, which may be there more than once (RFC 9110, 8.6)."""
+    return {each.strip() for value in headers.get_list('content-length') for each in value.split(',')}

@@ -1,0 +1,54 @@
+"""Why a request got no answer, or no complete one.
+
+    TransportError
+    ├── ConnectError        no connection was made
+    │   └── ConnectTimeout      (also TimedOut)
+    ├── BrokenConnection    it broke while something was sent or received
+    │   └── NotSent             the server takes no more of a request, but may have answered
+    ├── TimedOut            nothing came, or was taken, in time
+    ├── BadAnswer           the bytes are no answer by the rules of HTTP
+    ├── ProxyError          a proxy does not connect to the host
+    └── Unsendable          the request itself breaks the rules of HTTP
+"""
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from occystrap_registry.transport.url import URL
+
+
+class TransportError(Exception):
+    """A request without a complete answer; `url` is what was requested, as far as it is known."""
+
+    url: 'URL | None' = None
+
+
+class ConnectError(TransportError):
+    """No connection was made."""
+
+
+class TimedOut(TransportError):
+    """A server or proxy sent or took nothing in time."""
+
+
+class ConnectTimeout(ConnectError, TimedOut):
+    """No connection was made in time."""
+
+
+class BrokenConnection(TransportError):
+    """A connection broke while it was used."""
+
+
+class NotSent(BrokenConnection):
+    """A server takes no more of a request; its answer may be there already."""
+
+
+class BadAnswer(TransportError):
+    """A server does not answer by the rules of HTTP."""
+
+
+class ProxyError(TransportError):
+    """A proxy does not connect to the host."""
+
+
+class Unsendable(TransportError):
+    """A request has something in it that HTTP does not allow."""
