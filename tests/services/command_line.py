@@ -18,6 +18,7 @@ from threading import Lock
 from typing import Any
 
 from tests.services import warm_server
+from tests.services.requirements import EVERYTHING
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def errors_in(text: str) -> list[str]:
 class CommandLine:
     """Runs `occystrap` in `directory`, with a home of its own and none of the caller's OCCYSTRAP_… variables.
 
-    A run is the fork of a process that has started already, which is all that a start would be, but for the start;
+    A run is in the fork of a process that has started already, which is all that a start would be, but for the start;
     `fresh` runs start by themselves, and so does what is run under a wrapper, or with variables for the interpreter.
     """
 
@@ -112,9 +113,13 @@ _OF_THE_INTERPRETER = ('PYTHON', 'LC_', 'LANG')
 
 @dataclass(frozen=True)
 class WarmCommandLine:
-    """Runs `occystrap` by forks of the process `server`, one after the other; see `warm_server.py`."""
+    """Runs `occystrap` by forks of the process `server`, one after the other; see `warm_server.py`.
+
+    A fork is kept for the next run if the last one has left it as it was, unless each is to have its own.
+    """
 
     server: 'subprocess.Popen[bytes]'
+    kept: bool
 
     def __call__(self, directory: Path, home: Path, *arguments: str | Path, input: str = '') -> CommandResult:
         """Run `occystrap` in a directory; `home` is one that its user may write to, input and output go through it."""
@@ -155,7 +160,7 @@ class WarmCommandLine:
 
     def _run(self, words: tuple[str, ...], directory: Path, environment: Mapping[str, str], streams: Sequence[Path],
              timeout: float = 300.0) -> int:
-        self._ask(words, directory, environment, streams)
+        self._ask(words, directory, environment, streams, kept=self.kept)
         child = self._number()
         assert self.server.stdout
         if select.select([self.server.stdout], [], [], timeout)[0]:
@@ -212,11 +217,11 @@ def _shown(file: FileIO) -> Path:
 
 
 @contextmanager
-def warm_command_line(wrapper: tuple[str, ...] = ()) -> Iterator[WarmCommandLine]:
-    """Start the process that runs the command, under `wrapper`, and end it."""
+def warm_command_line(wrapper: tuple[str, ...] = (), kept: bool = not EVERYTHING) -> Iterator[WarmCommandLine]:
+    """Start the process that runs the command, under `wrapper`, and end it; `kept`: see WarmCommandLine."""
     command = [*wrapper, sys.executable, warm_server.__file__]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd='/', bufsize=0) as server:
-        yield WarmCommandLine(server)
+        yield WarmCommandLine(server, kept)
         assert server.stdin
         server.stdin.close()
 
