@@ -165,7 +165,9 @@ def _is_as(before: tuple[object, ...]) -> bool:
     with suppress(ChildProcessError):
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         return False
-    return _state() == before or (gc.collect() >= 0 and _state() == before)
+    gc.collect()  # what the run no longer needs ends with it, and never beside the next one
+    gc.freeze()
+    return _state() == before
 
 
 def run(request: dict[str, Any]) -> NoReturn:

@@ -22,7 +22,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 @pytest.fixture(scope='session')
 def run(plan: Plan) -> Iterator[WarmCommandLine]:
     """The program under the shim."""
-    with warm_command_line(('env', *plan.environment), kept=False) as command:
+    with warm_command_line(('env', *plan.environment)) as command:
         yield command
 
 

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import tracemalloc
+import zlib
 from collections.abc import Callable
 
 import pytest
@@ -79,7 +80,7 @@ def test_a_flipped_bit_in_gzip_is_found() -> None:
 @pytest.mark.parametrize('pack', [lzma.compress, bz2.compress])
 def test_a_bomb_of_xz_or_bzip2_is_read_in_pieces(pack: Callable[[bytes], bytes]) -> None:
     source = inflate(Source(pack(bytes(30 * MIB)), 1 << 30), 'layer 3')
-    buffer = memoryview(bytearray(512))
+    buffer = memoryview(bytearray(1 << 15))
     tracemalloc.start()
     try:
         assert sum(iter(lambda: source.readinto(buffer) or 0, 0)) == 30 * MIB
@@ -88,8 +89,17 @@ def test_a_bomb_of_xz_or_bzip2_is_read_in_pieces(pack: Callable[[bytes], bytes])
         tracemalloc.stop()
 
 
+def with_dictionary(exponent: int, xz: bytes) -> bytes:
+    """Return xz whose first block claims a dictionary of 2 to that power: to compress with one takes seconds."""
+    header = bytearray(xz[12:20])  # https://tukaani.org/xz/xz-file-format.txt, 3.1 and 5.3.1
+    assert header[:4] == b'\x02\0\x21\1', 'two words, one filter: LZMA2, with one byte of properties'
+    return xz[:12] + (head := bytes([*header[:4], 2 * (exponent - 12), *header[5:]])) + zlib.crc32(head).to_bytes(
+        4, 'little') + xz[24:]
+
+
 def test_a_dictionary_of_xz_beyond_all_measure_is_refused() -> None:
-    packed = lzma.compress(b'tar', filters=[{'id': lzma.FILTER_LZMA2, 'dict_size': 1 << 30}])
+    assert inflated(with_dictionary(24, lzma.compress(b'tar'))) == b'tar'
+    packed = with_dictionary(30, lzma.compress(b'tar'))
     with pytest.raises(InvalidImage, match='layer 3 cannot be decompressed: Memory usage limit'):
         inflated(packed)
 
