@@ -33,9 +33,11 @@ class ImageList(ABC):
     def entries(self) -> Iterable[ListedImage]:
         """Return the entries, in order. Raises UsageError, naming file and line, for an entry that cannot be parsed."""
 
-    def stream(self) -> Iterable[ListedImage]:
+    def stream(self, checked: int = 0) -> Iterable[ListedImage]:
         """Return the entries one by one, without reading all of a long list first; by default as `entries` does.
 
-        One that cannot be parsed is given as it is written: whoever opens its source reports it, and goes on.
+        The mistakes in the first `checked` entries are raised together, before one of them is given. A later one that
+        cannot be parsed is given as it is written: whoever opens its source reports it, and goes on; a UsageError ends
+        the list there.
         """
         return self.entries()

@@ -18,6 +18,7 @@ from occystrap_core.oci.reference import Reference
 from occystrap_core.orders import ImageDone, ImageOrder, require_no_login
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import destination_location, open_output, source_location
+from occystrap_core.report.first_lines import FirstLines
 from occystrap_core.settings import Settings
 from occystrap_core.sources.selection import stream_selected
 from occystrap_core.tasks.image_task import paths_of
@@ -26,8 +27,6 @@ from occystrap_core.terminal_text import counted
 
 _REMEMBERED = 1000
 """Paths of images that are known to be apart from the files of the run, since most images have the same."""
-_SHOWN = 5
-"""Lines about images that are listed again, and about what sources leave out, of each that a run reports."""
 
 
 class ImageOrders:
@@ -43,7 +42,7 @@ class ImageOrders:
         self._paths = set[int]()
         """The paths of destinations whose images become visible together."""
         self._given = self._failures = self._mistakes = 0
-        self._again, self._left_out = _FirstLines(), _FirstLines()
+        self._again, self._left_out = FirstLines(), FirstLines()
 
     @property
     def notes(self) -> list[str]:
@@ -63,12 +62,14 @@ class ImageOrders:
                              destination_location(self._plugins, goes))
         with ExitStack() as closing:
             orders = Orders(self._plugins, self._settings, closing)
-            for found in orders.one_by_one(ListedImage(source, tuple(destinations), None, filters), self._mistaken):
-                if orders.list_location:
-                    self._spare(orders.list_location.scheme, orders.list_location.path)
-                possible = [each for each in found if self._is_possible(each, orders)]
-                for _, same in groupby(possible, lambda each: id(each.images)):
-                    yield from self._of_source(list(same), orders, earlier)
+            listed = ListedImage(source, tuple(destinations), None, filters)
+            for found, opened in orders.one_by_one(listed, self._mistaken):
+                with opened:
+                    if orders.list_location:
+                        self._spare(orders.list_location.scheme, orders.list_location.path)
+                    possible = [each for each in found if self._is_possible(each, orders)]
+                    for _, same in groupby(possible, lambda each: id(each.images)):
+                        yield from self._of_source(list(same), orders, earlier)
         if not self._given and not self._mistakes:
             raise UsageError(f'{redact(source)} lists no images: write one reference or URI per line')
 
@@ -196,24 +197,3 @@ class ImageOrders:
 def _named_alone(images: ImageInput, reference: Reference) -> str:
     """Return the URI of one image alone, without the selection that it came from."""
     return str(without_selection(images.location_of(reference)))
-
-
-class _FirstLines:
-    """The first few of the lines that are added, each once, and the number of the others, of which there may be
-    millions."""
-
-    def __init__(self) -> None:
-        self._first: dict[str, None] = {}
-        self._more = 0
-
-    def add(self, line: str) -> None:
-        """Keep a line, or count it."""
-        if len(self._first) < _SHOWN:
-            self._first[line] = None
-        elif line not in self._first:
-            self._more += 1
-
-    def lines(self, one: str, several: str, what: str) -> list[str]:
-        """Return the lines, and `12 more SEVERAL are WHAT`."""
-        more = f'{counted(self._more, f"more {one}", f"more {several}")} {"is" if self._more == 1 else "are"} {what}'
-        return [*self._first, *([more] if self._more else [])]

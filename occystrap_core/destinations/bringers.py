@@ -3,12 +3,16 @@
 Only what a source brought itself may be pruned when it no longer has it; another mirror's images stay.
 """
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
+from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.place import Place
 from occystrap_core.api.schemes import FILES, InputScheme, WriterScheme
 from occystrap_core.api.selection_options import without_selection
 from occystrap_core.api.uri import Location, without_login
+from occystrap_core.oci.patterns import Kept
+from occystrap_core.oci.reference import Reference
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings
 from occystrap_core.verification.provenance import Bringer
@@ -17,6 +21,34 @@ _NEUTRAL = ('insecure', 'http2', 'username', 'password', 'token', 'cert_path', '
             'since')
 """Options that say how a source is reached, or what of an image is taken, and may change like those of selection. All
 others, such as image= or the address of a daemon, say which source it is."""
+
+
+class PrunedSource(NamedTuple):
+    """A source with prune=true: what it no longer has is to go from its destinations."""
+
+    name: str
+    """As receipts have it (Bringer)."""
+    destinations: Sequence[Location]
+    """As written, with fields."""
+    keep: Kept | None
+    references: Sequence[Reference] = ()
+    """The images that it has now."""
+    is_list: bool = False
+    images: ImageInput | None = None
+    """The input, and how it is written, if it is no list."""
+    written: Location | None = None
+
+    def keeping(self, *names: str) -> set[str]:
+        """Return the patterns of keep= that match one of these names of an image."""
+        return self.keep.matching(names) if self.keep else set()
+
+    def keeps_nothing(self, matched: Collection[str]) -> list[str]:
+        """Return a line for each pattern of keep= that is not among those that `matched` an image, and an empty keep=.
+        """
+        if self.keep and not self.keep.patterns:
+            return ['keep= is empty, and keeps nothing']
+        return [f'keep={each} matches no image here or at the source: write team/app:v1, HOST/team/app:v1 or patterns '
+                'of these' for each in (self.keep.patterns if self.keep else ()) if each not in matched]
 
 
 def source_name(plugins: Plugins, location: Location) -> str:

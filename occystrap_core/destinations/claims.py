@@ -3,11 +3,14 @@ import os
 import threading
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from occystrap_core.api.place import Place
 from occystrap_core.api.uri import Location
 from occystrap_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from occystrap_core.destinations.many_claims import ManyClaims
 
 _Claim = TypeVar('_Claim')
 
@@ -26,10 +29,29 @@ class Claims:
         self._claimed: dict[Hashable, dict[str | None, list[_Claimed]]] = {}
         self._read: dict[Hashable, dict[str | None, list[tuple[Place, Location, str]]]] = {}
         self._lock = threading.Lock()
+        self._many: 'ManyClaims | None' = None
+
+    def become_many(self) -> None:
+        """Keep places as numbers from now on, since there may be millions; those that are kept already, too."""
+        from occystrap_core.destinations.many_claims import ManyClaims  # late, as few runs have so many images
+        many = ManyClaims()
+        for each in _all(self._claimed):
+            many.keep(each.place, each.source, each.form, each.destination.scheme)
+        for place, _, source in _all(self._read):
+            many.keep_read(place, source)
+        with self._lock:
+            self._many, self._claimed, self._read = many, {}, {}
 
     def reads(self, location: Location, lies: Place | None, source: str) -> None:
         """Record where an image is read; `lies` is its place, if known. Called for all images before the first `claim`.
+
+        After `become_many` it is called later, too, and raises UsageError if another image was to replace this one.
         """
+        if self._many:
+            if lies:
+                with self._lock:
+                    self._many.reads(lies, source)
+            return
         place = lies or _place_of(location)
         self._read.setdefault(place.root, {}).setdefault(place.name, []).append((place, location, source))
 
@@ -40,6 +62,9 @@ class Claims:
         UsageError if another image, or the same in another form, would take the place, if the path is that of another
         scheme, or if an image of the run is read there: it would be lost, or its replacement copied instead.
         """
+        if self._many:
+            with self._lock:
+                return self._many.claim(place, source, destination, form)
         self._refuse_source(place, source, destination)
         claimed = _Claimed(place, source, destination, form)
         with self._lock:
@@ -85,6 +110,10 @@ def _require_one_scheme(there: Mapping[str | None, Sequence[_Claimed]], claimed:
     if other.destination.scheme != claimed.destination.scheme:
         raise UsageError(f'{other.destination} and {claimed.destination} are the same place, {claimed.place.path}, '
                          'which can have one format only: choose another place for one of them')
+
+
+def _all(places: Mapping[Hashable, Mapping[str | None, Sequence[_Claim]]]) -> Iterator[_Claim]:
+    return chain.from_iterable(chain.from_iterable(named.values()) for named in places.values())
 
 
 def _named(there: Mapping[str | None, Sequence[_Claim]], name: str | None) -> Iterator[_Claim]:

@@ -1,6 +1,7 @@
 """Unchanged images that this run's sources bring, too: destinations that keep receipts are told, so that none is pruned
 while one of its sources still has it.
 """
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,13 +16,19 @@ from occystrap_core.terminal_text import counted
 from occystrap_core.verification.receipt import Receipt
 
 
+_MOST = 5000
+"""Receipts that are kept before they are noted, since a run may have millions of images."""
+
+
 class AlsoBrought:
-    """The unchanged images of a run whose kept receipts do not name its sources."""
+    """The unchanged images of a run whose kept receipts do not name its sources; used by several threads."""
 
     def __init__(self, plugins: Plugins, settings: Settings) -> None:
         self._plugins, self._settings = plugins, settings
         self._receipts: list[Receipt] = []
         """`brought_by` are the sources of this run."""
+        self._notes: list[str] = []
+        self._lock = threading.Lock()
 
     def add(self, task: ImageTask, receipt: Receipt) -> None:
         """Add an unchanged image if the receipt that its destination keeps does not say that this source brings it."""
@@ -30,16 +37,22 @@ class AlsoBrought:
         kept = receipt if receipt.verdict == KEPT else task.output.made().kept_receipt(task.reference)
         brought = tuple(bringers(task.settings))
         if kept and {*brought} - {*kept.brought_by}:
-            self._receipts.append(replace(kept, brought_by=brought))
+            with self._lock:
+                self._receipts.append(replace(kept, brought_by=brought))
+                if len(self._receipts) >= _MOST:
+                    self._note()
 
     def note(self) -> Sequence[str]:
-        """Have the destinations note these sources; return a line for the user if that is impossible."""
-        if not self._receipts:
-            return ()
+        """Have the destinations note these sources; return lines for the user if that is impossible."""
+        if self._receipts:
+            self._note()
+        return self._notes
+
+    def _note(self) -> None:
         from occystrap_core.mirror.pruned_images import note_bringers  # late, as few runs need it
+        receipts, self._receipts = self._receipts, []
         try:
-            note_bringers(self._plugins, self._settings, self._receipts)
+            note_bringers(self._plugins, self._settings, receipts)
         except OutputError as error:
-            return [f'{counted(len(self._receipts), "unchanged image")} not recorded as copied from this source, so '
-                    f'another source may prune them: {error}']
-        return ()
+            self._notes.append(f'{counted(len(receipts), "unchanged image")} not recorded as copied from this source, '
+                               f'so another source may prune them: {error}')

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from occystrap_core.api.schemes import WriterScheme, load
 from occystrap_core.api.uri import Location, parse_uri
-from occystrap_core.destinations.bringers import destination_name
+from occystrap_core.destinations.bringers import PrunedSource, destination_name
 from occystrap_core.destinations.destination_fields import has_fields
 from occystrap_core.errors import UsageError
 from occystrap_core.mirror.unlisted_images import why_unlisted
@@ -20,7 +20,7 @@ from occystrap_core.receipts.receipt_file import ReceiptFile
 from occystrap_core.report.image_report import PrunedImage
 from occystrap_core.settings import Settings
 from occystrap_core.tasks.image_task import ImageTask
-from occystrap_core.tasks.task_list import PrunedSource, TaskList
+from occystrap_core.tasks.task_list import TaskList
 from occystrap_core.terminal_text import counted
 from occystrap_core.verification.provenance import Bringer
 from occystrap_core.verification.receipt import Receipt

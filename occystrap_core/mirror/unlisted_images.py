@@ -1,10 +1,10 @@
 """Images that a source has and does not list: its list is not whole, so that what it lacks may not be gone."""
 from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.uri import parse_uri
+from occystrap_core.destinations.bringers import PrunedSource
 from occystrap_core.errors import ImageNotFound, OccystrapError, UsageError
 from occystrap_core.oci.reference import Reference
 from occystrap_core.sources.selection import is_selected
-from occystrap_core.tasks.task_list import PrunedSource
 from occystrap_core.verification.receipt import Receipt
 
 

@@ -174,7 +174,12 @@ def _counted(part: str) -> tuple[int, str, str]:
 
 def sort_references(references: Iterable[Reference]) -> list[Reference]:
     """Return references by repository and tag, in natural order."""
-    return sorted(references, key=lambda each: (natural_key(each.repository), natural_key(each.tag)))
+    return sorted(references, key=reference_key)
+
+
+def reference_key(reference: Reference) -> tuple[object, ...]:
+    """Return the sort key of `sort_references`."""
+    return natural_key(reference.repository), natural_key(reference.tag)
 
 
 def nearest_names(wanted: str, names: Sequence[str], what: str = 'tags', more: bool = False) -> str:

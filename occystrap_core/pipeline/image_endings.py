@@ -1,7 +1,7 @@
 """The end of each image of a run: its verdict, its line among the receipts, and what the progress shows."""
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,8 @@ class ImageEndings:
     receipts: 'ReceiptFile | None'
     reports: Sequence[str]
     only: bool
+    over: Callable[[ImageReport], None] = lambda report: None
+    """Called with each image that has ended."""
     failed: threading.Event = field(default_factory=threading.Event)
     """Set when an image has failed."""
 
@@ -69,6 +71,7 @@ class ImageEndings:
         if not report.succeeded:
             self.failed.set()
         self.progress.finished(report)
+        self.over(report)
 
     def _record(self, report: ImageReport, brought_by: Sequence[Bringer]) -> None:
         """Record the receipt with its verdict, and write it; if that fails the image is no success."""

@@ -1,67 +1,118 @@
 """The threads of a run: for each destination of a source some that copy, and some that verify meanwhile."""
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import queue
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 
-from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
+from occystrap_core.daemon_threads import DaemonThreads, give_up
 from occystrap_core.settings import Settings
 from occystrap_core.tasks.image_task import ImageTask
 
 _ABORTING = 1.3
 """Seconds that images get to notice a signal and clean up: the process must end within two."""
+_LOOK = 0.1
 
 
 class LaneThreads:
     """As many threads of both kinds for each destination as images may be at work, so that none waits for another."""
 
-    def __init__(self, lanes: int, images: int, settings: Settings) -> None:
-        """`lanes` is the number of destinations of a source, `images` that of the run."""
-        count = min(settings.images, images)
-        self._settings = settings
-        self._copying = [DaemonThreads(count, f'image-{lane}') for lane in range(lanes)]
-        self._verifying = [DaemonThreads(count, f'verification-{lane}') for lane in range(lanes)]
-        self._checks: list[Future[None]] = []
+    def __init__(self, images: int, settings: Settings, most: int | None = None) -> None:
+        """`images` is the number of the run's images; of very many only `most` are taken before others are done."""
+        self._count, self._settings, self._most = min(settings.images, images), settings, most
+        self._copying = list[DaemonThreads]()
+        self._verifying = list[DaemonThreads]()
+        self._copies, self._checks = _Begun(settings), _Begun(settings)
         self._again: list[ImageTask] = []
 
     def again(self, task: ImageTask) -> None:
-        """Have a task processed once more, when all others have been."""
+        """Have a task processed once more, when all others have been, or many are to be."""
         self._again.append(task)
 
     def later(self, task: ImageTask, work: Callable[[], None]) -> None:
         """Have work on an image that was copied done on another thread, while others are copied."""
-        self._checks.append(self._verifying[task.lane].submit(work))
+        self._checks.start(self._verifying[task.lane], work)
 
-    def process(self, tasks: Sequence[ImageTask], process: Callable[[ImageTask], None],
+    def process(self, tasks: Iterable[ImageTask], process: Callable[[ImageTask], None],
                 stop: Callable[[BaseException], None]) -> None:
         """Process all tasks, and what they leave for later.
 
         Raises the first exception, after everything at work has had time to clean up, and `stop` was called with it.
         """
-        copies: list[Future[None]] = []
         try:
-            with self._stopping(copies, stop):
-                while tasks:
-                    for task in tasks:
-                        copies.append(Future())  # before it begins, as a signal may come in between
-                        self._copying[task.lane].start(copies[-1], partial(process, task))
-                    _wait(copies, self._settings)
-                    tasks, self._again = self._again, []
-                _wait(self._checks, self._settings)
+            with self._stopping(stop):
+                self._process(tasks, process)
+                while self._again:
+                    self._process(self._taken_again(), process)
+                self._checks.wait(0)
         finally:
             for each in [*self._copying, *self._verifying]:
                 each.close()
 
+    def _process(self, tasks: Iterable[ImageTask], process: Callable[[ImageTask], None]) -> None:
+        for task in tasks:
+            self._start(task, process)
+            if self._most:
+                for each in self._taken_again() if len(self._again) >= self._most else ():
+                    self._start(each, process)
+                self._copies.wait(self._most)
+                self._checks.wait(self._most)
+        self._copies.wait(0)
+
+    def _start(self, task: ImageTask, process: Callable[[ImageTask], None]) -> None:
+        while len(self._copying) <= task.lane:
+            lane = len(self._copying)
+            self._verifying.append(DaemonThreads(self._count, f'verification-{lane}'))
+            self._copying.append(DaemonThreads(self._count, f'image-{lane}'))
+        self._copies.start(self._copying[task.lane], partial(process, task))
+
+    def _taken_again(self) -> list[ImageTask]:
+        tasks, self._again = self._again, []
+        return tasks
+
     @contextmanager
-    def _stopping(self, copies: Sequence[Future[None]], stop: Callable[[BaseException], None]) -> Iterator[None]:
+    def _stopping(self, stop: Callable[[BaseException], None]) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
             self._settings.cancellation.cancel()
+            copies = self._copies.unfinished()
             give_up(copies, _ABORTING)
             stop(error)
             _add_leftovers(copies, error)
             raise
+
+
+class _Begun:
+    """Work that was begun, and that nobody has seen to end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._check = settings.cancellation.check
+        self._futures = set[Future[None]]()
+        self._done: queue.SimpleQueue[Future[None]] = queue.SimpleQueue()
+
+    def start(self, threads: DaemonThreads, work: Callable[[], None]) -> None:
+        """Have threads do it; called by any thread."""
+        future: Future[None] = Future()
+        self._futures.add(future)  # before it begins, as a signal may come in between
+        future.add_done_callback(self._done.put)
+        threads.start(future, work)
+
+    def unfinished(self) -> Collection[Future[None]]:
+        """Return what has not been seen to end."""
+        return list(self._futures)
+
+    def wait(self, most: int) -> None:
+        """Wait until no more than `most` are left; raises the first exception."""
+        while len(self._futures) > most:
+            try:
+                future = self._done.get(timeout=_LOOK)
+            except queue.Empty:
+                self._check()
+                continue
+            self._check()
+            self._futures.discard(future)
+            future.result()
 
 
 def _add_leftovers(copies: Iterable[Future[None]], reason: BaseException) -> None:
@@ -71,9 +122,3 @@ def _add_leftovers(copies: Iterable[Future[None]], reason: BaseException) -> Non
         if error and error is not reason:
             for note in getattr(error, '__notes__', ()):
                 reason.add_note(note)
-
-
-def _wait(futures: Iterable[Future[None]], settings: Settings) -> None:
-    """Wait until all are done; raises the first exception."""
-    for future in completed(list(futures), settings.cancellation.check):
-        future.result()

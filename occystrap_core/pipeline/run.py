@@ -1,7 +1,7 @@
 """A run: every image of the source, several in parallel, each copied, then verified while others are copied."""
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,7 +30,7 @@ from occystrap_core.tasks.image_task import ImageTask
 from occystrap_core.tasks.source_orders import Destinations
 from occystrap_core.tasks.source_use import SourceUse
 from occystrap_core.tasks.request_check import recorded_note
-from occystrap_core.tasks.task_list import TaskList
+from occystrap_core.tasks.task_list import WINDOW, TaskList
 from occystrap_core.terminal_text import counted
 from occystrap_core.verification.judge import Verdict
 from occystrap_core.verification.receipt import Receipt
@@ -72,6 +72,8 @@ class Run:
     """Called instead of copying an image that is not there."""
     is_missing: bool = False
     """Whether it is known that no image is there already."""
+    keeps_images: bool = True
+    """Whether the report of very many images has those that succeeded, and not their number alone."""
     brought: Mapping[Digest, Location] = field(default_factory=dict)
     """Blobs that other processes brought to the destination, each with an image there that has it."""
     report: RunReport | None = field(init=False, default=None)
@@ -102,7 +104,8 @@ class Run:
                         ) -> None:
         with closing(self.settings.shared) as shared, TaskList(self.plugins, self.settings) as todo:
             receipts = self.receipts.path if self.receipts else None
-            todo.expand(source, destination, filters, side_files(receipts, self.layer_cache, self.reports))
+            most = None if self.prune or self.of_one_image else WINDOW
+            todo.expand(source, destination, filters, side_files(receipts, self.layer_cache, self.reports), most)
             if self.layer_cache:
                 from occystrap_core.layers.layer_cache import FileCache
                 shared.get(LayerCache, partial(FileCache, self.layer_cache))
@@ -113,7 +116,9 @@ class Run:
             report.images = [*(task.report for task in todo.tasks), *todo.failed]
             if self.prune and not todo.pruned:
                 raise UsageError('--prune: no source has prune=true, such as registry://HOST/team/*:*?prune=true')
-            if report.images:
+            if not todo.is_whole:
+                self._process_long(todo, report)
+            elif report.images:
                 self._process_all(sharing_sources(todo.tasks, self.settings), report)
             report.leave_out()
             todo.notes += self._also_brought.note()
@@ -125,7 +130,7 @@ class Run:
             return
         failed = sum(not image.succeeded for image in report.images)
         if self.prune is None or failed:
-            todo.notes.append(f'nothing is pruned, since {failed} of {len(report.images)} images failed' if failed else
+            todo.notes.append(f'nothing is pruned, since {failed} of {report.count} images failed' if failed else
                               'prune=true deletes nothing without --prune')
             return
         from occystrap_core.mirror.pruned_images import prune_sources
@@ -139,7 +144,21 @@ class Run:
         self.progress.begin(report.images)
         for image in report.images[len(tasks):]:
             self._ends.ended(image)
-        threads = LaneThreads(report.destinations, len(tasks), self.settings)
+        self._process_with(LaneThreads(len(tasks), self.settings), tasks)
+
+    def _process_long(self, todo: TaskList, report: RunReport) -> None:
+        """Process the tasks that are known, and meanwhile look for the others."""
+        from occystrap_core.pipeline.long_run import AT_ONCE, LongRun  # late, as few runs have so many images
+        long = LongRun(self.plugins, self.settings, todo, report, self.progress, self.keeps_images)
+        self._ends = ends = ImageEndings(self.plugins, self.level, self.progress, self.receipts, self.reports, False,
+                                         long.ended)
+        tasks = long.tasks(ends.ended, self._begin_joint, lambda: self.fail_fast and ends.failed.is_set())
+        self._process_with(LaneThreads(self.settings.images, self.settings, AT_ONCE), tasks)
+
+    def _begin_joint(self, tasks: Sequence[ImageTask]) -> None:
+        self._joint = JointImages(tasks)
+
+    def _process_with(self, threads: LaneThreads, tasks: Iterable[ImageTask]) -> None:
         try:
             threads.process(tasks, partial(self._process, threads=threads), self._stop)
         finally:
@@ -166,6 +185,7 @@ class Run:
         """
         if self.fail_fast and self._ends.failed.is_set():
             task.report.failure = 'skipped, since another image failed (--fail-fast)'
+            self._ends.over(task.report)
             return
         started = time.monotonic()
         try:

@@ -8,16 +8,19 @@ from occystrap_core.settings import Settings
 from occystrap_core.tasks.image_task import ImageTask
 from occystrap_core.tasks.source_use import Opening, RunAhead, SourceUse
 
-_AHEAD = 2
+AHEAD = 2
 """How many times the images in parallel a destination may be ahead of another."""
 
 
-def sharing_sources(tasks: Sequence[ImageTask], settings: Settings) -> list[ImageTask]:
-    """Return the tasks, in order; those with one source, filters included, open and read it together."""
+def sharing_sources(tasks: Sequence[ImageTask], settings: Settings, ahead: RunAhead | None = None) -> list[ImageTask]:
+    """Return the tasks, in order; those with one source, filters included, open and read it together.
+
+    `ahead` is that of the run, if these are not all of its tasks.
+    """
     families: dict[tuple[int, Reference], list[ImageTask]] = {}
     for task in tasks:
         families.setdefault((task.entry, task.reference), []).append(task)
-    ahead = RunAhead(_AHEAD * settings.images)
+    ahead = ahead or RunAhead(AHEAD * settings.images)
     uses = {id(task.report): use for family in families.values() if len(family) > 1
             for task, use in zip(family, _uses(family, ahead, settings), strict=True)}
     return [task._replace(use=uses.get(id(task.report), task.use)) for task in tasks]

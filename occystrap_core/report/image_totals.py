@@ -1,4 +1,4 @@
-"""Numbers of images of which nothing else is kept, since a bulk run may have millions."""
+"""Numbers of images of which nothing else is kept, since a run may have millions."""
 from occystrap_core.report.image_report import ImageReport
 
 
@@ -11,12 +11,15 @@ class ImageTotals:
         """Those that an earlier run copied, where the source was not asked."""
         self.settle_seconds = 0.0
         """The longest."""
+        self.left_out: dict[str, int] = {}
+        """Layers that deltas lack on purpose, with their sizes."""
 
     def add(self, image: ImageReport) -> None:
         """Count an image, which must have succeeded."""
         assert image.succeeded
         self.count += 1
         self.layers += image.layers
+        self.left_out.update(image.left_out_layers())
         self.size += image.size
         self.unchanged += image.done_before and image.source_asked
         self.before += image.done_before and not image.source_asked

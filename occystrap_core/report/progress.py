@@ -17,6 +17,9 @@ class Progress:
     def begin(self, images: Sequence[ImageReport]) -> None:
         """Called with all images of the run before the first begins."""
 
+    def expect(self, images: int, more: bool) -> None:
+        """Called with the number of images known by now, if that is not what it was; `more` may come."""
+
     def image(self, reference: str, total: int) -> AbstractContextManager[Advance]:
         """Show one image of `total` bytes while the with block runs; 0 if the size is unknown."""
         return nullcontext(lambda count: None)
@@ -48,6 +51,11 @@ class MeteredProgress(Progress):
     def begin(self, images: Sequence[ImageReport]) -> None:
         """Count the images."""
         self.run = RunMeter(len(images))
+
+    def expect(self, images: int, more: bool) -> None:
+        """Count the images that are known by now."""
+        with self.lock:
+            self.run.expect(images, more)
 
     @contextmanager
     def image(self, reference: str, total: int) -> Iterator[Advance]:

@@ -16,7 +16,7 @@ from occystrap_core.report.image_report import ImageReport
 from occystrap_core.report.progress import MeteredProgress
 from occystrap_core.report.transfer_meter import TransferMeter
 from occystrap_core.terminal import console, printed_above
-from occystrap_core.terminal_text import images_text, one_line, shortened
+from occystrap_core.terminal_text import one_line, shortened
 
 _LEAST, _LEAST_NARROW = (13, 11, 5), (4, 11)
 """Characters that figures take at least, so that they stand still: `1.2/123.4 MiB`, `123.4 MiB/s`, `12:34`; `100%`."""
@@ -83,7 +83,7 @@ class TerminalProgress(MeteredProgress):
     def _rows(self) -> Iterator[tuple[str, TransferMeter | None]]:
         """Yield name and figures of each line, that of all first; what is verified has no figures."""
         if self.run.images > 1:
-            yield images_text(self.run.finished, self.run.images), self.run
+            yield self.run.images_text(), self.run
         yield from self.copied.values()
         yield from ((name, None) for name in self.verified)
         for meter in (self.run, *(meter for _, meter in self.copied.values())):

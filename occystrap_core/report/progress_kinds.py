@@ -9,7 +9,6 @@ from occystrap_core.report.image_report import ImageReport
 from occystrap_core.report.progress import MeteredProgress, Progress
 from occystrap_core.report.transfer_meter import TransferMeter
 from occystrap_core.terminal import print_message, terminal
-from occystrap_core.terminal_text import images_text
 
 _INTERVAL = 10.0
 
@@ -32,7 +31,7 @@ class PlainProgress(MeteredProgress):
         """Write a line for it, if there are several."""
         super().finished(image)
         if self.run.images > 1:
-            self._say(f'[{self.run.finished}/{self.run.images}] {image.line()}')
+            self._say(f'[{self.run.counts()}] {image.line()}')
 
     def end(self) -> None:
         """Write no more lines."""
@@ -46,7 +45,7 @@ class PlainProgress(MeteredProgress):
         if not names:
             return
         if self.run.images > 1:
-            name = images_text(self.run.finished, self.run.images)
+            name = self.run.images_text()
         else:
             name = names[0]
         self._say(f'{name}: {_state(self.run) if self.copied else "verifying"}')

@@ -28,6 +28,8 @@ class RunReport:
     """Why the run ended early."""
     destinations: int = 1
     """The most destinations that one source has."""
+    sources: int | None = None
+    """The number of images without their copies, if `images` are not all."""
     notes: list[str] = field(default_factory=list)
     """Lines for the user about what is no image of the run."""
     pruned: list[PrunedImage] = field(default_factory=list)
@@ -64,7 +66,8 @@ class RunReport:
             parts.append(f'{unchanged} unchanged')
         if before := self.others.before + sum(image.done_before and not image.source_asked for image in done):
             parts.append(f'{before} done before (source not asked)')
-        if left_out := {digest: size for image in done for digest, size in image.left_out_layers().items()}:
+        if left_out := {**self.others.left_out,
+                        **{digest: size for image in done for digest, size in image.left_out_layers().items()}}:
             parts.append(f'{counted(len(left_out), "layer")} ({size_text(sum(left_out.values()))}) left out')
         if self.pruned:
             gone = sum(not each.reason for each in self.pruned)
@@ -84,8 +87,8 @@ class RunReport:
     def _counted(self, done: int) -> str:
         if self.destinations < 2:
             return images_text(done, self.count)
-        sources = len({image.reference for image in self.images})
-        return f'{done}/{len(self.images)} copies of {counted(sources, "image")}'
+        sources = len({image.reference for image in self.images}) if self.sources is None else self.sources
+        return f'{done}/{self.count} copies of {counted(sources, "image")}'
 
     def places(self) -> str:
         """Return which places were looked at, and where their images were written to if that was elsewhere."""

@@ -73,7 +73,23 @@ class RunMeter(TransferMeter):
     def __init__(self, images: int, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(0, clock)
         self.images, self.finished = images, 0
+        self.more = False
+        """Whether more images may come."""
         self._started, self._sizes, self._unsized, self._begun, self._skipped = clock(), 0, False, 0, 0
+
+    def expect(self, images: int, more: bool) -> None:
+        """Set the number of images that are known, and whether more may come."""
+        with self._lock:
+            self.images, self.more = images, more
+            self._know_total()
+
+    def counts(self) -> str:
+        """Return `3/12`, or `3/12+` if more images may come."""
+        return f'{self.finished}/{self.images}{"+" if self.more else ""}'
+
+    def images_text(self) -> str:
+        """Return `3/12 images`."""
+        return f'{self.counts()} {"image" if self.images == 1 else "images"}'
 
     def add(self, total: int) -> None:
         """Add an image of `total` bytes, which begins; 0 if its size is unknown."""
@@ -90,16 +106,18 @@ class RunMeter(TransferMeter):
     @property
     def fraction(self) -> float:
         """The part of the run that is done, by bytes, or as long as their total is unknown by images."""
-        return super().fraction if self.total else self.finished / self.images if self.images else 0.0
+        return super().fraction if self.total else self.finished / self.images if self.images and not self.more else 0.0
 
     @property
     def seconds_left(self) -> float | None:
         """Seconds until all images are done; as long as the bytes are unknown they are estimated by images."""
         if self.total:
             return super().seconds_left
+        if self.more:
+            return None
         gone = self._clock() - self._started
         return gone / self.finished * (self.images - self.finished) if self.finished else None
 
     def _know_total(self) -> None:
-        known = self._begun + self._skipped >= self.images and not self._unsized
+        known = self._begun + self._skipped >= self.images and not self._unsized and not self.more
         self.total = self._sizes if known else 0

@@ -1,43 +1,70 @@
 """Lists: a file with one reference or URI a line."""
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from occystrap_core.api.image_list import ImageList, ListedImage
 from occystrap_core.errors import UsageError
-from occystrap_core.sources.source_file import Problems, file_name, read_lines, read_text, source_uri
+from occystrap_core.sources.source_file import Problems, decoded, file_name, read_lines, read_text, source_uri
 
-_LONGER = ' here: process with --executor processes reads a list of any length while it copies'
+_LONGER = ' where all of a list has to be known: a run that copies, without --prune, reads one of any length'
 _COMMENT = re.compile(r'(^|\s)#.*')
 
 
 class ListFile(ImageList):
     """The images listed in a file: `list://images.txt`, or `list://-` for stdin."""
 
-    def stream(self) -> Iterable[ListedImage]:
-        """Yield the listed images while the file is read, which may be of any length; raises UsageError."""
-        name = file_name(self.location.path)
-        for number, line in enumerate(read_lines(self.location.path), 1):
-            if written := _COMMENT.sub('', line).strip():
-                yield ListedImage(_written(written), where=f'{name}, line {number}')
+    def stream(self, checked: int = 0) -> Iterable[ListedImage]:
+        """Yield the listed images while the file is read, which may be of any length; raises UsageError.
+
+        A list that is no longer than what is `checked` is refused as `entries` does.
+        """
+        lines = enumerate(read_lines(self.location.path), 1)
+        if checked:
+            yield from self._checked(*self._first(lines, checked))
+        for number, (_, raw) in lines:
+            if written := _without_comment(raw.decode('utf-8-sig', 'backslashreplace')):
+                yield ListedImage(_written(written), where=self._where(number))
 
     def entries(self) -> Iterable[ListedImage]:
         """Return the listed images, in order; raises UsageError, naming file and lines, for all mistakes together."""
-        name, text = file_name(self.location.path), read_text(self.location.path, instead=_LONGER)
+        text = read_text(self.location.path, instead=_LONGER)
+        lines = ((number, _without_comment(line)) for number, line in enumerate(text.split('\n'), 1))
+        return self._checked([each for each in lines if each[1]], text[-1:] in ('', '\n'))
+
+    def _first(self, lines: Iterable[tuple[int, tuple[int, bytes]]], count: int) -> tuple[list[tuple[int, str]], bool]:
+        """Return the first lines that name images, with their numbers, and whether the last that was read has an end.
+        """
+        found, raw = list[tuple[int, str]](), b'\n'
+        for number, (offset, raw) in lines:
+            if written := _without_comment(decoded(raw, self.location.path, offset)):
+                found.append((number, written))
+            if len(found) == count:
+                break
+        return found, raw.endswith(b'\n')
+
+    def _checked(self, lines: Sequence[tuple[int, str]], is_ended: bool) -> list[ListedImage]:
+        """Return the images that lines name; raises UsageError for all mistakes, and for a list that may be cut off."""
+        name = file_name(self.location.path)
         problems, found = Problems(name), []
-        if text[-1:] not in ('', '\n') and self.location.options.get('prune') in ('true', 'empty'):
+        if not is_ended and self.location.options.get('prune') in ('true', 'empty'):
             raise UsageError(f'{name}: the last line has no newline, so the list may be cut off, and images missing '
                              'from it would be pruned: add the newline, or leave out prune=')
-        for number, line in enumerate(text.split('\n'), 1):
-            written = _COMMENT.sub('', line).strip()
-            if written:
-                try:
-                    found.append(ListedImage(source_uri(written), where=f'{name}, line {number}'))
-                except UsageError as error:
-                    problems.add(f'line {number}: {error}')
+        for number, written in lines:
+            try:
+                found.append(ListedImage(source_uri(written), where=self._where(number)))
+            except UsageError as error:
+                problems.add(f'line {number}: {error}')
         problems.report()
         if not found:
             raise UsageError(f'{name} lists no images: write one reference or URI per line')
         return found
+
+    def _where(self, number: int) -> str:
+        return f'{file_name(self.location.path)}, line {number}'
+
+
+def _without_comment(line: str) -> str:
+    return _COMMENT.sub('', line).strip()
 
 
 def _written(text: str) -> str:

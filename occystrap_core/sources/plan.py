@@ -1,8 +1,9 @@
 """Plans: a file with images, their destinations, and how to copy them. The format is in docs/plans-and-lists.md."""
 import os
 import re
+import sys
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -46,11 +47,15 @@ class Plan(ImageList):
     """The images of a plan: `plan://mirror.toml`, `plan://mirror.yaml`, or TOML from stdin with `plan://-`."""
 
     def entries(self) -> Iterable[ListedImage]:
-        """Return the images, in order; raises UsageError with all mistakes in the file."""
-        read: list[str] = []
-        found = _PlanFile(self.location.path, read, (), Table()).images()
-        self.files = read
-        return found
+        """Return the images, in order; raises UsageError with all mistakes in the file and in those that it includes.
+        """
+        return list(self.stream(sys.maxsize))
+
+    def stream(self, checked: int = 0) -> Iterable[ListedImage]:
+        """Yield the images; files that are included behind the first `checked` images are read when it is their turn.
+        """
+        self.files = read = list[str]()
+        yield from _PlanFile(self.location.path, read, (), Table()).images(checked)
 
 
 class _PlanFile:
@@ -65,8 +70,12 @@ class _PlanFile:
         document, self._lines = _read_document(path)
         self._document = self._expanded(document, ())
 
-    def images(self) -> list[ListedImage]:
-        """Return the images, in order, those of included files last; raises UsageError with all mistakes."""
+    def images(self, checked: int) -> Iterator[ListedImage]:
+        """Yield the images, in order, those of included files last.
+
+        Raises UsageError with all mistakes before the first, those in included files too, unless they are behind so
+        many images: these are read, and may raise, later.
+        """
         document = self._document
         self._refuse_unknown(document, TOP, (), 'the plan')
         defaults, images, include = document.get('defaults') or {}, document.get('images'), document.get('include')
@@ -77,9 +86,16 @@ class _PlanFile:
         elif images is not None or not include:
             self._add(('images',), 'there are no images: expected a list of tables called images, [[images]] in '
                       'TOML')
-        found += self._included(include, shared)
+        self._document = {}
+        included = enumerate(self._included(include))
+        while len(found) < checked and (each := next(included, None)):
+            found += self._images_of(*each, shared)
         self._problems.report()
-        return [each for each in found if each]
+        yield from (each for each in found if each)
+        for number, path in included:
+            found = []
+            yield from self._images_of(number, path, shared)
+            self._problems.report()
 
     def _add(self, path: Path, text: str) -> None:
         """Add a mistake, with the line of what is at `path`, or of the nearest above."""
@@ -140,29 +156,31 @@ class _PlanFile:
         added = '&'.join(f'{quote(name)}={quote(option)}' for name, option in options.items())
         return f'{uri}{"&" if "?" in uri else "?"}{added}' if added else uri
 
-    def _included(self, written: object, defaults: Table) -> list[ListedImage]:
-        """Return the images of included plans; relative paths are so to this file."""
+    def _included(self, written: object) -> list[str]:
+        """Return the paths of included plans; relative ones are so to this file."""
         if written is None:
             return []
         if not isinstance(written, list) or not written or not all(isinstance(each, str) and each for each in written):
             self._add(('include',), "include: expected a list of files, such as ['more.toml']")
             return []
         above = '' if self._path == '-' else os.path.dirname(self._path)
-        found: list[ListedImage] = []
-        for number, each in enumerate(written):
-            try:
-                found += self._include(os.path.join(above, each), defaults)
-            except UsageError as error:
-                self._add(('include', number), f'include: {error}')
-        return found
+        return [os.path.join(above, each) for each in written]
 
-    def _include(self, path: str, defaults: Table) -> list[ListedImage]:
+    def _images_of(self, number: int, path: str, defaults: Table) -> list[ListedImage]:
+        """Return the images of an included plan; mistakes in it are reported."""
+        try:
+            return list(self._include(path, defaults))
+        except UsageError as error:
+            self._add(('include', number), f'include: {error}')
+            return []
+
+    def _include(self, path: str, defaults: Table) -> Iterator[ListedImage]:
         chain = [*self._within, self._path]
         if any(os.path.realpath(path) == os.path.realpath(each) for each in chain):
             raise UsageError(f'{path} includes itself: {" → ".join([*chain, path])}')
         if len(self._read) > _MOST:
             raise UsageError(f'more than {_MOST} files are included')
-        return _PlanFile(path, self._read, chain, defaults).images()
+        return _PlanFile(path, self._read, chain, defaults).images(sys.maxsize)
 
     def _expanded(self, value: Any, path: Path) -> Any:
         """Return a value with `${NAME}` in its texts replaced by variables of the environment; `$${` is `${`."""

@@ -48,17 +48,30 @@ def file_name(path: str) -> str:
     return 'stdin' if path == '-' else path
 
 
-def read_lines(path: str) -> Iterator[str]:
-    """Yield the lines of a file of any length, `-` for stdin; raises UsageError for one that cannot be read.
+def read_lines(path: str) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file of any length, `-` for stdin, each with its offset; one longer than any name is cut.
 
-    What is not UTF-8 becomes a line that names no image; one longer than any name is cut.
+    Raises UsageError for a file that cannot be read.
     """
+    offset = 0
     try:
         with sys.stdin.buffer if path == '-' else open(path, 'rb') as file:
             while line := file.readline(_LONGEST):
-                yield line.decode('utf-8-sig', 'backslashreplace')
+                yield offset, line
+                offset += len(line)
     except OSError as error:
         raise UsageError(f'{file_name(path)} cannot be read: {error.strerror}') from None
+
+
+def decoded(raw: bytes, path: str, offset: int = 0) -> str:
+    """Return the text of a file, or of a part at an offset; raises UsageError if it is none."""
+    try:
+        text = raw.decode('utf-8' if offset else 'utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise UsageError(f'{file_name(path)} is not UTF-8 at byte {offset + error.start}') from None
+    if '\0' in text:
+        raise UsageError(f'{file_name(path)} is not text: expected a list of images, or a plan in TOML or YAML')
+    return text
 
 
 def read_text(path: str, cap: int = CAP, instead: str = '') -> str:
@@ -72,13 +85,8 @@ def read_text(path: str, cap: int = CAP, instead: str = '') -> str:
         else:
             with open(path, 'rb') as file:
                 raw = file.read(cap + 1)
-        text = raw.decode('utf-8-sig')
     except OSError as error:
         raise UsageError(f'{file_name(path)} cannot be read: {error.strerror}') from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f'{file_name(path)} is not UTF-8 at byte {error.start}') from None
     if len(raw) > cap:
         raise UsageError(f'{file_name(path)} has more than the {cap >> 20} MiB allowed{instead}')
-    if '\0' in text:
-        raise UsageError(f'{file_name(path)} is not text: expected a list of images, or a plan in TOML or YAML')
-    return text
+    return decoded(raw, path)

@@ -1,8 +1,9 @@
 """What a command line or a list orders: each source with each of its destinations, opened and with its filters."""
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache, lru_cache, partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from occystrap_core.api.image_input import ImageInput
@@ -79,48 +80,67 @@ class Orders:
             raise UsageError(f'{opened.location}: a list cannot name another list')
         else:
             self._set_list(opened.location)
-            entries = list(self._distinct(opened, entry))
+            entries = [_filled(each, entry) for each in self._distinct(opened.entries())]
+            self.lists += opened.files
             self._require_right(entries)
             for each in entries:
                 with _naming_entry(each):
                     yield from self.of(each, listed=True)
 
-    def one_by_one(self, entry: ListedImage, failed: Callable[[ListedImage, UsageError], None],
-                   ) -> Iterator[Sequence[Order]]:
+    def one_by_one(self, entry: ListedImage, failed: Callable[[ListedImage, UsageError], None], checked: int = 0,
+                   ) -> Iterator[tuple[Sequence[Order], ExitStack]]:
         """Yield what to do for all destinations of a source, as `of`, without reading all of a list first.
 
-        Each input is closed after its orders.
-        `failed` is called with entries of a list that are mistakes; raises UsageError if there is no list.
+        With each comes what closes its input. The first `checked` entries of a list are read, and found to be right,
+        before the first is given. `failed` is called with entries that are mistakes, and may raise; raises UsageError
+        if there is no list.
         """
-        with ExitStack() as self._closing:
-            opened = self._opened(entry, self._choice(entry.platform, next(iter(entry.destinations), None)))
-            if isinstance(opened, ImageInput):
-                yield list(self._orders_of(opened, entry))
-                return
+        self._closing = ExitStack()
+        opened = self._opened(entry, self._choice(entry.platform, next(iter(entry.destinations), None)))
+        if isinstance(opened, ImageInput):
+            with self._closing as closing:
+                found = list(self._orders_of(opened, entry))
+                closing = closing.pop_all()
+            yield found, closing
+            return
         self._set_list(opened.location)
-        for each in opened.stream():
-            filters = entry.filters if each.filters is None else each.filters
-            filled = each._replace(destinations=each.destinations or entry.destinations, filters=filters)
+        entries = self._entries(opened, entry, checked, failed)
+        if checked:
+            first = list(self._distinct(islice(entries, checked)))
+            self.lists += opened.files
+            self._require_right(first)
+            entries = chain(first, entries)
+        for each in entries:
+            self._closing = ExitStack()
             try:
-                with ExitStack() as self._closing, _naming_entry(each):
-                    yield list(self.of(filled, listed=True))
+                with _naming_entry(each):
+                    found = list(self.of(each, listed=True))
             except UsageError as error:
-                failed(filled, error)
+                self._closing.close()
+                failed(each, error)
+            else:
+                yield found, self._closing
+
+    def _entries(self, opened: ImageList, order: ListedImage, checked: int,
+                 failed: Callable[[ListedImage, UsageError], None]) -> Iterator[ListedImage]:
+        """Yield the entries of a list with what they leave to the command line; a mistake that ends it is reported."""
+        try:
+            for each in opened.stream(checked):
+                yield _filled(each, order)
+        except UsageError as error:
+            failed(order, error)
 
     def _set_list(self, location: Location) -> None:
         self.list_location, self._list_name = location, source_name(self._plugins, location)
 
-    def _distinct(self, opened: ImageList, order: ListedImage) -> Iterator[ListedImage]:
-        """Yield the entries of a list, each once, with what they leave to the command line that names the list."""
+    def _distinct(self, entries: Iterable[ListedImage]) -> Iterator[ListedImage]:
+        """Yield entries of a list, each once."""
         before: dict[tuple[object, ...], str] = {}
-        entries = list(opened.entries())
-        self.lists += opened.files
         for each in entries:
             if twice := _again(each, before):
                 self.notes.append(twice)
-                continue
-            filters = order.filters if each.filters is None else each.filters
-            yield each._replace(destinations=each.destinations or order.destinations, filters=filters)
+            else:
+                yield each
 
     def _require_right(self, entries: Sequence[ListedImage]) -> None:
         """Raise UsageError with the mistakes in all entries of a list, not only in the first."""
@@ -217,6 +237,12 @@ def opened_inputs(plugins: Plugins, settings: Settings, source: str, closed: Exi
             raise UsageError(f'{entry.where}: a list cannot name another list')
         closed.callback(inner.close)
         yield inner, listed, chosen
+
+
+def _filled(entry: ListedImage, order: ListedImage) -> ListedImage:
+    """Return an entry of a list with what it leaves to the command line that names the list."""
+    filters = order.filters if entry.filters is None else entry.filters
+    return entry._replace(destinations=entry.destinations or order.destinations, filters=filters)
 
 
 def _again(entry: ListedImage, before: dict[tuple[object, ...], str]) -> str:

@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.functional.scale.bulk import mirror_at
+from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandLine
 from tests.services.registry import Registry
 from tests.services.sixty_images import SixtyImages
@@ -46,6 +49,35 @@ def test_many_orders_cost_the_client_little() -> None:
     found = re.fullmatch(r'(\d+) orders: the first after ([\d.]+) s, all after [\d.]+ s, [\d.]+ s of the processor, '
                          r'(\d+) MiB\n', done.stdout)
     assert found and int(found[1]) == ORDERS and float(found[2]) < 10 and int(found[3]) < 500, done.stdout
+
+
+def test_many_images_cost_one_process_little() -> None:
+    count = max(ORDERS // 10, 6_000)
+    done = subprocess.run([sys.executable, ROOT / 'benchmarks/long_lists.py', str(count)], cwd=ROOT, check=True,
+                          capture_output=True, text=True)
+    found = re.fullmatch(r'(\d+) images: the first after ([\d.]+) s, all after [\d.]+ s, [\d.]+ s of the processor, '
+                         r'(\d+) MiB\n', done.stdout)
+    assert found and int(found[1]) == count and float(found[2]) < 10 and int(found[3]) < 200, done.stdout
+
+
+def test_what_is_found_while_images_are_copied_is_copied_as_they_are(
+        sixty: SixtyImages, destination: Registry, occystrap: CommandLine, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a registry and into one archive, from a list and from a pattern, with receipts of all."""
+    monkeypatch.setattr('occystrap_core.pipeline.run.WINDOW', 2)
+    monkeypatch.chdir(tmp_path)
+    listed = Path(sixty.listed(tmp_path, 6).removeprefix('list://'))
+    listed.write_text(listed.read_text() + '%%\n')
+    goes = [mirror_at(destination.host), f'tar://{tmp_path}/all.tar?format=oci']
+    result = run_here('process', f'list://{listed}', *goes, '--receipt', 'receipts').assert_code(1)
+    assert '12/13 verified, 1 FAILED' in result.err.splitlines()[-1], result
+    assert any(line.startswith('FAILED %%: ') and 'line 7: ' in line for line in result.err.splitlines()), result
+    assert '12/12 verified' in occystrap('verify', 'receipts', '--full').assert_success().err
+    again = run_here('process', f'registry://{destination.host}/team/*:*', 'layout://mirror', '--resume', 'receipts',
+                     ).assert_code(0)
+    assert '6/6 verified' in again.err.splitlines()[-1], again
+    unchanged = run_here('process', f'registry://{destination.host}/team/*:*', 'layout://mirror', '-O', 'json')
+    assert [each['status'] for each in unchanged.assert_code(0).json()['images']] == ['unchanged'] * 6
 
 
 def test_many_receipts_of_an_earlier_run_cost_little_memory() -> None:

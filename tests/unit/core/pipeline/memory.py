@@ -13,6 +13,7 @@ from occystrap_core import (
 from occystrap_core.filters.plugin import register_filters
 from occystrap_core.oci import Digest, ImageConfig, Reference
 from occystrap_core.plugins.manager import Plugins, build_plugin_manager
+from occystrap_core.sources.plugin import register_inputs
 from occystrap_core.tar import SequentialImage, TarEntry, TarLayer
 from occystrap_core.testing.sample import sample_image
 from tests.unit.core.image.sources import Source
@@ -158,11 +159,11 @@ def hooks(**functions: Callable[..., object]) -> types.ModuleType:
 
 def memory_plugins(output: str = f'{HOME}:MemoryOutput', source: str = f'{HOME}:MemoryInput', *,
                    verifier: Callable[..., object] | None = verify_output, many: Many = Many(True)) -> Plugins:
-    """Return the plugins of a machine that has memory:// alone."""
+    """Return the plugins of a machine that has memory:// alone, and lists."""
     options = [Option('form', OptionType.STRING, 'stored'), Option('compression', OptionType.STRING, 'gzip'),
                Option('many', OptionType.BOOLEAN)]
     functions: dict[str, Callable[..., object]] = {
-        'register_inputs': lambda: [InputScheme('memory', source)],
+        'register_inputs': lambda: [*register_inputs(), InputScheme('memory', source)],
         'register_writers': lambda: [WriterScheme('memory', output, options, many=many)],
         'register_filters': lambda: [*register_filters(), FilterKind('without', f'{HOME}:Without',
                                                                      [Option('name', OptionType.STRING, '')])]}

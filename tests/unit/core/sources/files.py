@@ -7,12 +7,17 @@ from occystrap_core.plugins.resolver import open_source, source_location
 from tests.services.installed import installed_plugins
 
 
-def entries_of(uri: str) -> Sequence[ListedImage]:
-    """Return what a list:// or plan:// names, opened by way of the installed plugins."""
+def opened_list(uri: str) -> ImageList:
+    """Return a list:// or plan://, opened by way of the installed plugins."""
     plugins = installed_plugins()
     opened = open_source(plugins, source_location(plugins, uri), Settings())
     assert isinstance(opened, ImageList)
-    return list(opened.entries())
+    return opened
+
+
+def entries_of(uri: str) -> Sequence[ListedImage]:
+    """Return what a list:// or plan:// names."""
+    return list(opened_list(uri).entries())
 
 
 def entries_in(directory: Path, name: str, text: str | bytes) -> Sequence[ListedImage]:

@@ -7,7 +7,7 @@ import pytest
 
 from occystrap_core import UsageError
 from occystrap_core.sources import source_file
-from tests.unit.core.sources.files import entries_in, entries_of
+from tests.unit.core.sources.files import entries_in, entries_of, opened_list
 
 DIGEST = f'sha256:{"a" * 64}'
 
@@ -95,3 +95,25 @@ def test_no_file_a_directory_and_endless_files(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(UsageError, match='more than the 4 MiB'):
         entries_of('list:///dev/zero')
     assert source_file.CAP == 4 << 20
+
+
+@pytest.mark.parametrize(('text', 'words'), [
+    (b'', 'lists no images'), (b'# nothing\n', 'lists no images'), (b'a\ncaf\xe9\n', 'not UTF-8 at byte 5'),
+    (b'a\n\0\n', 'is not text'), (b'a\nB\nC\n', '2 errors: line 2: .*; line 3: ')])
+def test_what_is_wrong_at_the_beginning_of_a_long_list_is_refused(text: bytes, words: str, tmp_path: Path) -> None:
+    (path := tmp_path / 'images.txt').write_bytes(text)
+    with pytest.raises(UsageError, match=f'images.txt.* {words}'):
+        next(iter(opened_list(f'list://{path}').stream(checked=4)))
+
+
+def test_what_is_wrong_later_is_given_as_it_is_written(tmp_path: Path) -> None:
+    (path := tmp_path / 'images.txt').write_bytes(b'\xef\xbb\xbfone\r\n\n# none\ntwo\nB\ncaf\xe9\nfive')
+    found = list(opened_list(f'list://{path}').stream(checked=2))
+    assert [each.source for each in found] == [*(f'registry://docker.io/{name}' for name in ('one', 'two')), 'B',
+                                               'caf\\xe9', 'registry://docker.io/five']
+    assert [each.where for each in found] == [f'{path}, line {line}' for line in (1, 4, 5, 6, 7)]
+
+
+def test_an_endless_file_is_no_list() -> None:
+    with pytest.raises(UsageError, match='is not text'):
+        next(iter(opened_list('list:///dev/zero').stream(checked=2)))

@@ -8,7 +8,7 @@ import pytest
 from occystrap_core import UsageError
 from occystrap_core.sources.plan_keys import SHARED, TOP, plan_schema
 from occystrap_core.sources.toml_lines import toml_lines
-from tests.unit.core.sources.files import entries_in, entries_of
+from tests.unit.core.sources.files import entries_in, entries_of, opened_list
 
 DOCS = Path(__file__).parents[4] / 'docs'
 
@@ -135,3 +135,19 @@ def test_the_worked_example_is_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, f'{"registry://" if name == "MIRROR" else ""}{name.lower()}.example')
     first, second, third = entries_of(f'plan://{DOCS}/mirror.toml')
     assert 'semver=' in first.source and 'prune=true' in first.source and len(third.destinations) == 2
+
+
+def test_plans_that_are_included_behind_the_first_images_are_read_when_it_is_their_turn(tmp_path: Path) -> None:
+    (tmp_path / 'more.toml').write_text("[[images]]\nsource = 'two'\n")
+    (tmp_path / 'bad.toml').write_text("[[images]]\nsource = 'three'\ncolour = 'red'\n")
+    (plan := tmp_path / 'mirror.toml').write_text("include = ['more.toml', 'bad.toml']\n[[images]]\nsource = 'one'\n")
+    opened = opened_list(f'plan://{plan}')
+    with pytest.raises(UsageError, match='unknown key .colour'):
+        next(iter(opened.stream(checked=3)))
+    found = iter(opened.stream(checked=2))
+    assert [next(found).source for _ in range(2)] == [f'registry://docker.io/{name}' for name in ('one', 'two')]
+    (tmp_path / 'bad.toml').write_text("[[images]]\nsource = 'three'\n")
+    assert [each.source for each in found] == ['registry://docker.io/three']
+    (tmp_path / 'bad.toml').write_text('colour = 1\n')
+    with pytest.raises(UsageError, match='mirror.toml: line 1: include: .*bad.toml'):
+        list(opened.stream(checked=2))

@@ -1,0 +1,84 @@
+"""The places of a run of very many images, as numbers: some hundred bytes for each."""
+from collections.abc import Hashable, Iterator
+
+from occystrap_core.api.place import Place
+from occystrap_core.api.uri import Location
+from occystrap_core.errors import UsageError
+
+_UNKNOWN = -1
+"""Some image, which none equals: Python's hashes are never -1."""
+
+
+class ManyClaims:
+    """As Claims, but it cannot say which image has a place already. Its user lets one thread in at a time."""
+
+    def __init__(self) -> None:
+        self._images: dict[int, int] = {}
+        """Places, each with its image and form."""
+        self._schemes: dict[int, str] = {}
+        """Paths at which images are, each with the scheme of these."""
+        self._apart = set[int]()
+        """Names that images have with an `apart`."""
+        self._read: dict[int, int] = {}
+        """Places of sources, each with its image."""
+        self._read_paths: dict[int, int] = {}
+        """Paths of sources, each with an image."""
+
+    def keep(self, place: Place, source: str, form: Hashable, scheme: str) -> None:
+        """Keep a place that is free."""
+        if place.path:
+            self._schemes[hash(place.root)] = scheme
+        if place.name != '':
+            self._images[_key(place)] = hash((source, form))
+            if place.apart:
+                self._apart.add(_key(place, apart=''))
+
+    def keep_read(self, lies: Place, source: str) -> None:
+        """Keep the place of a source."""
+        self._read[_key(lies, apart='')] = hash(source)
+        if lies.path:
+            self._read_paths[hash(lies.root)] = hash(source)
+
+    def reads(self, lies: Place, source: str) -> None:
+        """Record where an image is read; raises UsageError if another one of the run was to replace it."""
+        if lies.name and any(True for _ in self._others(lies)):
+            raise UsageError(f'{source} is read where another image of this run is written: copy in two runs')
+        self.keep_read(lies, source)
+
+    def claim(self, place: Place, source: str, destination: Location, form: Hashable) -> bool:
+        """Claim a place; returns and raises as Claims does."""
+        self._refuse_source(place, source, destination)
+        others, image = set(self._others(place)), hash((source, form))
+        if others - {image}:
+            raise UsageError(f'{destination}: {source} would replace another image of this run there')
+        if place.path and self._schemes.get(hash(place.root), destination.scheme) != destination.scheme:
+            raise UsageError(f'{destination}: images of another format are written to {place.path} in this run: choose '
+                             'another place for one of them')
+        if not others:
+            self.keep(place, source, form, destination.scheme)
+        return not others
+
+    def _others(self, place: Place) -> Iterator[int]:
+        """Yield the images that one at this place would replace."""
+        same = (self._images.get(key) for key in {_key(place), _key(place, apart='')})
+        yield from (each for each in same if each is not None)
+        if place.path and place.name is None:
+            if hash(place.root) in self._schemes and _key(place) not in self._images:
+                yield _UNKNOWN
+        elif place.path and (whole := self._images.get(hash((place.root, None, '')))) is not None:
+            yield whole
+        if place.name and not place.apart and _key(place) in self._apart:
+            yield _UNKNOWN
+
+    def _refuse_source(self, place: Place, source: str, destination: Location) -> None:
+        taken = [self._read.get(_key(place, apart=''))]
+        if place.path:
+            taken.append(self._read_paths.get(hash(place.root)) if place.name is None else
+                         self._read.get(hash((place.root, None, ''))))
+        if {*taken} - {None, hash(source)}:
+            raise UsageError(f'{destination}: {source} would replace an image that is a source of the same run: '
+                             'choose another destination, or copy in two runs')
+
+
+def _key(place: Place, apart: str | None = None) -> int:
+    return hash((place.root, place.name, place.apart if apart is None else apart))

@@ -1,0 +1,90 @@
+"""The places of a run's later images, of which there may be millions: kept as numbers, some hundred bytes for each."""
+from collections.abc import Hashable, Iterable
+
+from occystrap_core.api.schemes import WriterScheme
+from occystrap_core.destinations.claims import Claims
+from occystrap_core.destinations.destination_fields import require_room
+from occystrap_core.destinations.side_files import upwards
+from occystrap_core.errors import UsageError
+from occystrap_core.plugins.manager import Plugins
+from occystrap_core.plugins.resolver import require_many
+from occystrap_core.report.first_lines import FirstLines
+from occystrap_core.settings import Settings
+from occystrap_core.tasks.image_task import ImageTask
+
+
+class LaterPlaces:
+    """Has each image of a run take a place that no other has; each mistake is that of the image that comes later."""
+
+    def __init__(self, plugins: Plugins, settings: Settings, tasks: Iterable[ImageTask]) -> None:
+        """`tasks` are those that are known to be right."""
+        self._plugins, self._again = plugins, FirstLines()
+        self._claims = settings.shared.get(Claims, Claims)
+        self._claims.become_many()
+        self._roots, self._above = set[int](), set[int]()
+        """The identities of places with a path, and of the directories above them."""
+        self._full = set[int]()
+        """The paths of destinations that hold one image each."""
+        self._names = set[int]()
+        self._stream: Hashable = None
+        for task in tasks:
+            self._is_another_name(task)
+            self._keep(task)
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines for the user about images that are named again."""
+        return self._again.lines('image', 'images', 'listed more than once, and copied once')
+
+    def take(self, task: ImageTask) -> bool:
+        """Return whether an image is to be copied, False if the same one goes there already; raises UsageError."""
+        if self._is_another_name(task):
+            return False
+        images, reference = task.images, task.reference
+        self._claims.reads(images.location_of(reference), images.place(reference), task.source)
+        self._require_beside(task)
+        if not self._claims.claim(task.place, task.source, task.destination, task.form):
+            self._again.add(f'{task.source} is listed more than once, and copied once')
+            return False
+        self._require_room(task)
+        self._keep(task)
+        return True
+
+    def _is_another_name(self, task: ImageTask) -> bool:
+        """Return whether the image of a source goes under another of its names to the same place."""
+        content = task.images.content_key(task.reference)
+        if content == task.reference:
+            return False
+        key = hash((task.entry, task.settings.whole_index, task.place, task.form, content))
+        is_known = key in self._names
+        self._names.add(key)
+        return is_known
+
+    def _require_beside(self, task: ImageTask) -> None:
+        """Raise UsageError as `refuse_nested` does."""
+        if not task.place.path or (root := hash(task.place.root)) in self._roots:
+            return
+        above = {hash(each) for each, name in upwards(task.place.path) if name}
+        if root in self._above or above & self._roots:
+            raise UsageError(f'{task.destination} lies within another destination of the same run, or has one within: '
+                             'choose a place beside it')
+
+    def _require_room(self, task: ImageTask) -> None:
+        """Raise UsageError if a place that holds one image gets another."""
+        goes = hash((task.destination.scheme, task.destination.path))
+        if goes in self._full:
+            require_room(self._plugins, [(str(each), task.written, task.destination) for each in range(2)])
+
+    def _keep(self, task: ImageTask) -> None:
+        if task.place.path and (root := hash(task.place.root)) not in self._roots:
+            self._roots.add(root)
+            self._above.update(hash(each) for each, name in upwards(task.place.path) if name)
+        try:
+            require_many(self._plugins, task.destination)
+        except UsageError:
+            self._full.add(hash((task.destination.scheme, task.destination.path)))
+        if self._plugins.find(WriterScheme, task.destination.scheme).to_stdout(task.destination):
+            self._stream = self._stream or task.form
+            if self._stream != task.form:
+                raise UsageError(f'{task.destination}: another archive goes to stdout, which takes one: give a file '
+                                 'for one of them')
