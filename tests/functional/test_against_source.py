@@ -15,7 +15,7 @@ from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandResult
 from tests.unit.registry.images import push
-from tests.unit.registry.several import document_at, manifest_at, name_all, push_all, put_artifact, registry_of
+from tests.unit.registry.several import document_at, manifest_at, name_all, put_artifact, registry_of, registry_with
 
 NAMES = ['team/app:v1', 'team/app:v2', 'many:v1']
 PLACES = {'layout': 'layout://{}/mirror', 'registry': 'registry://{host}/copy/{{repository}}:{{tag}}',
@@ -125,8 +125,7 @@ def test_images_unknown_to_the_source_are_failed(kind: str, host: str, tmp_path:
 
 
 def test_an_image_that_is_gone_is_failed_and_a_source_that_is_gone_proves_nothing(tmp_path: Path) -> None:
-    with RegistryServer(tmp_path / 'registry') as server:
-        push_all(server.host, NAMES[:1])
+    with registry_with(tmp_path / 'registry', NAMES[:1]) as server:
         name_all(tmp_path, server.host, NAMES[:1])
         place, source = mirror('layout', tmp_path, server.host), f'registry://{server.host}/{NAMES[0]}'
         httpx.delete(f'http://{server.host}/v2/team/app/manifests/v1', trust_env=False).raise_for_status()

@@ -21,7 +21,7 @@ from tests.services.registry import Registry
 from tests.services.tiny_image import put_tiny_image
 from tests.services.uploads import put_manifest
 from tests.unit.registry.images import push
-from tests.unit.registry.several import document_at, manifest_at, push_all, put_artifact
+from tests.unit.registry.several import document_at, manifest_at, push_all, put_artifact, registry_with
 
 NAMES = [*(f'team/app-{number}:v1' for number in range(12)), 'many:v1']
 FEW = [NAMES[0], NAMES[3], NAMES[-1]]
@@ -79,8 +79,7 @@ def prepared_registry(registry: Registry, directory: Path) -> Trips:
 
 @pytest.fixture
 def trips(tmp_path: Path) -> Iterator[Trips]:
-    with RegistryServer(tmp_path / 'registry') as server:
-        push_all(server.host, FEW)
+    with registry_with(tmp_path / 'registry', FEW) as server:
         signed = document_at(server.host, 'v1', 'team/app-0').descriptor
         put_artifact(server.host, b'sbom', repository='team/app-0', subject=signed)
         yield Trips(tmp_path, server.host, FEW)

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core import Settings
-from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
-from tests.unit.registry.several import put_many
+from tests.unit.registry.several import registry_with
 from tests.unit.tar.archives import docker_members, write_tar
 
 Prepare = Callable[[Path, str], None]
@@ -18,8 +16,7 @@ Prepare = Callable[[Path, str], None]
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[str]:
     """A registry with the index many:v1 and, as single:v1, one of its images; a docker archive image.tar."""
-    with RegistryServer(tmp_path / 'registry') as server:
-        put_many(server.host, Settings())
+    with registry_with(tmp_path / 'registry', ['many:v1']) as server:
         write_tar(tmp_path / 'image.tar', docker_members())
         yield server.host
 

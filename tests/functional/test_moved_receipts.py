@@ -12,6 +12,7 @@ from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandResult
 from tests.unit.registry.images import push
+from tests.unit.registry.several import registry_with
 
 NAMES = ['team/app:v1', 'other/tool:v2']
 PLACES = {'layout': 'layout://{}/out', 'dir': 'dir://{}/out?unique_names=true', 'mounts': 'mounts://{}/out'}
@@ -19,9 +20,7 @@ PLACES = {'layout': 'layout://{}/out', 'dir': 'dir://{}/out?unique_names=true', 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[str]:
-    with RegistryServer(tmp_path / 'registry') as server:
-        for name in NAMES:
-            push(server.host, Settings(), sample_image(name, variant=name), name)
+    with registry_with(tmp_path / 'registry', NAMES) as server:
         yield server.host
 
 

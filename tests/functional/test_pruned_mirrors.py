@@ -19,6 +19,7 @@ from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandResult
 from tests.services.installed import installed_plugins
 from tests.unit.registry.images import push
+from tests.unit.registry.several import registry_with
 
 PLACES = ['layout://m', 'dir://m?unique_names=true']
 
@@ -26,9 +27,7 @@ PLACES = ['layout://m', 'dir://m?unique_names=true']
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.chdir(tmp_path)
-    with RegistryServer(tmp_path / 'registry') as server:
-        for name in ('team/a:v1', 'team/a:v2', 'team/b:v1'):
-            push(server.host, Settings(), sample_image(name.partition(':')[0], variant=name), name)
+    with registry_with(tmp_path / 'registry', ['team/a:v1', 'team/a:v2', 'team/b:v1']) as server:
         yield server.host
 
 

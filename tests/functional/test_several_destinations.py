@@ -8,7 +8,6 @@ import pytest
 
 from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_layers
-from occystrap_registry.server.server_thread import RegistryServer
 from tests.functional.images import raw_manifest
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandLine
@@ -16,7 +15,7 @@ from tests.services.ports import free_port
 from tests.services.registry import Registry
 from tests.services.sample import put_sample_image
 from tests.services.silent_listener import listener
-from tests.unit.registry.several import name_all, push_all
+from tests.unit.registry.several import name_all, registry_with
 
 
 LAYERS = {Digest.of(gzip.compress(tar, mtime=0)) for variant in ('', 'another') for tar in sample_layers(variant)}
@@ -88,8 +87,7 @@ def test_a_destination_that_is_down_does_not_hold_up_many_images(tmp_path: Path,
     """Connections are counted: three images have all their attempts, the others one, and each fails with its reason."""
     monkeypatch.setattr('occystrap_registry.transport.retries._FIRST', 0.001)
     names = [f'team/app-{number}:v1' for number in range(20)]
-    with RegistryServer(tmp_path / 'registry') as source, listener(holds=False) as down:
-        push_all(source.host, names)
+    with registry_with(tmp_path / 'registry', names) as source, listener(holds=False) as down:
         name_all(tmp_path, source.host, names)
         goes = [f'registry://{down.host}/{{repository}}:{{tag}}', f'layout://{tmp_path}/layout']
         result = run_here('process', f'list://{tmp_path}/list', *goes, '-J', '1', '--retries', '5', '-O', 'json')

@@ -6,18 +6,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from occystrap_core import Settings
 from occystrap_core.oci import Digest, blob_name, media_types
-from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
-from tests.unit.registry.several import manifest_at, put_many
+from tests.unit.registry.several import manifest_at, registry_with
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[str]:
     """A registry with an index of two platforms and their attestations, many:v1."""
-    with RegistryServer(tmp_path / 'registry') as server:
-        put_many(server.host, Settings())
+    with registry_with(tmp_path / 'registry', ['many:v1']) as server:
         yield server.host
 
 

@@ -11,13 +11,12 @@ from occystrap_core import Image, Settings
 from occystrap_core.image.origin import Origin
 from occystrap_core.oci import Digest, ImageConfig, Reference
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
-from occystrap_registry.server.server_thread import RegistryServer
 from tests.functional.archives import write_docker_archive
 from tests.hostile.in_process import run_here
 from tests.hostile.refusals import is_refused
 from tests.unit.core.pipeline.memory import IMAGES, SHELVES, Stream, offer
 from tests.unit.core.pipeline.test_many import process
-from tests.unit.registry.several import entry, manifest_at, put_index, put_many
+from tests.unit.registry.several import entry, manifest_at, put_index, registry_with
 
 ALL, REPLACE = '--platform=all', '--replace-index'
 
@@ -53,8 +52,7 @@ class Here:
 
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator[Here]:
-    with RegistryServer(tmp_path / 'registry') as server:
-        put_many(server.host, Settings())
+    with registry_with(tmp_path / 'registry', ['many:v1']) as server:
         yield Here(server.host, tmp_path)
 
 

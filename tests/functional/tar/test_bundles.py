@@ -22,7 +22,7 @@ from tests.services.command_line import CommandResult
 from tests.services.directories import service_directory
 from tests.services.requirements import require_program
 from tests.unit.registry.images import push
-from tests.unit.registry.several import document_at, manifest_at, push_all, put_artifact
+from tests.unit.registry.several import document_at, manifest_at, put_artifact, registry_with
 
 NAMES = ['team/app:v1', 'team/app:v2', 'other/tool:v1', 'many:v1']
 
@@ -30,8 +30,7 @@ NAMES = ['team/app:v1', 'team/app:v2', 'other/tool:v1', 'many:v1']
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[str]:
     """A registry with three images, two of them signed, and an index."""
-    with RegistryServer(tmp_path / 'registry') as server:
-        push_all(server.host, NAMES)
+    with registry_with(tmp_path / 'registry', NAMES) as server:
         signed = document_at(server.host, 'v1', 'team/app').descriptor
         put_artifact(server.host, b'sbom', repository='team/app', subject=signed)
         put_artifact(server.host, b'cosign', f'sha256-{signed.digest.hex}.sig', 'team/app')

@@ -1,6 +1,10 @@
 """Indexes, artifacts and referrers, in the embedded registry."""
+import atexit
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from occystrap_core.testing.sample import sample_image
 from occystrap_registry.input import RegistryInput
 from occystrap_registry.server.server_thread import RegistryServer
 from occystrap_registry.writer import RegistryOutput
+from tests.services.directories import service_directory
 from tests.unit.registry.images import HTTP, push, put_manifest
 from tests.unit.registry.scripted import location
 
@@ -22,10 +27,25 @@ KIND = 'application/vnd.example.sbom'
 
 def registry_of(directory: Path, names: list[str]) -> Iterator[str]:
     """Run a registry with images of these names, which a file of names in `directory` lists, too; yield its host."""
-    with RegistryServer(directory / 'registry') as server:
-        push_all(server.host, names)
+    with registry_with(directory / 'registry', names) as server:
         name_all(directory, server.host, names)
         yield server.host
+
+
+def registry_with(root: Path, names: Sequence[str]) -> RegistryServer:
+    """Return a registry with images of these names, as `push_all` makes them, in a storage of its own."""
+    return RegistryServer(shutil.copytree(_storage(tuple(names)), root, copy_function=shutil.copyfile))
+
+
+@cache
+def _storage(names: tuple[str, ...]) -> Path:
+    """Return a storage with images of these names, made once: to push them takes as long as most of a test."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    root = stack.enter_context(service_directory('storage')) / 'registry'
+    with RegistryServer(root) as server:
+        push_all(server.host, names)
+    return root
 
 
 def put_blob(host: str, data: bytes, media_type: str, repository: str = 'many') -> Descriptor:
@@ -78,7 +98,7 @@ def put_many(host: str, settings: Settings) -> list[dict[str, Any]]:
     return [*images, *attestations]
 
 
-def push_all(host: str, names: list[str]) -> None:
+def push_all(host: str, names: Sequence[str]) -> None:
     """Push a sample image to each name, each with layers of its own; `many:v1` is the index of put_many."""
     for name in names:
         if name == 'many:v1':
