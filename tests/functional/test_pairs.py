@@ -1,4 +1,4 @@
-"""All pairs of source and destination, both levels, of the sample image; a ring of them of the real one, or with
+"""All pairs of source and destination of the sample image, at both levels; a ring of them of the real one, or with
 OCCYSTRAP_TEST_ALL=1 all; independent witnesses agree."""
 import filecmp
 import hashlib
@@ -95,11 +95,13 @@ def witness(image: MovableImage, source: str, destination: str, name: str, place
         assert f'sha256:{hashlib.sha256(config_file.read_bytes()).hexdigest()}' == image.image_id
 
 
-@pytest.mark.parametrize('level', ['fast', 'full'])
 @pytest.mark.parametrize('pair', PAIRS, ids='-'.join)
-def test_sample_image(pair: tuple[str, str], level: str, sample: MovableImage, places: Places,
-                      occystrap: CommandLine) -> None:
-    move(sample, pair, level, level, places, occystrap)
+def test_sample_image(pair: tuple[str, str], sample: MovableImage, places: Places, occystrap: CommandLine) -> None:
+    source, destination = pair
+    levels = ['fast', 'full']  # each scheme has both from either side, as it is written and in a later look
+    if (SCHEMES.index(source) + SCHEMES.index(destination)) % 2:
+        levels.reverse()
+    move(sample, pair, *levels, places, occystrap)
 
 
 @pytest.mark.parametrize('pair', RING, ids='-'.join)
@@ -116,14 +118,17 @@ def test_archive_is_loaded_and_runs(real: MovableImage, real_image: RealImage, p
     assert places.daemon.run('run', '--rm', '--network', 'none', 'pairs/run:v1') == real_image.greeting
 
 
-def test_filters_in_a_row_change_what_they_were_asked_to_and_the_same_each_time(
+def test_filters_in_a_row_change_what_they_were_asked_to(
         real: MovableImage, real_image: RealImage, places: Places, occystrap: CommandLine) -> None:
     archive, again = places.directory / 'out.tar', places.directory / 'again.tar'
-    for path, verify in ((archive, '--verify=full'), (again, '--no-verify')):
-        occystrap('process', real.sources['registry'], f'tar://{path}?tag=pairs/after:v1', '-f',
-                  'exclude:pattern=/usr/share/doc,*.md', '-f', 'normalize-timestamps:ts=9', verify).assert_success()
-    assert filecmp.cmp(archive, again, shallow=False)
-    again.unlink()
+    filtered = ('-f', 'exclude:pattern=/usr/share/doc,*.md', '-f', 'normalize-timestamps:ts=9')
+    occystrap('process', real.sources['registry'], f'tar://{archive}?tag=pairs/after:v1', *filtered, '--verify=full'
+              ).assert_success()
+    if EVERYTHING:
+        occystrap('process', real.sources['registry'], f'tar://{again}?tag=pairs/after:v1', *filtered, '--no-verify'
+                  ).assert_success()
+        assert filecmp.cmp(archive, again, shallow=False)
+        again.unlink()
     places.daemon.run('load', '-i', archive)
     before, after = exported(places.daemon, 'real:v1'), exported(places.daemon, 'pairs/after:v1')
     gone = {path for path in before if f'{path}/'.startswith('usr/share/doc/') or path.endswith('.md')}

@@ -6,6 +6,7 @@ import sys
 import tarfile
 import venv
 import zipfile
+from collections.abc import Sequence
 from email import message_from_string
 from pathlib import Path
 
@@ -43,11 +44,11 @@ class Environment:
         self._bin, self._directory, self._wheels = directory / 'venv/bin', directory, wheels
         venv.create(directory / 'venv')
 
-    def install(self, name: str, *options: str, extra: str = '') -> None:
-        """Install one wheel, or any file; what it needs of the others comes from the wheels too."""
+    def install(self, *names: str, options: Sequence[str] = ()) -> None:
+        """Install wheels, or any files; what they need of the others comes from the wheels too."""
         pip = [sys.executable, '-m', 'pip', '--python', self._bin / 'python', '--disable-pip-version-check']
         command = [*pip, 'install', '--quiet', '--no-compile', *options, '--find-links', self._wheels['core'].parent,
-                   f'{self._wheels.get(name, name)}{extra}']
+                   *(self._wheels.get(name, name) for name in names)]
         subprocess.run(command, check=True, capture_output=True)
 
     def python(self, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -112,11 +113,12 @@ def test_core_alone_says_how_to_get_schemes_and_each_brings_its_own(wheels: dict
     assert 'normalize-timestamps' in listed.stdout and 'install the wheels of' in listed.stdout
     missing = environment.run('process', 'registry://127.0.0.1:1/app:v1', 'dir://out')
     assert missing.returncode == 2 and 'install the wheel of occystrap-registry' in missing.stderr
-    for name in ('registry', 'dir', 'tar', 'docker', 's3'):
-        environment.install(name)
+    for names in (('dir', 'tar'), ('registry',), ('docker',), ('s3',)):
+        environment.install(*names)
         listed = environment.run('plugins').stdout
-        assert f'source {name}://' in listed and f'destination {name}://' in listed and 'FAILED' not in listed
-    environment.install('dask', '--no-deps')  # whose declarations need no Dask
+        assert all(f'{kind} {name}://' in listed for kind in ('source', 'destination') for name in names), listed
+        assert 'FAILED' not in listed
+    environment.install('dask', options=['--no-deps'])  # whose declarations need no Dask
     assert 'executor dask' in environment.run('plugins').stdout
     shown = environment.run('demo')
     assert shown.returncode == 0, shown.stdout + shown.stderr
@@ -146,8 +148,7 @@ def test_core_alone_says_how_to_get_schemes_and_each_brings_its_own(wheels: dict
 
 def test_a_new_plugin_passes_its_tests_and_works_with_wheels_alone(wheels: dict[str, Path], tmp_path: Path) -> None:
     environment = Environment(tmp_path, wheels)
-    environment.install('tar')
-    environment.install('core', extra='[testing]')
+    environment.install('tar', f'{wheels["core"]}[testing]')
     assert environment.run('plugins', 'new', 'two-words').returncode == 0
     project = tmp_path / 'occystrap-two-words'
     subprocess.run([sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--no-build-isolation', '-w',

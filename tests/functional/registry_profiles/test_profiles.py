@@ -32,14 +32,13 @@ def test_pull(profile: type[Profile], start: Start, tmp_path: Path) -> None:
 
 
 @each_to_push_to
-@pytest.mark.parametrize('level', ['fast', 'full'])
-def test_push_and_pull_back(profile: type[Profile], level: str, start: Start, tmp_path: Path) -> None:
+def test_push_and_pull_back(profile: type[Profile], start: Start, tmp_path: Path) -> None:
     source, registry = start(Profile), start(profile)
     put_image(source.store, 'app')
     run_here('process', f'registry://{source.host}/app:v1', f'registry://{registry.host}/team/app:v1',
-             f'--verify={level}', '--receipt', 'receipt', *QUICK).assert_success()
+             '--verify=fast', '--receipt', 'receipt', *QUICK).assert_success()
     assert content_of(registry, 'team/app') == content_of(source, 'app')
-    run_here('verify', 'receipt', f'--verify={level}', *QUICK).assert_success()
+    run_here('verify', 'receipt', '--verify=full', *QUICK).assert_success()
     run_here('process', f'registry://{registry.host}/team/app:v1', 'layout://back').assert_success()
     assert blobs_in(tmp_path / 'back') == set(content_of(source, 'app'))
 
@@ -47,7 +46,7 @@ def test_push_and_pull_back(profile: type[Profile], level: str, start: Start, tm
 @every_profile
 def test_tags(profile: type[Profile], start: Start) -> None:
     registry, raw = start(profile), b'{}'
-    for count in (25, 1000, 1001, 2300):
+    for count in (25, 1000, 2001):
         names = [f'v1.{number}' for number in range(count)]
         for name in names:
             registry.store.repositories[f'team/app-{count}'].put(name, ('application/json', raw))
