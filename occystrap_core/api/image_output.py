@@ -29,9 +29,9 @@ class ImageOutput(ABC):
 
     On a thread of the image `kept_receipt`, `present_digest` and `present_receipt` may be called, to find out whether
     the image is already at the destination. If it is, or its source fails, no other method is called. Else follow
-    `prepare`, once; `has_layer`, `adopt_layer` and `write_layer` for each layer, several layers in parallel, on the
-    run's worker threads (Settings.jobs); and `finalize`, once. After an error or a signal in any of these, `abort` is
-    called instead of the rest. Each image has an output of its own, several of which work in parallel
+    `prepare`, once; `stream_layer`, `has_layer`, `adopt_layer` and `write_layer` for each layer, several layers in
+    parallel, on the run's worker threads (Settings.jobs); and `finalize`, once. After an error or a signal in any of
+    these, `abort` is called instead of the rest. Each image has an output of its own, several of which work in parallel
     (Settings.images). A writer starts no threads for layers, shows no progress, compresses nothing and changes no
     config. Nothing it writes may be visible at its final name before it is complete and, if `settings.sync` is true, on
     the device: it flushes files (fsync) before renaming them, and then the directory with the new name.
@@ -206,6 +206,15 @@ class ImageOutput(ABC):
         """Have the destination take the layer from elsewhere in it, without reading the source.
 
         Called if `has_layer` found nothing. Returns what `has_layer` returns; after None, `write_layer` is called.
+        """
+        return None
+
+    def stream_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Write a layer whose blob the core makes while it is read, without knowing its digest and size before.
+
+        Called first, in STORED form, for layers of a source that has no blobs. `layer.descriptor` is None until a
+        stream of `layer.open()` was read to its end. After None, which may also be returned when an attempt has failed,
+        the core makes the blob, and calls `has_layer`, `adopt_layer` and `write_layer`.
         """
         return None
 

@@ -48,6 +48,10 @@ class PartOutput(ImageOutput):
         """Have the destination take the layer from elsewhere in it, as the writer of the whole does."""
         return self._whole.adopt_layer(layer)
 
+    def stream_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Write the layer while its blob is made, as the writer of the whole does."""
+        return self._whole.stream_layer(layer)
+
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         """Write the layer, as the writer of the whole does."""
         return self._whole.write_layer(layer)

@@ -26,7 +26,8 @@ class LayerForm(Enum):
     """The form in which a writer takes layers.
 
     STORED: the blob as `layer.descriptor` describes it, always set, its size exact; `finalize` gets a manifest. The
-    core compresses layers without a blob before (`ImageOutput.compression`). TAR: the uncompressed tar.
+    core compresses layers without a blob before (`ImageOutput.compression`), or meanwhile (`ImageOutput.stream_layer`).
+    TAR: the uncompressed tar.
     """
 
     STORED = 'stored'
@@ -46,7 +47,7 @@ class OutgoingLayer(Protocol):
 
     @property
     def descriptor(self) -> Descriptor | None:
-        """The blob that `open` gives; always present in STORED form, None in TAR form."""
+        """The blob that `open` gives; always present in STORED form, but for `stream_layer`; None in TAR form."""
 
     @property
     def source_blob(self) -> Descriptor | None:

@@ -1,8 +1,7 @@
-"""Compressing and decompressing layers. The format is detected by magic bytes; memory is bounded for any input."""
+"""Decompressing layers. The format is detected by magic bytes; memory is bounded for any input."""
 import os
 import re
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, BinaryIO, cast
 
 from occystrap_core.errors import InvalidImage, SizeMismatch
@@ -19,8 +18,6 @@ MAGIC_SIZE = 10
 _MAGIC = re.compile(rb'(?P<GZIP>\x1f\x8b)|(?P<ZSTD>\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18)|(?P<XZ>\xfd7zXZ\0)|'
                     rb'(?P<BZIP2>BZh[1-9](?:\x31\x41\x59\x26\x53\x59|\x17\x72\x45\x38\x50\x90))', re.DOTALL)
 """That of bzip2 with its first block, since a tar may begin with a name in BZh."""
-_GZIPS = {'gzip': ('zlib_ng.gzip_ng_threaded', 4), 'gzip-fast': ('isal.igzip_threaded', 2)}
-_BLOCK = 1 << 20
 _WINDOW_CAP = 1 << 27
 _INFLATED_CAP = 1 << 40
 
@@ -216,45 +213,3 @@ class _Reading:
             return bytes(memoryview(buffer)[:count])
         piece, self._tail = self._tail[:8], self._tail[8:]
         return piece
-
-
-def compress(tar: Readable, target: BinaryIO, name: str, threads: int) -> None:
-    """Write the bytes of `tar` to `target`, compressed as `name` (a key of COMPRESSIONS) on `threads` threads.
-
-    The output never depends on `threads`: gzip consists of independent blocks of one MiB, each with the 32 KiB before
-    it as its dictionary, joined by sync flushes; zstd always runs in its multi-threaded mode. A tar of one block is
-    compressed without threads, whose start would cost more.
-    """
-    buffer = memoryview(bytearray(_BLOCK))
-    filled = _fill(tar, buffer)
-    if filled < _BLOCK and name != 'zstd':
-        target.write(_compressed_block(name, buffer[:filled]))
-        return
-    with _writer(name, target, max(1, threads)) as writer:
-        while filled:
-            writer.write(buffer[:filled])
-            filled = _fill(tar, buffer) if filled == _BLOCK else 0
-
-
-def _fill(tar: Readable, buffer: memoryview) -> int:
-    """Fill `buffer`; it is left partly empty only at the end of the tar."""
-    filled = 0
-    while filled < len(buffer) and (count := tar.readinto(buffer[filled:])):
-        filled += count
-    return filled
-
-
-def _compressed_block(name: str, data: memoryview) -> bytes:
-    module, level = _GZIPS[name]
-    compressor: Any = import_module(module.removesuffix('_threaded')).compress
-    return cast(bytes, compressor(data, level, mtime=0))
-
-
-def _writer(name: str, target: BinaryIO, threads: int) -> BinaryIO:
-    if name == 'zstd':
-        import zstandard
-        compressor = zstandard.ZstdCompressor(level=3, threads=threads, write_checksum=True)
-        return cast(BinaryIO, compressor.stream_writer(target, closefd=False))
-    module, level = _GZIPS[name]
-    opener: Any = import_module(module).open
-    return cast(BinaryIO, opener(target, 'wb', level, threads=threads, block_size=_BLOCK))

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import BinaryIO, cast
 
 from occystrap_core.errors import InvalidImage
-from occystrap_core.files.compression import COMPRESSIONS, Peeked, compress, detect_compression, inflate_cut
+from occystrap_core.files.compression import COMPRESSIONS, Peeked, detect_compression, inflate_cut
 from occystrap_core.files.stream import CHUNK, ByteStream, IteratorSource, Readable
 from occystrap_core.files.temporary_file import TemporaryFile
 from occystrap_core.image.layer import NO_OBSERVERS, Layer, ReadObservers
@@ -129,10 +129,16 @@ def spool(layer: Layer, observe: Callable[[int], None], observers: ReadObservers
         return _compressed(layer, tar, source, compression, settings)
 
 
+def compressing_threads(settings: Settings) -> int:
+    """Return on how many threads one layer is compressed."""
+    return min(settings.jobs, len(os.sched_getaffinity(0)))
+
+
 def _compressed(layer: Layer, tar: ByteStream, source: Readable, compression: str, settings: Settings) -> SpooledLayer:
+    from occystrap_core.files.compressors import compress  # late, as most copies compress nothing
     target = _Hashing(TemporaryFile(settings.temporary))
     try:
-        compress(source, cast(BinaryIO, target), compression, min(settings.jobs, len(os.sched_getaffinity(0))))
+        compress(source, cast(BinaryIO, target), compression, compressing_threads(settings))
     except BaseException:
         target.file.close()
         raise

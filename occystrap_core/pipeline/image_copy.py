@@ -1,7 +1,7 @@
 """Copying one image: its layers in parallel or as they arrive, its config, its manifest; all or nothing."""
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -151,8 +151,10 @@ class ImageCopy:
             if placed := self._there_from_cache(layer):
                 self._progress(layer.stored_size)
                 return self._key(layer), placed
-            ready = self._ready(layer)
-            placed = self._put(ready)
+            placed = self._streamed(layer)
+            if placed is None:
+                ready = self._ready(layer)
+                placed = self._put(ready)
         finally:
             self._reads.done(layer, ready)
         self._remember(layer, placed)
@@ -164,21 +166,38 @@ class ImageCopy:
             return self._reads.readable(layer)
         return self._reads.with_blob(layer, self._check, self._observers, self._output.compression, self._settings)
 
+    def _streamed(self, layer: Layer) -> PlacedLayer | None:
+        """Have the writer take the blob of a layer while it is made; None if it has to be made before.
+
+        A layer that can be read once only has to be: one that arrives, that others read as well, or whose filters have
+        other effects than their result.
+        """
+        is_made = self._output.layer_form is LayerForm.STORED and not (layer.descriptor or layer.source.descriptor)
+        if not is_made or self._image.sequential or self._reads.shared or self._recipe is None:
+            return None
+        from occystrap_core.layers.streamed_layer import StreamedLayer  # late, as few sources have tars
+        made = StreamedLayer(layer, self._output.compression, self._check, self._settings)
+        with closing(self._outgoing(made)) as outgoing, _naming(layer):
+            written = self._output.stream_layer(outgoing)
+            return self._counted(outgoing.placed(written)) if written else None
+
     def _put(self, ready: Layer) -> PlacedLayer:
         """Have the writer find the layer or write it."""
-        outgoing = Outgoing(ready, self._output.layer_form, self._check, self._observers, self._output.unpacks)
-        source = ready.source
-        digest = source.descriptor.digest if source.descriptor else source.diff_id
-        try:
+        with closing(self._outgoing(ready)) as outgoing:
             if written := self._found(outgoing):
                 self._progress(0 if isinstance(ready, SpooledLayer) else ready.stored_size)
-            with prefix_errors(f'layer {digest or source.index}'):  # for whatever a reader or a writer refuses in it
+            with _naming(ready):
                 placed = outgoing.placed(written or self._output.write_layer(outgoing))
-            moved = 0 if written else placed.moved
-            self._settings.requests.count(bytes_moved=moved, bytes_reused=reused_bytes([placed]))
-            return placed
-        finally:
-            outgoing.close()
+            return self._counted(placed, moved=not written)
+
+    def _outgoing(self, ready: Layer) -> Outgoing:
+        return Outgoing(ready, self._output.layer_form, self._check, self._observers, self._output.unpacks)
+
+    def _counted(self, placed: PlacedLayer, moved: bool = True) -> PlacedLayer:
+        """Return a layer in its place after counting what was moved for it."""
+        bytes_moved = placed.moved if moved else 0
+        self._settings.requests.count(bytes_moved=bytes_moved, bytes_reused=reused_bytes([placed]))
+        return placed
 
     def _found(self, outgoing: Outgoing) -> WrittenLayer | None:
         if self._output.in_order:
@@ -246,3 +265,10 @@ class ImageCopy:
         by_blob = self._output.layer_form is LayerForm.STORED and not self._image.sequential
         blob = source.descriptor if by_blob else None
         return LayerKey(source.diff_id or id(source), blob.digest if blob else None)
+
+
+def _naming(layer: Layer) -> AbstractContextManager[None]:
+    """Have whatever a reader or a writer refuses in a layer name it."""
+    source = layer.source
+    digest = source.descriptor.digest if source.descriptor else source.diff_id
+    return prefix_errors(f'layer {digest or source.index}')

@@ -4,7 +4,8 @@ import tarfile
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
-from occystrap_core.files.compression import COMPRESSIONS, compress
+from occystrap_core.files.compression import COMPRESSIONS
+from occystrap_core.files.compressors import compress
 from occystrap_core.files.stream import ByteStream, Readable
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer, StoredLayer, TarLayer

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 
-from occystrap_core.files.compression import compress
+from occystrap_core.files.compressors import compress
 from occystrap_core.files.stream import ByteStream, Readable
 from occystrap_core.image.image import Child, Content, Image, ImageIndex
 from occystrap_core.image.layer import Layer, StoredLayer, TarLayer

@@ -1,4 +1,5 @@
 """Writing images to a registry."""
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -11,10 +12,15 @@ from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.known_blobs import KnownBlobs
 from occystrap_registry.distribution.manifest_forms import ManifestForms
 from occystrap_registry.distribution.manifests import attach_referrers, fetch_existing, parsed_or_none
-from occystrap_registry.distribution.present_image import PresentImage, digest_in
+from occystrap_registry.distribution.present_image import PresentImage, diff_ids_of, digest_in
 from occystrap_registry.distribution.uploads import Uploads, whole
 from occystrap_registry.transport.address import parse_address
 from occystrap_registry.transport.answers import Reply
+from occystrap_registry.transport.connections import Body
+
+_WORTH_STREAMING = 4 << 20
+"""Size in bytes of a tar from which a blob is sent while it is made. A smaller one is made in a moment, and not sent if
+it is there."""
 
 
 class RegistryOutput(ImageOutput):
@@ -36,6 +42,9 @@ class RegistryOutput(ImageOutput):
         self._uploads = Uploads(self._client, self._resent)
         self._tagged: Reply | None = None
         """The answer to the request for the tag, or the digest, before the copy; None if it was not made."""
+        self._looking = threading.Lock()
+        self._replaced: frozenset[Digest] | None = None
+        """The diff_ids of the image that the tag meant before the copy; None while nobody asked."""
         self.layer_store = 'registry', self._address.host
 
     def place(self, reference: Reference) -> Place:
@@ -102,16 +111,29 @@ class RegistryOutput(ImageOutput):
         if there.host == self._address.host:
             KnownBlobs.of(there.host, self.settings).add(there.reference.repository, [digest])
 
+    def stream_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Push the blob while it is made, unless it is small, or may be what the tag has already."""
+        size = layer.tar_size()
+        is_small = size is not None and size < _WORTH_STREAMING
+        if is_small or not self._uploads.can_stream or self._may_have(layer):
+            return None
+        sent = self._uploads.stream(_body_of(layer), lambda: layer.descriptor)
+        return WrittenLayer(sent.digest) if sent else None
+
+    def _may_have(self, layer: OutgoingLayer) -> bool:
+        """Return whether the image that is replaced seems to have the layer; its blob is looked for then."""
+        if self._tagged is None or self._resent:
+            return False
+        with self._looking:
+            if self._replaced is None:
+                self._replaced = diff_ids_of(self._client, parsed_or_none(self._tagged))
+        return layer.diff_id in self._replaced if layer.diff_id else bool(self._replaced)
+
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         """Push the blob as it streams."""
         descriptor = layer.descriptor
         assert descriptor
-
-        def body() -> Iterator[memoryview]:
-            with layer.open() as stream:
-                yield from stream.chunks()
-
-        if self._uploads.put(descriptor, body):
+        if self._uploads.put(descriptor, _body_of(layer)):
             return WrittenLayer(descriptor.digest)
         return WrittenLayer(descriptor.digest, descriptor.digest, descriptor.size)
 
@@ -185,6 +207,13 @@ class RegistryOutput(ImageOutput):
         expected = self._address.reference.digest
         if expected not in (None, document.digest):
             raise OutputError(f'{self._address.reference} cannot be written: the manifest has digest {document.digest}')
+
+
+def _body_of(layer: OutgoingLayer) -> Body:
+    def body() -> Iterator[memoryview]:
+        with layer.open() as stream:
+            yield from stream.chunks()
+    return body
 
 
 class _Part(RegistryOutput):

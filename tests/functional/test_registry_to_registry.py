@@ -27,7 +27,7 @@ def without_codecs(tmp_path: Path) -> dict[str, str]:
     """An environment in which nothing can be compressed or decompressed."""
     directory = tmp_path / 'codecs'
     directory.mkdir()
-    for name in ('isal', 'zlib_ng', 'zstandard'):
+    for name in ('deflate', 'isal', 'zlib_ng', 'zstandard'):
         (directory / f'{name}.py').write_text('raise ImportError("not in this test")\n')
     return {'PYTHONPATH': str(directory)}
 

@@ -2,13 +2,13 @@
 from collections.abc import Callable
 from enum import Enum
 
-from occystrap_core import AccessDenied, OutputError, ServiceError
+from occystrap_core import AccessDenied, ServiceError
 from occystrap_core.oci import Descriptor
 from occystrap_registry.distribution.chunked_upload import ChunkedUpload
 from occystrap_registry.distribution.client import RegistryClient
-from occystrap_registry.distribution.reported_digest import reported_digest
-from occystrap_registry.distribution.settle_time import SettleTime
-from occystrap_registry.distribution.upload_session import UploadSession, open_session
+from occystrap_registry.distribution.upload_session import (
+    ELSEWHERE, UploadSession, is_stored, open_session, refusal,
+)
 from occystrap_registry.transport.answers import Reply
 from occystrap_registry.transport.connections import Body
 from occystrap_registry.transport.transport_errors import TransportError
@@ -16,13 +16,7 @@ from occystrap_registry.transport.transport_errors import TransportError
 _BREAKS = 2
 """Requests without an answer after which smaller ones are made, or a small one is sent otherwise."""
 _SMALL = 1 << 20
-_ELSEWHERE = (401, 429, 502, 503, 504)
-"""Refusals that have nothing to do with the way in which a blob is sent."""
 _NO_METHOD = (404, 405, 501)
-_DONE = (200, 202, 204)
-"""Answers in place of 201."""
-_NOT_AGAIN = (400, 404, 409)
-"""Answers where the blob may be there already: that to its upload was lost, or somebody else was faster (Nexus)."""
 
 
 class Way(Enum):
@@ -123,24 +117,12 @@ class BlobUpload:
             session = open_session(self._client)
 
     def _require_stored(self, reply: Reply, *ways: Way) -> None:
-        """Raise unless the last answer says that the registry has the blob, or the registry says so when asked."""
-        expected, stored = self._descriptor.digest, reported_digest(reply.headers)
-        if reply.status < 300 and stored and stored.algorithm == expected.algorithm and stored != expected:
-            raise OutputError(f'{self._client.address.host} stored blob {expected} as {stored}')
-        if reply.status == 201 or (reply.status in (*_DONE, *_NOT_AGAIN) and self._is_there(reply.status)):
+        """Raise unless the registry has the blob after the last answer."""
+        if is_stored(self._client, self._descriptor, reply, self._has):
             return
-        if reply.status in _ELSEWHERE:
+        if reply.status in ELSEWHERE:
             raise self._failure(reply)
         raise _Refused(self._failure(reply), *ways, too_large=reply.status == 413)
 
-    def _is_there(self, status: int) -> bool:
-        """Return whether the blob is there; one that was taken may take some time."""
-        settle = SettleTime(self._client.settings)
-        while not self._has():
-            if status in _NOT_AGAIN or not settle.again():
-                return False
-        return True
-
     def _failure(self, reply: Reply) -> ServiceError:
-        return self._client.failure(reply, f'{self._client.address.reference.name} refuses blob '
-                                           f'{self._descriptor.digest}')
+        return refusal(self._client, reply, self._descriptor.digest)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from occystrap_core import ServiceError
 from occystrap_core.oci import Descriptor
 from occystrap_registry.distribution.client import RegistryClient
-from occystrap_registry.distribution.upload_session import UploadSession
+from occystrap_registry.distribution.upload_session import TAKEN, UploadSession
 from occystrap_registry.transport.answers import Reply
 from occystrap_registry.transport.connections import Body
 from occystrap_registry.transport.transport_errors import TransportError
@@ -15,8 +15,6 @@ _STEADY = 1 << 20
 """Chunks of at most this size are not made smaller after a broken connection."""
 _SMALLEST = 64 << 10
 _RANGE = re.compile(r'(?:bytes[= ])?\s*0-(\d{1,18})(?=$|/)', re.ASCII)
-_TAKEN = (200, 201, 202, 204)
-"""Answers to PATCH that registries give in place of 202."""
 
 
 def _last_byte(reply: Reply) -> int:
@@ -95,7 +93,7 @@ class ChunkedUpload:
             self._attempts.failed(error)
             self._size = min(self._size, max(_STEADY, self._size // 4, self._least))
             return self._ask_offset()
-        if reply.status in _TAKEN:
+        if reply.status in TAKEN:
             self._accept(reply, count)
         elif reply.status == 413 and self._size > self._least:
             self._client.endpoint.refused(count)
@@ -140,7 +138,7 @@ class ChunkedUpload:
     def _ask_offset(self) -> Reply | None:
         """Request the offset of the next chunk; return the answer if it is refused."""
         reply = self._client.fetch('GET', str(self._session.url), self._scope)
-        if reply.status not in _TAKEN:
+        if reply.status not in TAKEN:
             return reply
         last = _last_byte(reply)
         offset = last + 1 if last else 0  # 0-0 may also mean that nothing was received

@@ -1,7 +1,13 @@
 """What a registry has under the name of a destination: its digest, and a receipt made of its documents."""
-from occystrap_core import IndexReader, InvalidImage, Location, Receipt, WrittenImage
-from occystrap_core.oci import SHA256, Descriptor, Digest, Index, Manifest, PlatformChoice, parse_manifest_or_index
+from contextlib import suppress
+
+from occystrap_core import IndexReader, InvalidImage, Location, Receipt, ServiceError, WrittenImage
+from occystrap_core.files import ImageError
+from occystrap_core.oci import (
+    SHA256, Descriptor, Digest, ImageConfig, Index, Manifest, PlatformChoice, parse_manifest_or_index,
+)
 from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.documents import get_document
 from occystrap_registry.distribution.fresh_documents import FreshDocument, FreshDocuments
 from occystrap_registry.distribution.repository import RepositoryStore
 from occystrap_registry.transport.answers import Reply
@@ -13,6 +19,16 @@ def digest_in(reply: Reply, name: str) -> Digest | None:
     if reply.status != 200 or reply.cut:
         return None
     return Digest.of(reply.body, Digest(name).algorithm if ':' in name else SHA256)
+
+
+def diff_ids_of(client: RegistryClient, document: Manifest | Index | None) -> frozenset[Digest]:
+    """Return the digests of the tars of an image at the destination, by its config; none of an index, an artifact, or
+    what cannot be read."""
+    if not isinstance(document, Manifest):
+        return frozenset()
+    with suppress(ImageError, ServiceError):
+        return frozenset(ImageConfig.parse(get_document(client, document.config, 'the config')).diff_ids)
+    return frozenset()
 
 
 class PresentImage:

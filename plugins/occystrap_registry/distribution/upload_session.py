@@ -1,16 +1,26 @@
-"""An open upload of a blob: the URL that the registry chose, and what it asks of chunks."""
+"""An upload of a blob: the URL that the registry chose, what it asks of chunks, whether it has the blob at the end."""
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
-from occystrap_core.oci import Digest
+from occystrap_core import OutputError, ServiceError
+from occystrap_core.oci import Descriptor, Digest
 from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.reported_digest import reported_digest
+from occystrap_registry.distribution.settle_time import SettleTime
 from occystrap_registry.transport.answers import Reply
 from occystrap_registry.transport.connections import follow
 from occystrap_registry.transport.url import URL
 
 _UUID = re.compile(r'[A-Za-z0-9_=~-][A-Za-z0-9._=~-]{0,255}')
-_OPENED = (200, 201, 202, 204)
-"""Answers with a Location that registries give to POST, in place of 202."""
+TAKEN = (200, 201, 202, 204)
+"""Answers that registries give in place of 202; to POST with a Location."""
+ELSEWHERE = (401, 429, 502, 503, 504)
+"""Refusals that have nothing to do with the way in which a blob is sent."""
+_DONE = (200, 202, 204)
+"""Answers in place of 201."""
+_NOT_AGAIN = (400, 404, 409)
+"""Answers where the blob may be there already: that to its upload was lost, or somebody else was faster (Nexus)."""
 
 
 class UploadSession(NamedTuple):
@@ -30,7 +40,7 @@ class UploadSession(NamedTuple):
         location, uuid = reply.headers.get('location', ''), reply.headers.get('docker-upload-uuid', '')
         if not location and _UUID.fullmatch(uuid):
             location = f'{reply.url.path.rstrip("/")}/{uuid}'
-        if reply.status not in _OPENED or not location:
+        if reply.status not in TAKEN or not location:
             return None
         least = reply.headers.get('oci-chunk-min-length')
         size = int(least) if least and least.isascii() and least.isdigit() and len(least) < 12 else 0
@@ -51,6 +61,31 @@ def open_session(client: RegistryClient) -> UploadSession:
     reply = client.fetch('POST', client.address.uploads, client.address.push_scope, {'Content-Length': '0'})
     session = UploadSession.opened(reply)
     if session is None:
-        lacks = 'opens an upload without a Location' if reply.status in _OPENED else 'refuses uploads'
+        lacks = 'opens an upload without a Location' if reply.status in TAKEN else 'refuses uploads'
         raise client.failure(reply, f'{client.address.reference.name} {lacks}')
     return session
+
+
+def is_stored(client: RegistryClient, descriptor: Descriptor, reply: Reply, has: Callable[[], bool]) -> bool:
+    """Return whether the last answer says that the registry has the blob, or the registry says so when asked by `has`.
+
+    Raises OutputError for a blob that was stored as another, and as `has` does.
+    """
+    expected, stored = descriptor.digest, reported_digest(reply.headers)
+    if reply.status < 300 and stored and stored.algorithm == expected.algorithm and stored != expected:
+        raise OutputError(f'{client.address.host} stored blob {expected} as {stored}')
+    return reply.status == 201 or (reply.status in (*_DONE, *_NOT_AGAIN) and _is_there(client, reply.status, has))
+
+
+def _is_there(client: RegistryClient, status: int, has: Callable[[], bool]) -> bool:
+    """Return whether the blob is there; one that was taken may take some time."""
+    settle = SettleTime(client.settings)
+    while not has():
+        if status in _NOT_AGAIN or not settle.again():
+            return False
+    return True
+
+
+def refusal(client: RegistryClient, reply: Reply, blob: object) -> ServiceError:
+    """Return the error for an answer that refuses a blob."""
+    return client.failure(reply, f'{client.address.reference.name} refuses blob {blob}')

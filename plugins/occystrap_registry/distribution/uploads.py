@@ -1,12 +1,12 @@
 """Pushing blobs (distribution-spec, Pushing blobs): found, mounted, or sent."""
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from urllib.parse import quote
 
 from occystrap_core import AccessDenied, ServiceError
 from occystrap_core.oci import Descriptor, Digest
-from occystrap_registry.distribution.blob_upload import BlobUpload
+from occystrap_registry.distribution.blob_upload import BlobUpload, Way
 from occystrap_registry.distribution.blobs import stored_size
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.known_blobs import KnownBlobs
@@ -14,6 +14,8 @@ from occystrap_registry.distribution.upload_session import UploadSession, open_s
 from occystrap_registry.transport.connections import Body
 
 _UNSENT = 'resend='
+_STREAMED = 'PATCH of unknown length'
+"""Among `Endpoint.refused_ways`."""
 
 
 class Uploads:
@@ -70,9 +72,31 @@ class Uploads:
                 return False
             upload = BlobUpload(self._client, descriptor, body, lambda: self.has(descriptor))
             upload.send(self._begun.pop(descriptor.digest, None))
-            self._sent.add(descriptor.digest)
-            self._known.add(self._address.reference.repository, [descriptor.digest])
+            self._note_sent(descriptor)
             return True
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether the registry takes blobs of unknown size, as far as the run knows."""
+        endpoint = self._client.endpoint
+        return endpoint.largest == float('inf') and not endpoint.refused_ways & {_STREAMED, Way.AT_ONCE.value}
+
+    def stream(self, body: Body, made: Callable[[], Descriptor | None]) -> Descriptor | None:
+        """Send a blob while it is made, and return it; None, which is noted for the run, if that was not possible.
+
+        The arguments are those of StreamedUpload. Raises OutputError, ServiceError.
+        """
+        from occystrap_registry.distribution.streamed_upload import StreamedUpload  # late, as few sources have tars
+        descriptor = StreamedUpload(self._client, body, made, self.has).send()
+        if descriptor is None:
+            self._client.endpoint.refused_ways.add(_STREAMED)
+            return None
+        self._note_sent(descriptor)
+        return descriptor
+
+    def _note_sent(self, descriptor: Descriptor) -> None:
+        self._sent.add(descriptor.digest)
+        self._known.add(self._address.reference.repository, [descriptor.digest])
 
     def mount(self, descriptor: Descriptor) -> bool:
         """Mount the blob from another repository (distribution-spec, Mounting a blob).

@@ -113,12 +113,22 @@ class _Handler(BaseHTTPRequestHandler):
         super().setup()
 
     def _serve(self) -> None:
-        body = self.rfile.read(int(self.headers.get('content-length') or 0))
+        chunked = self.headers.get('transfer-encoding') == 'chunked'
+        body = self._chunks() if chunked else self.rfile.read(int(self.headers.get('content-length') or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
         say = self.script.answer(Request(self.command, self.path, headers, body))
         self.close_connection = say.silent or say.cut is not None
         if not say.silent:
             self._say(say)
+
+    def _chunks(self) -> bytes:
+        """Read a body of unknown length (RFC 9112, 7.1); what there is of one that breaks off."""
+        body = b''
+        while size := int(self.rfile.readline() or b'0', 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
 
     def _say(self, say: Answer) -> None:
         self.send_response_only(say.status)

@@ -15,7 +15,8 @@ import zstandard
 
 from occystrap_core import InvalidImage
 from occystrap_core.files import ByteStream, inflate, inflated_size
-from occystrap_core.files.compression import COMPRESSIONS, compress
+from occystrap_core.files.compression import COMPRESSIONS
+from occystrap_core.files.compressors import compress
 from occystrap_core.oci import Compression
 from tests.unit.core.image.sources import Source
 

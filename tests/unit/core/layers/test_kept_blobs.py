@@ -12,8 +12,8 @@ from isal import igzip
 
 from occystrap_core import Image, InvalidImage, OutputError, Settings
 from occystrap_core.api.uri import Location
+from occystrap_core.files import compressors
 from occystrap_core.oci import Descriptor, Digest, ImageConfig, Manifest, Reference, media_types
-from occystrap_core.layers import recompression
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.tar import StoredLayer
 from occystrap_core.testing.sample import sample_config
@@ -113,7 +113,7 @@ def test_a_change_in_a_layer_of_another_compression_than_said(said: str, kind: s
 @pytest.mark.parametrize('kind', SUFFIXES)
 def test_nothing_changed_keeps_the_blob_and_compresses_nothing(kind: str, step: int, tmp_path: Path,
                                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(recompression, 'compress')
+    monkeypatch.delattr(compressors, 'compress')
     image, opened = image_of(big_tar(5), kind, step)
     shelf = copied(image, 'nothing', tmp_path)
     assert len(opened) == 1 and shelf.images[0].manifest is image.manifest
