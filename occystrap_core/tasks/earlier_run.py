@@ -118,9 +118,10 @@ class FoundBefore:
             here = replace(kept, verdict=KEPT, place=str(self.task.place))
             found = EarlierRun([here]).find(self.task.recorded, output.location)
             return found if found and self._is_current(found) else None
-        if not self.refresh or not self.task.is_as_named or self._present_digest is None:
+        if not self.refresh:
             return None
-        if self.task.digest_there() != self._present_digest:
+        there = self.task.digest_there()  # first: where nothing is, the source need not be asked before it is opened
+        if there is None or there != self._present_digest:
             return None
         try:
             return output.present_receipt(reference, self.task.recorded)

@@ -141,7 +141,7 @@ class RegistryOutput(ImageOutput):
         """Push the config, then the manifest under its tag, unless the registry has them."""
         manifest = image.manifest
         assert manifest
-        if not self._uploads.has(manifest.config):
+        if not self._uploads.has_config(manifest.config):
             self._uploads.put(manifest.config, whole(image.config.raw))
         written, pushed = self._forms.put(manifest, image.config.raw, self._name, self._is_other)
         assert isinstance(written, Manifest)
@@ -184,6 +184,7 @@ class RegistryOutput(ImageOutput):
     def _present(self) -> Reply:
         if self._tagged is None:
             self._tagged = fetch_existing(self._client, self._present_name)
+            self._uploads.is_for_new_name = self._tagged.status == 404
         return self._tagged
 
     @property

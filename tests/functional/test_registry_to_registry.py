@@ -1,5 +1,6 @@
 """From registry to registry what is not changed is not touched: digests stay, nothing is unpacked or sent twice."""
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.services.command_line import CommandLine
 from tests.services.real_image import RealImage
 from tests.services.registry import Registry
 from tests.services.sample import put_sample_image
+from tests.services.tiny_image import put_tiny_image
 
 
 def sent_blobs(registry: Registry) -> list[str]:
@@ -62,6 +64,18 @@ def test_only_the_missing_blob_is_sent_again(registry: Registry, registry_factor
               f'registry://{target.host}/copy:two', '--verify=full').assert_success()
     posted = [line for line in sent_blobs(target)[len(before):] if line.startswith('POST')]
     assert len(posted) == 2, 'the third layer and the config are new, the other two layers are not'
+
+
+def test_a_small_image_costs_as_few_requests_as_its_proof_allows(
+        registry: Registry, registry_factory: Callable[[], Registry], occystrap: CommandLine) -> None:
+    target = registry_factory()
+    put_tiny_image(registry, 'few/one', 'v1')
+    occystrap('process', f'registry://{registry.host}/few/one:v1', f'registry://{target.host}/one:v1').assert_success()
+    asked = [line.split()[:2] for line in registry.requests() if '/few/one/' in line and line.startswith('GET')]
+    assert [path.rpartition('/')[0] for _, path in asked] == [f'/v2/few/one/{kind}' for kind in
+                                                              ('manifests', 'blobs', 'blobs')]
+    methods = Counter(line.split()[0] for line in target.requests() if '/v2/one/' in line)
+    assert methods == {'GET': 3, 'POST': 2, 'PUT': 3, 'HEAD': 2}, 'tag and layer, upload, proof'
 
 
 def test_verify_reports_what_was_skipped(registry: Registry, registry_factory: Callable[[], Registry],

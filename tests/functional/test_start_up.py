@@ -36,10 +36,10 @@ print(json.dumps([code, len(ours), sorted(idle), slow]))
 JOBS = {
     'help': (['--help'], 46),
     'info': (['info', 'registry://{host}/app:v1'], 117),
-    'dir': (['process', 'registry://{host}/app:v1', 'dir://{to}/out'], 209),
-    'tar': (['process', 'registry://{host}/app:v1', 'tar://{to}/out.tar'], 210),
-    'layout': (['process', 'registry://{host}/app:v1', 'layout://{to}/out'], 216),
-    'oci': (['process', 'registry://{host}/app:v1', 'oci://{to}/out'], 234),
+    'dir': (['process', 'registry://{host}/app:v1', 'dir://{to}/out'], 210),
+    'tar': (['process', 'registry://{host}/app:v1', 'tar://{to}/out.tar'], 211),
+    'layout': (['process', 'registry://{host}/app:v1', 'layout://{to}/out'], 217),
+    'oci': (['process', 'registry://{host}/app:v1', 'oci://{to}/out'], 235),
     'registry': (['process', 'registry://{host}/app:v1', 'registry://{host}/copy:v1'], 194),
 }
 """The arguments of each job, and how many modules of ours it may import."""

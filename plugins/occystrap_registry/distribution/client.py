@@ -69,9 +69,11 @@ class RegistryClient:
             return ServiceUnavailable(f'{what}: {error}')
         except ServiceError as error:
             return ServiceError(f'{what}: {error}')
-        from occystrap_registry.distribution.error_answers import is_base  # late: most hosts just answer
-        good = is_base(reply) if reply.status == 200 else reply.status in (401, 403)
-        return None if good else self.failure(reply, what)
+        return None if self._is_good(reply) or reply.status in (401, 403) else self.failure(reply, what)
+
+    def _is_good(self, reply: Reply) -> bool:
+        from occystrap_registry.distribution.error_answers import is_base
+        return reply.status == 200 and is_base(reply)
 
     def connect_once(self, scope: str) -> ServiceError | None:
         """Call `connect`, unless the host has answered any client of this run."""
@@ -238,6 +240,7 @@ class RegistryClient:
             return first
         if origin(reply.url) == origin(url):
             self._note_challenges(reply)
+            self.endpoint.answered = self.endpoint.answered or self._is_good(reply)
         return second if first == 'http' and reply.status == 400 and b'HTTPS' in reply.body[:200] else first
 
     def _send(self, method: str, url: URL, headers: Mapping[str, str] | None, body: Body | None,

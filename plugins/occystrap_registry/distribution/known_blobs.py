@@ -1,10 +1,10 @@
-"""Repositories that are known to have a blob, so that it can be mounted from there instead of sent."""
+"""Repositories that are known to have a blob, so that it need not be sent, or can be mounted from there."""
 import threading
 from collections import defaultdict
 from collections.abc import Iterable
 
 from occystrap_core import Settings
-from occystrap_core.oci import Digest
+from occystrap_core.oci import Descriptor, Digest
 
 _DENIALS = 3
 """Repositories that nothing may be mounted from, after which the registry is taken to allow no mounts."""
@@ -15,6 +15,7 @@ class KnownBlobs:
 
     def __init__(self) -> None:
         self._repositories: defaultdict[Digest, dict[str, None]] = defaultdict(dict)
+        self._there = set[tuple[str, Digest, int]]()
         self._denied = set[str]()
         self._lock = threading.Lock()
 
@@ -28,6 +29,16 @@ class KnownBlobs:
         with self._lock:
             for digest in digests:
                 self._repositories[digest][repository] = None
+
+    def found(self, repository: str, descriptor: Descriptor) -> None:
+        """Note that the run has sent a blob to the repository, or has found it there with this size."""
+        self.add(repository, [descriptor.digest])
+        with self._lock:
+            self._there.add((repository, descriptor.digest, descriptor.size))
+
+    def is_there(self, repository: str, descriptor: Descriptor) -> bool:
+        """Return whether `found` was called for it: to ask again is for the verifier."""
+        return (repository, descriptor.digest, descriptor.size) in self._there
 
     def deny(self, repository: str) -> None:
         """Note that nothing may be mounted from a repository; after some, nothing is from any."""

@@ -16,6 +16,8 @@ from occystrap_registry.transport.connections import Body
 _UNSENT = 'resend='
 _STREAMED = 'PATCH of unknown length'
 """Among `Endpoint.refused_ways`."""
+_SMALL = 64 << 10
+"""Bytes that are sent in the time of one more request, or little more."""
 
 
 class Uploads:
@@ -29,6 +31,10 @@ class Uploads:
         self._sent: set[Digest] = set()
         self._begun: dict[Digest, UploadSession] = {}
         self._known = KnownBlobs.of(self._address.host, client.settings)
+        self.is_for_new_name = False
+        """Whether the registry has nothing under the name of the image."""
+        self._brought = False
+        """Whether a blob was sent or mounted."""
 
     def check_access(self, odd: ServiceError | None = None) -> None:
         """Begin an upload and cancel it, since only that shows whether a push is allowed; raises AccessDenied.
@@ -45,10 +51,26 @@ class Uploads:
         self._client.dismiss(str(session.url), self._address.push_scope)
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Return whether the repository has a blob with this digest and size."""
+        """Return whether the repository has a blob with this digest and size; one that the run knows is not asked for.
+        """
+        repository = self._address.reference.repository
+        if not self._is_damaged(descriptor.digest) and self._known.is_there(repository, descriptor):
+            return True
+        return self._asks_for(descriptor)
+
+    def has_config(self, config: Descriptor) -> bool:
+        """Return the same for the config of an image, after its layers: that of a new one is not asked for.
+
+        One is new if nothing has its name and a layer was not there either; to send a small config takes hardly longer.
+        """
+        is_new = self.is_for_new_name and self._brought
+        known = self._known.is_there(self._address.reference.repository, config)
+        return False if is_new and not known and config.size <= _SMALL else self.has(config)
+
+    def _asks_for(self, descriptor: Descriptor) -> bool:
         there = self.size(descriptor.digest, descriptor.size) == descriptor.size
         if there:
-            self._known.add(self._address.reference.repository, [descriptor.digest])
+            self._known.found(self._address.reference.repository, descriptor)
         return there
 
     def size(self, digest: Digest, expected: int | None = None) -> int | None:
@@ -70,7 +92,7 @@ class Uploads:
         with alone:
             if descriptor.digest in self._sent:
                 return False
-            upload = BlobUpload(self._client, descriptor, body, lambda: self.has(descriptor))
+            upload = BlobUpload(self._client, descriptor, body, lambda: self._asks_for(descriptor))
             upload.send(self._begun.pop(descriptor.digest, None))
             self._note_sent(descriptor)
             return True
@@ -87,7 +109,7 @@ class Uploads:
         The arguments are those of StreamedUpload. Raises OutputError, ServiceError.
         """
         from occystrap_registry.distribution.streamed_upload import StreamedUpload  # late, as few sources have tars
-        descriptor = StreamedUpload(self._client, body, made, self.has).send()
+        descriptor = StreamedUpload(self._client, body, made, self._asks_for).send()
         if descriptor is None:
             self._client.endpoint.refused_ways.add(_STREAMED)
             return None
@@ -96,7 +118,8 @@ class Uploads:
 
     def _note_sent(self, descriptor: Descriptor) -> None:
         self._sent.add(descriptor.digest)
-        self._known.add(self._address.reference.repository, [descriptor.digest])
+        self._known.found(self._address.reference.repository, descriptor)
+        self._brought = True
 
     def mount(self, descriptor: Descriptor) -> bool:
         """Mount the blob from another repository (distribution-spec, Mounting a blob).
@@ -122,7 +145,8 @@ class Uploads:
             if session := UploadSession.opened(reply):
                 self._begun[descriptor.digest] = session
             return False
-        self._known.add(self._address.reference.repository, [descriptor.digest])
+        self._known.found(self._address.reference.repository, descriptor)
+        self._brought = True
         return True
 
     def notes(self) -> list[str]:

@@ -1,6 +1,7 @@
 """Kinds of hosts: this machine, and addresses that no server may redirect to."""
 import ipaddress
 import socket
+from functools import lru_cache
 from typing import TypeAlias
 
 _IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -16,6 +17,7 @@ def is_possible_port(port: int | None) -> bool:
     return port is None or 0 < port < 1 << 16
 
 
+@lru_cache(1024)
 def is_loopback(host: str) -> bool:
     """Return whether `host[:port]` is this machine."""
     name = _name(host)
@@ -25,6 +27,7 @@ def is_loopback(host: str) -> bool:
     return address is not None and address.is_loopback
 
 
+@lru_cache(1024)
 def is_metadata(host: str) -> bool:
     """Return whether `host[:port]` is a link-local address, or another address of clouds' metadata services."""
     address = _address(_name(host))

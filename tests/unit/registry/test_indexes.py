@@ -62,7 +62,7 @@ def test_a_second_copy_sends_nothing(source: str, tmp_path: Path, settings: Sett
         assert 'PUT' in heard
         heard.clear()
         receipt = copy(open_at(source, settings, platform='all'), target.host, settings)
-    assert set(heard) == {'GET', 'HEAD'}
+    assert set(heard) <= {'GET', 'HEAD'}
     assert {each.evidence.value for each in receipt.of_kind('layer')} == {'descriptor'}
 
 

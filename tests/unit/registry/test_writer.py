@@ -82,7 +82,7 @@ def test_a_second_run_moves_nothing(host: str, settings: Settings, requests: lis
     push(host, settings)
     requests.clear()
     receipt = push(host, settings)
-    assert {method for method, _, _ in requests} == {'GET', 'HEAD'}
+    assert {method for method, _, _ in requests} <= {'GET', 'HEAD'}
     assert receipt.evidence is Evidence.DESCRIPTOR and verify(receipt, settings).outcome is Outcome.VERIFIED
 
 
