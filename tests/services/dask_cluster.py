@@ -52,6 +52,12 @@ class DaskCluster:
             environment=environment or self.environment)))
         return self.workers[-1]
 
+    def tasks(self) -> int:
+        """The number of tasks that the scheduler knows."""
+        from distributed import Client  # late, as it takes a second
+        with Client(self.address, set_as_default=False) as client:
+            return int(client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))
+
     def logs(self) -> str:
         """What all of them wrote."""
         return ''.join(each.read_text() for each in [*self.directory.glob('worker-?'), self.directory / 'scheduler'])

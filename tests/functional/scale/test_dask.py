@@ -12,6 +12,7 @@ import pytest
 
 import occystrap_core
 import occystrap_dask
+from occystrap_core.version import __version__
 from tests.conftest import require_service
 from tests.functional.scale.bulk import COPIED, assert_all_there, assert_shared_once, bulk_process, mirror_at
 from tests.services.command_line import CommandLine
@@ -22,6 +23,7 @@ from tests.services.requirements import EVERYTHING
 from tests.services.sixty_images import SixtyImages
 
 CANARY = 'canary-4711'
+MANY = COPIED if EVERYTHING else 12
 
 
 @pytest.fixture(scope='module')
@@ -38,16 +40,17 @@ def test_a_shared_layer_is_transferred_once(cluster: DaskCluster, sixty: SixtyIm
                            'receipts', '--executor', cluster.executor, fresh=True).assert_success()
     assert result.err.splitlines()[-1].endswith(f', {COPIED}/{COPIED} verified')
     assert_all_there(occystrap, tmp_path / 'receipts')
+    assert cluster.tasks() == 0, 'the scheduler forgets what is done'
 
 
 @pytest.mark.parametrize('way', [*[signal.SIGKILL] * (5 if EVERYTHING else 1), signal.SIGSTOP])
 def test_what_a_lost_worker_had_is_done_again(
         way: signal.Signals, cluster: DaskCluster, sixty: SixtyImages, destination: Registry, occystrap: CommandLine,
         tmp_path: Path) -> None:
-    count, worker = 12, random.choice([each for each in cluster.workers if each.poll() is None])
+    count, worker = MANY, random.choice([each for each in cluster.workers if each.poll() is None])
     source = sixty.listed(tmp_path, count)
     with bulk_process(occystrap, source, destination.host, '--executor', cluster.executor) as run:
-        run.hear('[3]')
+        run.hear(f'[{random.randint(1, count - 6)}]')
         worker.send_signal(way)
         try:
             assert run.end().endswith(f'{count}/{count} verified')
@@ -139,6 +142,26 @@ def test_workers_that_cannot_do_it_are_left_out(
     for reason in ('it has occystrap-core 9.9, this is ', 'it has no occystrap-core'):
         assert sum(reason in note for note in notes) == 1, notes
     assert result.err.splitlines()[-1].endswith(f', {count}/{count} verified')
+
+
+def test_a_worker_without_the_plugin_fails_its_own_images(
+        python_with: Callable[[str], str], cluster: DaskCluster, sixty: SixtyImages, destination: Registry,
+        occystrap: CommandLine, tmp_path: Path) -> None:
+    """It has no registry://: each of its images has a line that names both, and the others arrive."""
+    count = 6
+    worker = cluster.add_worker(python_with(__version__))
+    try:
+        result = occystrap('process', sixty.listed(tmp_path, count), mirror_at(destination.host), '--executor',
+                           cluster.executor, '--receipt', 'receipts', fresh=True).assert_code(1)
+    finally:
+        worker.kill()
+        worker.wait()
+    failed = [each for each in result.err.splitlines() if each.startswith('FAILED ')]
+    assert 0 < len(failed) < count, result
+    for line in failed:
+        assert 'team/app-' in line and 'no installed plugin provides registry://' in line, line
+        assert line.endswith(f':{worker.pid})'), line
+    assert_all_there(occystrap, tmp_path / 'receipts', count - len(failed))
 
 
 def _login(registry: Registry) -> dict[str, str]:

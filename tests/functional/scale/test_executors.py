@@ -4,10 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from occystrap_core import Settings
+from occystrap_core.testing.sample import sample_image
+from occystrap_registry.server.server_thread import RegistryServer
 from tests.services.command_line import CommandLine
 from tests.services.registry import Registry
 from tests.services.sixty_images import SixtyImages
 from tests.functional.scale.bulk import COPIED, assert_all_there, assert_shared_once, mirror_at
+from tests.unit.registry.images import push
 
 EXECUTORS = ('local', 'processes:workers=3')
 
@@ -39,3 +43,23 @@ def test_workers_keep_one_rate_of_requests_together(sixty: SixtyImages, destinat
               '--rate-limit', str(rate), '--no-verify').assert_success()
     asked = len(destination.requests())
     assert asked > 20 and time.monotonic() - before >= (asked - 2) / rate
+
+
+@pytest.mark.parametrize('executor', EXECUTORS)
+def test_if_who_brings_a_shared_layer_fails_the_next_one_does(executor: str, destination: Registry,
+                                                              occystrap: CommandLine, tmp_path: Path) -> None:
+    with RegistryServer(tmp_path / 'source') as server:
+        images = [sample_image(variant=str(number)) for number in range(3)]
+        for number, image in enumerate(images):
+            push(server.host, Settings(), image, f'app-{number}:v1')
+        own = images[0].layers[2].descriptor
+        assert own
+        for each in (tmp_path / 'source').rglob(f'{own.digest.hex}*'):
+            each.unlink()
+        (tmp_path / 'images.txt').write_text(''.join(f'{server.host}/app-{number}:v1\n' for number in range(3)))
+        result = occystrap('process', 'list://images.txt', mirror_at(destination.host), '--executor', executor,
+                           '--receipt', 'receipts').assert_code(1)
+    failed, = (line for line in result.err.splitlines() if line.startswith('FAILED '))
+    assert 'app-0:v1' in failed and (executor == 'local' or failed.endswith(')') and '(worker ' in failed), result
+    assert result.err.splitlines()[-1].endswith(', 2/3 verified, 1 FAILED')
+    assert_all_there(occystrap, tmp_path / 'receipts', 2)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.scale.bulk import BulkProcess, assert_all_there, bulk_process, mirror_at
+from tests.functional.scale.bulk import COPIED, BulkProcess, assert_all_there, bulk_process, mirror_at
 from tests.services.command_line import CommandLine
 from tests.services.registry import Registry
+from tests.services.requirements import EVERYTHING
 from tests.services.sixty_images import SixtyImages
 
 POISON = '''
@@ -33,13 +34,13 @@ def register_filters():
 '''
 
 
-@pytest.mark.parametrize('way', [signal.SIGKILL, signal.SIGSTOP], ids=['killed', 'frozen'])
+@pytest.mark.parametrize('way', [*[signal.SIGKILL] * (5 if EVERYTHING else 1), signal.SIGSTOP])
 def test_what_a_lost_worker_had_is_done_again(way: signal.Signals, sixty: SixtyImages, destination: Registry,
                                               occystrap: CommandLine, tmp_path: Path) -> None:
-    count = 12
+    count = COPIED if EVERYTHING else 12
     executor = 'processes:workers=2,frozen=2'
     with bulk_process(occystrap, sixty.listed(tmp_path, count), destination.host, '--executor', executor) as run:
-        run.hear('[3]')
+        run.hear(f'[{random.randint(1, count - 6)}]')
         os.kill(random.choice(run.workers()), way)
         assert run.end().endswith(f'{count}/{count} verified')
     assert_all_there(occystrap, tmp_path / 'receipts', count)
