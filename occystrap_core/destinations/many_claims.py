@@ -26,59 +26,68 @@ class ManyClaims:
 
     def keep(self, place: Place, source: str, form: Hashable, scheme: str) -> None:
         """Keep a place that is free."""
-        if place.path:
-            self._schemes[hash(place.root)] = scheme
-        if place.name != '':
-            self._images[_key(place)] = hash((source, form))
-            if place.apart:
-                self._apart.add(_key(place, apart=''))
+        for site in _sites(place):
+            if place.path:
+                self._schemes[hash(site)] = scheme
+            if place.name != '':
+                self._images[hash((site, place.name, place.apart))] = hash((source, form))
+                if place.apart:
+                    self._apart.add(hash((site, place.name)))
 
     def keep_read(self, lies: Place, source: str) -> None:
         """Keep the place of a source."""
-        self._read[_key(lies, apart='')] = hash(source)
-        if lies.path:
-            self._read_paths[hash(lies.root)] = hash(source)
+        for site in _sites(lies):
+            self._read[hash((site, lies.name))] = hash(source)
+            if lies.path:
+                self._read_paths[hash(site)] = hash(source)
 
     def reads(self, lies: Place, source: str) -> None:
         """Record where an image is read; raises UsageError if another one of the run was to replace it."""
-        if lies.name and any(True for _ in self._others(lies)):
+        if lies.name and any(True for site in _sites(lies) for _ in self._others(site, lies)):
             raise UsageError(f'{source} is read where another image of this run is written: copy in two runs')
         self.keep_read(lies, source)
 
     def claim(self, place: Place, source: str, destination: Location, form: Hashable) -> bool:
         """Claim a place; returns and raises as Claims does."""
         self._refuse_source(place, source, destination)
-        others, image = set(self._others(place)), hash((source, form))
+        sites, image = _sites(place), hash((source, form))
+        others = {each for site in sites for each in self._others(site, place)}
         if others - {image}:
             raise UsageError(f'{destination}: {source} would replace another image of this run there')
-        if place.path and self._schemes.get(hash(place.root), destination.scheme) != destination.scheme:
+        schemes = {self._schemes.get(hash(site)) for site in sites} if place.path else set()
+        if schemes - {None, destination.scheme}:
             raise UsageError(f'{destination}: images of another format are written to {place.path} in this run: choose '
                              'another place for one of them')
         if not others:
             self.keep(place, source, form, destination.scheme)
         return not others
 
-    def _others(self, place: Place) -> Iterator[int]:
+    def _others(self, site: Hashable, place: Place) -> Iterator[int]:
         """Yield the images that one at this place would replace."""
-        same = (self._images.get(key) for key in {_key(place), _key(place, apart='')})
+        key = hash((site, place.name, place.apart))
+        same = (self._images.get(each) for each in {key, hash((site, place.name, ''))})
         yield from (each for each in same if each is not None)
         if place.path and place.name is None:
-            if hash(place.root) in self._schemes and _key(place) not in self._images:
+            if hash(site) in self._schemes and key not in self._images:
                 yield _UNKNOWN
-        elif place.path and (whole := self._images.get(hash((place.root, None, '')))) is not None:
+        elif place.path and (whole := self._images.get(hash((site, None, '')))) is not None:
             yield whole
-        if place.name and not place.apart and _key(place) in self._apart:
+        if place.name and not place.apart and hash((site, place.name)) in self._apart:
             yield _UNKNOWN
 
     def _refuse_source(self, place: Place, source: str, destination: Location) -> None:
-        taken = [self._read.get(_key(place, apart=''))]
-        if place.path:
-            taken.append(self._read_paths.get(hash(place.root)) if place.name is None else
-                         self._read.get(hash((place.root, None, ''))))
-        if {*taken} - {None, hash(source)}:
+        taken = set[int | None]()
+        for site in _sites(place):
+            taken.add(self._read.get(hash((site, place.name))))
+            if place.path:
+                taken.add(self._read_paths.get(hash(site)) if place.name is None else
+                          self._read.get(hash((site, None))))
+        if taken - {None, hash(source)}:
             raise UsageError(f'{destination}: {source} would replace an image that is a source of the same run: '
                              'choose another destination, or copy in two runs')
 
 
-def _key(place: Place, apart: str | None = None) -> int:
-    return hash((place.root, place.name, place.apart if apart is None else apart))
+def _sites(place: Place) -> tuple[Hashable, ...]:
+    """Return what identifies a path: as it is written, since what is there becomes another thing when an image is
+    written, and by what is there, since it may be reached by several paths."""
+    return (place.path, place.root) if place.path else (None,)

@@ -1,10 +1,11 @@
 """The places of a run's later images, of which there may be millions: kept as numbers, some hundred bytes for each."""
+import os
 from collections.abc import Hashable, Iterable
 
+from occystrap_core.api.place import Place
 from occystrap_core.api.schemes import WriterScheme
 from occystrap_core.destinations.claims import Claims
 from occystrap_core.destinations.destination_fields import require_room
-from occystrap_core.destinations.side_files import upwards
 from occystrap_core.errors import UsageError
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import require_many
@@ -21,8 +22,8 @@ class LaterPlaces:
         self._plugins, self._again = plugins, FirstLines()
         self._claims = settings.shared.get(Claims, Claims)
         self._claims.become_many()
-        self._roots, self._above = set[int](), set[int]()
-        """The identities of places with a path, and of the directories above them."""
+        self._paths, self._above = set[int](), set[int]()
+        """Places with a path, and the directories above them: as they are written, and by what is there."""
         self._full = set[int]()
         """The paths of destinations that hold one image each."""
         self._names = set[int]()
@@ -62,10 +63,10 @@ class LaterPlaces:
 
     def _require_beside(self, task: ImageTask) -> None:
         """Raise UsageError as `refuse_nested` does."""
-        if not task.place.path or (root := hash(task.place.root)) in self._roots:
+        path = task.place.path
+        if not path or hash(path) in self._paths:
             return
-        above = {hash(each) for each, name in upwards(task.place.path) if name}
-        if root in self._above or above & self._roots:
+        if not self._above.isdisjoint(_identities(path)) or not self._paths.isdisjoint(_above(path)):
             raise UsageError(f'{task.destination} lies within another destination of the same run, or has one within: '
                              'choose a place beside it')
 
@@ -76,9 +77,9 @@ class LaterPlaces:
             require_room(self._plugins, [(str(each), task.written, task.destination) for each in range(2)])
 
     def _keep(self, task: ImageTask) -> None:
-        if task.place.path and (root := hash(task.place.root)) not in self._roots:
-            self._roots.add(root)
-            self._above.update(hash(each) for each, name in upwards(task.place.path) if name)
+        if task.place.path and hash(task.place.path) not in self._paths:
+            self._paths |= _identities(task.place.path)
+            self._above |= _above(task.place.path)
         try:
             require_many(self._plugins, task.destination)
         except UsageError:
@@ -88,3 +89,16 @@ class LaterPlaces:
             if self._stream != task.form:
                 raise UsageError(f'{task.destination}: another archive goes to stdout, which takes one: give a file '
                                  'for one of them')
+
+
+def _identities(path: str) -> set[int]:
+    """Return what identifies a path, which becomes another thing when something is written there."""
+    return {hash(path), hash(Place(path).root)}
+
+
+def _above(path: str) -> set[int]:
+    """Return what identifies the directories above a path."""
+    found = set[int]()
+    while (above := os.path.dirname(path)) != path:
+        found |= _identities(path := above)
+    return found

@@ -1,5 +1,6 @@
 """Places of very many images are kept as numbers: they clash as they do when all is known of them."""
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +61,17 @@ def test_one_path_has_one_format() -> None:
     claims.become_many()
     with pytest.raises(UsageError, match='another format'):
         claims.claim(OTHER, 'two', goes(OTHER, 'dir'))
+
+
+def test_a_directory_that_an_image_has_made_meanwhile_is_still_the_same_place(tmp_path: Path) -> None:
+    claims, place = Claims(), Place(str(tmp_path / 'mirror'), 'app:1')
+    claims.claim(place, 'one', goes(place))
+    claims.become_many()
+    (tmp_path / 'mirror').mkdir()
+    with pytest.raises(UsageError, match='would replace another image'):
+        claims.claim(place, 'two', goes(place))
+    (tmp_path / 'link').symlink_to('mirror')
+    other = Place(str(tmp_path / 'mirror'), 'app:2')
+    assert claims.claim(other, 'two', goes(other))
+    with pytest.raises(UsageError, match='would replace another image'):
+        claims.claim(Place(str(tmp_path / 'link'), 'app:2'), 'three', goes(other))

@@ -72,6 +72,13 @@ class OnePlace(MemoryOutput):
         return super().finalize(image)
 
 
+class Files(MemoryOutput):
+    """Has a path for each image."""
+
+    def place(self, reference: Reference) -> Place:
+        return Place.at(self.location.path)
+
+
 class Archive(MemoryOutput):
     """Images become visible together, unless they are to go to registry."""
 
@@ -116,6 +123,15 @@ def test_what_is_wrong_later_is_a_failure_of_its_own() -> None:
     assert 'would replace another image of this run there' in failure.failure and report.count == 4
     assert report.notes == ['memory://two is listed more than once, and copied once'], report.notes
     assert [len(SHELVES[f'to-{name}'].images) for name in ('one', 'two', 'three')] == [1, 1, 1]
+
+
+@pytest.mark.parametrize('names', [('one', 'two', 'one/in', 'three'), ('one', 'two/in', 'two', 'three')])
+def test_a_place_within_another_fails_alone(names: Sequence[str], tmp_path: Path) -> None:
+    offer(*names)
+    report = process(f'memory://{",".join(names)}', f'memory://{tmp_path}/{{repository}}', output='Files')
+    failure, = report.images
+    assert 'lies within another destination of the same run' in failure.failure and report.count == 4
+    assert failure.reference == names[2]
 
 
 def test_what_is_wrong_at_first_is_refused() -> None:
