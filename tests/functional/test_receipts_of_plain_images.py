@@ -204,7 +204,7 @@ def test_a_compressed_layer_is_inflated_no_further_than_it_may_be(place: str, tm
     source = saved(tmp_path, listed('app:v1'))
     run('process', f'tar://{source}', f'dir://{tmp_path}/copy', '--receipt', tmp_path / 'receipt')
     run('process', f'tar://{source}', f'tar://{tmp_path}/copy.tar', '--receipt', tmp_path / 'of-tar')
-    saved(tmp_path, listed('app:v1'), packed=lambda tar: gzip.compress(tar + bytes(64 << 20)))
+    saved(tmp_path, listed('app:v1'), packed=lambda tar: gzip.compress(tar + bytes(16 << 20), 1))
     other = 'receipt' if place.startswith('tar') else 'of-tar'
     result = run('verify', tmp_path / other, '--at', place.format(tmp_path), code=1)
     assert 'has more than the expected' in result.err and '0/1 verified' in result.err

@@ -12,7 +12,7 @@ from occystrap_registry.server.server_thread import RegistryServer
 from tests.hostile.in_process import run_here
 from tests.unit.registry.images import push, put_manifest
 
-COUNT = 240
+COUNT = 120
 
 
 @pytest.fixture(scope='module')

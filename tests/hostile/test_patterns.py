@@ -121,9 +121,9 @@ def children_of(pid: int) -> list[int]:
             for child in (task / 'children').read_text().split()]
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize('words', [['search', 'tar://i.tar', '(a+)+$', '--regex'],
-                                   ['process', 'tar://i.tar', 'tar://o.tar', '-f', 'search:pattern=(a+)+$,regex=true']])
+@pytest.mark.parametrize(('words', 'number'), [
+    (['search', 'tar://i.tar', '(a+)+$', '--regex'], signal.SIGINT),
+    (['process', 'tar://i.tar', 'tar://o.tar', '-f', 'search:pattern=(a+)+$,regex=true'], signal.SIGTERM)])
 def test_a_signal_breaks_into_a_regular_expression(words: list[str], number: signal.Signals, catastrophe: str,
                                                    occystrap: CommandLine) -> None:
     process = occystrap.start(*words, stderr=subprocess.PIPE)

@@ -100,9 +100,9 @@ def test_every_rule_is_documented_and_can_be_found() -> None:
 
 
 def test_nothing_is_wrong_with_the_real_images(real_registry: Registry, real_archive: Path, occystrap: CommandLine,
-                                               docker_with_real_image: DockerDaemon) -> None:
+                                               ) -> None:
     for source in (f'registry://{real_registry.host}/multi:v1',  # whose image for this machine is real:v1
-                   f'tar://{real_archive}', f'docker://real:v1?socket={docker_with_real_image.socket}'):
+                   f'tar://{real_archive}'):  # as Docker exports it
         done = occystrap('check', source).assert_success()
         assert done.out == '' and ', 0 errors, 0 warnings, ' in done.err
 

@@ -13,7 +13,7 @@ from occystrap_core.testing.sample import sample_config, sample_image
 from occystrap_docker.input import DockerInput
 from occystrap_docker.writer import DockerWriter
 from tests.conftest import require_service
-from tests.functional.archives import write_docker_archive
+from tests.functional.archives import write_archive_of_noise, write_docker_archive
 from tests.functional.docker.marked_image import tars, uri
 from tests.functional.test_layout import put_index
 from tests.services.command_line import CommandLine
@@ -176,9 +176,11 @@ def test_the_real_image_needs_no_room_and_runs(docker26_daemon: DockerDaemon, re
     with require_service(lambda: small_disk(tmp_path / 'small', '1m')) as temporary:
         occystrap('process', f'registry://{real_registry.host}/real:v1', uri('written/real:v1', daemon),
                   '--temp-dir', temporary, '--verify=full').assert_success()
-        occystrap('process', uri('written/real:v1', daemon), 'tar://back.tar', '--temp-dir', temporary, '--no-verify'
+        occystrap('process', f'tar://{write_archive_of_noise(tmp_path, 12 << 20)}', uri('written/noise:v1', daemon),
+                  '--no-verify').assert_success()
+        occystrap('process', uri('written/noise:v1', daemon), 'tar://back.tar', '--temp-dir', temporary, '--no-verify'
                   ).assert_success()
-    (occystrap.directory / 'back.tar').unlink()
+    daemon.run('rmi', '-f', 'written/noise:v1')
     assert daemon.run('run', '--rm', '--network', 'none', 'written/real:v1') == real_image.greeting
     daemon.run('rmi', '-f', 'written/real:v1')
 
