@@ -7,7 +7,9 @@ if TYPE_CHECKING:
     from occystrap_core.errors import (
         DigestMismatch, ImageError, SizeMismatch, TooManyRequests, prefix_errors, set_error_rule,
     )
-    from occystrap_core.files.compression import MAGIC_SIZE, detect_compression, inflate, inflated_size, inflated_stream
+    from occystrap_core.files.compression import (
+        GZIP_END, MAGIC_SIZE, detect_compression, inflate, inflated_size, inflated_stream,
+    )
     from occystrap_core.files.device import DeviceFile, forget_cached, hash_file
     from occystrap_core.files.durability import (
         WRITEBACK, database_advice, output_errors, start_writeback, sync_directory, write_all,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     'errors': 'DigestMismatch ImageError SizeMismatch TooManyRequests set_error_rule prefix_errors',
-    'files.compression': 'MAGIC_SIZE detect_compression inflate inflated_size inflated_stream',
+    'files.compression': 'GZIP_END MAGIC_SIZE detect_compression inflate inflated_size inflated_stream',
     'files.device': 'DeviceFile forget_cached hash_file',
     'files.durability': 'WRITEBACK database_advice start_writeback sync_directory write_all output_errors',
     'files.held_bytes': 'HeldBytes',
@@ -44,7 +46,7 @@ _HOMES = {
 __getattr__ = lazy_exports('occystrap_core', __name__, _HOMES)
 
 __all__ = [
-    'ByteStream', 'CHUNK', 'ChunkedSource', 'DeviceFile', 'DigestMismatch', 'HeldBytes', 'ImageError',
+    'ByteStream', 'CHUNK', 'ChunkedSource', 'DeviceFile', 'DigestMismatch', 'GZIP_END', 'HeldBytes', 'ImageError',
     'IteratorSource', 'KeptBeside', 'LEAST_BESIDE', 'MAGIC_SIZE', 'ParsedContents', 'PartialFile', 'Patience',
     'ReadAhead', 'Readable', 'SizeMismatch', 'TemporaryFile', 'TooManyRequests', 'WRITEBACK', 'database_advice',
     'detect_compression', 'forget_cached', 'hash_file', 'inflate', 'inflated_size', 'inflated_stream', 'is_current',

@@ -17,9 +17,9 @@ from mutation.changes import ROOT, Mutant
 
 PYTHON = ROOT / '.venv/bin/python'
 COPIED = ('occystrap_core', 'plugins', 'tests', 'docs', 'benchmarks', 'tools', 'pyproject.toml', 'README.md')
-LIBRARIES = ('asyncio', 'click', 'cryptography', 'docker', 'httpx', 'hypothesis', 'importlib_metadata',
-             'isal.igzip_threaded', 'multiprocessing', 'pluggy', 'pytest', 'rich.progress', 'starlette.applications',
-             'unittest.mock', 'uvicorn', 'yaml', 'zlib_ng.zlib_ng', 'zstandard')
+LIBRARIES = ('asyncio', 'click', 'cryptography', 'deflate', 'docker', 'httpx', 'hypothesis', 'importlib_metadata',
+             'isal.igzip', 'multiprocessing', 'pluggy', 'pytest', 'rich.progress', 'starlette.applications',
+             'unittest.mock', 'uvicorn', 'yaml', 'zstandard')
 MEMORY = 8_000_000 << 10
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from occystrap_core import BlobStore, ImageNotFound, InvalidImage
-from occystrap_core.files import SizeMismatch, inflated_size
+from occystrap_core.files import GZIP_END, SizeMismatch, inflated_size
 from occystrap_core.oci import CONFIG_CAP, Descriptor, Digest, blob_name, left_out_by
 from occystrap_core.tar import StoredLayer
 from occystrap_dir.layout.index_file import read_source_index
@@ -48,11 +48,12 @@ class LayoutStore(BlobStore):
             return os.fstat(file.fileno()).st_size
 
     def tar_size(self, descriptor: Descriptor) -> int | None:
-        """Return the size that the last four bytes of a gzip blob give."""
+        """Return the size that the last bytes of a gzip blob give."""
         if not descriptor.media_type.endswith('gzip') or descriptor.size < 18 or self.base(descriptor.digest):
             return None
         with self.blob(descriptor) as file:
-            return inflated_size(os.pread(file.fileno(), 4, descriptor.size - 4), descriptor.size)
+            end = os.pread(file.fileno(), GZIP_END, max(0, descriptor.size - GZIP_END))
+        return inflated_size(end, descriptor.size)
 
     def layer(self, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:
         """Return a layer, its size checked unless it has urls or is left out: it may be missing then, which is found on

@@ -2,7 +2,7 @@
 from collections.abc import Iterator
 
 from occystrap_core import ImageNotFound, InvalidImage, ServiceError, ServiceUnavailable
-from occystrap_core.files import ChunkedSource, inflated_size
+from occystrap_core.files import GZIP_END, ChunkedSource, inflated_size
 from occystrap_core.oci import Descriptor, Digest
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.settle_time import NAMED, SettleTime
@@ -154,16 +154,18 @@ def _number(text: str) -> int | None:
 
 
 def tar_size_hint(client: RegistryClient, descriptor: Descriptor) -> int | None:
-    """Return a hint of the size in bytes of a gzip blob's content, from its last four bytes, None without one."""
+    """Return a hint of the size in bytes of a gzip blob's content, from its last bytes, None without one."""
     if not descriptor.media_type.endswith('gzip') or descriptor.size < 18:
         return None
-    headers = {'Range': f'bytes={descriptor.size - 4}-{descriptor.size - 1}'}
+    count = min(GZIP_END, descriptor.size)
+    headers = {'Range': f'bytes={descriptor.size - count}-{descriptor.size - 1}'}
     address = client.address
     try:
-        reply = client.fetch('GET', address.blob(descriptor.digest), address.pull_scope, headers, cap=4)
+        reply = client.fetch('GET', address.blob(descriptor.digest), address.pull_scope, headers, cap=count)
     except ServiceError:
         return None  # reading the blob will raise it
-    return inflated_size(reply.body, descriptor.size) if reply.status == 206 and not reply.cut else None
+    is_end = reply.status == 206 and not reply.cut and len(reply.body) == count
+    return inflated_size(reply.body, descriptor.size) if is_end else None
 
 
 def _missing(client: RegistryClient, descriptor: Descriptor) -> ImageNotFound | InvalidImage:

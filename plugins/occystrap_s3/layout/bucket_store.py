@@ -2,7 +2,7 @@
 from contextlib import closing
 
 from occystrap_core import BlobStore, ImageNotFound
-from occystrap_core.files import Readable, inflated_size
+from occystrap_core.files import GZIP_END, Readable, inflated_size
 from occystrap_core.oci import CONFIG_CAP, Descriptor, Digest, blob_name
 from occystrap_s3.layout.bucket_layout import BucketLayout
 
@@ -40,12 +40,13 @@ class BucketStore(BlobStore):
         raise self._missing(descriptor.digest, 'blob')
 
     def tar_size(self, descriptor: Descriptor) -> int | None:
-        """Return the size that the last four bytes of a gzip blob give."""
+        """Return the size that the last bytes of a gzip blob give."""
         if not descriptor.media_type.endswith('gzip') or descriptor.size < 18:
             return None
-        with closing(self.rest_of_blob(descriptor, descriptor.size - 4)) as end:
-            read = end.readinto(last := memoryview(bytearray(4)))
-        return inflated_size(bytes(last), descriptor.size) if read == 4 else None
+        count = min(GZIP_END, descriptor.size)
+        with closing(self.rest_of_blob(descriptor, descriptor.size - count)) as end:
+            read = end.readinto(last := memoryview(bytearray(count)))
+        return inflated_size(bytes(last), descriptor.size) if read == count else None
 
     def _key(self, digest: Digest) -> str:
         return self._layout.key(blob_name(digest))

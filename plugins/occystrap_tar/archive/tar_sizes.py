@@ -1,5 +1,5 @@
 """The size of a layer's tar, estimated from a few bytes of its blob, so that writers can lay out an archive."""
-from occystrap_core.files import MAGIC_SIZE, detect_compression, inflated_size
+from occystrap_core.files import GZIP_END, MAGIC_SIZE, detect_compression, inflated_size
 from occystrap_core.oci import Compression
 from occystrap_tar.archive.members import Archive, Member
 
@@ -13,5 +13,6 @@ def tar_size(archive: Archive, member: Member) -> int | None:
     """Return the size in bytes of a member's uncompressed content; an estimate for gzip, None for zstd."""
     found = compression(archive, member)
     if found is Compression.GZIP:
-        return inflated_size(archive.part(member, member.size - 4, 4), member.size) if member.size > 18 else None
+        count = min(GZIP_END, member.size)
+        return inflated_size(archive.part(member, member.size - count, count), member.size)
     return member.size if found is Compression.NONE else None

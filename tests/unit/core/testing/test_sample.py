@@ -13,7 +13,7 @@ def test_the_sample_is_the_same_bytes_on_every_machine() -> None:
         'sha256:0be4e3f60ba2fcead9b05e165afe24b9a645f2b03913a35861c7294239ca226e',
         'sha256:76a0c584caf518a771cffa3571cce5f06a69bcda80ee83cff0b1c135f66bccbe']
     manifest = sample_image().manifest
-    assert manifest and manifest.digest == 'sha256:3b5012b558d2c6ab3442cb7e75409c747f6eb225afb09161d4c4a8ffab37f42e'
+    assert manifest and manifest.digest == 'sha256:9cdbac5fefada3e3801a02c35620d0b70857276e46bb914ac9e7d5ccf863dc19'
 
 
 def test_its_tars_hold_what_images_hold() -> None:
