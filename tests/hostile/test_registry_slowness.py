@@ -138,7 +138,7 @@ def test_an_upload_has_a_least_rate(tmp_path: Path) -> None:
                 time.sleep(0.1)
         server.answers[VERSION] = plain(b'{}')
         server.answers['POST /v2/new/blobs/uploads/'] = plain(b'', {'Location': '/up'}, '202 Accepted')
-        server.answers['PUT /up'] = read_slowly
+        server.answers |= {'PATCH /up': read_slowly, 'PUT /up': read_slowly}
         done = ends_in_time(server, 'process', f'tar://{big}', f'registry://{server.host}/new:v1', '--timeout', '4',
                             '--least-rate', '50000000')
         assert 'receives less than' in done.err
@@ -159,6 +159,14 @@ def test_a_flood_of_interim_answers_is_cut(server: RawServer) -> None:
     before = time.monotonic()
     done = run_here('info', f'registry://{server.host}/app:v1', '--timeout', '60', '--retries', '0').assert_code(1)
     assert 'header of more than' in done.err and time.monotonic() - before < 20
+
+
+@pytest.mark.parametrize('body', ['trailers without end', 'more extensions than chunks'])
+def test_a_flood_of_framing_is_cut(body: str, server: RawServer) -> None:
+    server.answers[TAG] = BODIES[body]
+    before = time.monotonic()
+    done = run_here('info', f'registry://{server.host}/app:v1', '--timeout', '60', '--retries', '0').assert_code(1)
+    assert 'mostly framing' in done.err and time.monotonic() - before < 20
 
 
 def test_a_slow_server_is_tried_once_more_only(server: RawServer) -> None:
@@ -193,14 +201,17 @@ NO = plain(b'', status='404 Not Found')
 EMPTY_CHUNKED = CHUNKED + b'2\r\n{}\r\n0\r\n\r\n'
 
 
+@pytest.mark.parametrize('is_plain', [True, False], ids=['directly', 'as through a proxy'])
 @pytest.mark.parametrize('said', [
     plain(b'{}') + NO, plain(b'{}') + NO[:20], plain(b'{}') + b'JUNK', EMPTY_CHUNKED + NO, EMPTY_CHUNKED + NO[:20],
     EMPTY_CHUNKED + b'\r\n', EMPTY_CHUNKED[:-2] + b'X: y\r\n\r\n' + NO, HINT + plain(b'{}') + NO, plain(b'{}') + HINT,
     EMPTY_CHUNKED + HINT], ids=range(10))
-def test_more_than_one_answer_is_the_end_of_a_connection(said: bytes, server: RawServer, tmp_path: Path) -> None:
+def test_more_than_one_answer_is_the_end_of_a_connection(said: bytes, is_plain: bool, server: RawServer, tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('occystrap_registry.transport.connection_pool._is_plain', lambda proxy, http2: is_plain)
     server.answers[VERSION] = said
     words = ('process', f'registry://{server.host}/app:v1', f'dir://{tmp_path}/out', '--timeout', '5')
-    run_here(*words).assert_success()
+    run_here(*words, *(['--retries', '0'] if is_plain else [])).assert_success()
 
 
 @pytest.mark.parametrize('status', ['204 No Content', '304 Not Modified', '200 OK'])

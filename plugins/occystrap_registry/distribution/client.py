@@ -77,6 +77,7 @@ class RegistryClient:
 
     def connect_once(self, scope: str) -> ServiceError | None:
         """Call `connect`, unless the host has answered any client of this run."""
+        self.find_base()  # whose request may be answered already as a registry does
         return None if self.endpoint.answered else self.connect(scope)
 
     def fetch(self, method: str, target: str, scope: str, headers: Mapping[str, str] | None = None,

@@ -52,12 +52,7 @@ class Stream:
         """Note that a request follows; HTTP/1.1 notes it when the first byte is sent."""
 
     def begin_body(self, length: int | None) -> None:
-        """Begin the body of the answer whose head was read: `length` bytes, None if framing or the end delimit it.
-
-        Raises Unexpected for an answer that came before the request.
-        """
-        if not self._heard:
-            raise Unexpected('it sent an answer before any request')
+        """Begin the body of the answer whose head was read: `length` bytes, None if framing or the end delimit it."""
         self._in_head, self._left = False, length
         self._framed, self._payload, self._end = 0, 0, b''
         self._patience.renew()
@@ -112,6 +107,11 @@ class Stream:
             raise Unexpected('it sent more than its answer')
         wire = self.wire.start_tls(context, host, seconds)
         return (Http2Stream if wire.protocol == 'h2' else Stream)(wire, self._host)
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether framing, or the end of the connection, delimited the last body."""
+        return self._left is None
 
     @property
     def is_reusable(self) -> bool:

@@ -60,9 +60,12 @@ class _CoreStream(httpcore.NetworkStream):
         return _CoreStream(self.stream.start_tls(ssl_context, server_hostname or '', timeout or _CONNECTING))
 
     def get_extra_info(self, info: str) -> Any:
-        """Return what httpcore asks for: an idle connection that is "readable" cannot be used again."""
+        """Return what httpcore asks for: an idle connection that is "readable" cannot be used again.
+
+        That is one after an answer in chunks, too: h11 takes what comes with its end for the start of the next answer.
+        """
         if info == 'is_readable':
-            return not self.stream.is_reusable
+            return self.stream.has_frames or not self.stream.is_reusable
         return cast(CoreWire, self.stream.wire).inner.get_extra_info(info)
 
 

@@ -66,7 +66,7 @@ def test_it_settles(method: str, path: str, stale: Answer, level: VerifyLevel, s
     if method == 'GET' or level is VerifyLevel.FAST:
         assert 0.03 <= verdict.settle_seconds < 2
         assert len(server.received(method, path)) == 3, 'only what was missing is requested again'
-        assert len(server.requests) == 7 + 2
+        assert len(server.requests) == 6 + 2
 
 
 @pytest.mark.parametrize(('seconds', 'outcome'), [(3.0, Outcome.VERIFIED), (0.0, Outcome.FAILED)])
@@ -110,7 +110,7 @@ def test_a_whole_image_is_requested_once(level: VerifyLevel, server: Scripted, r
                                          ) -> None:
     verdict = verify(receipt, settling, level)
     assert verdict.outcome is Outcome.VERIFIED and verdict.settle_seconds == 0
-    assert len(server.requests) == 7, 'the scheme, /v2/, manifest, config, three layers'
+    assert len(server.requests) == 6, '/v2/, manifest, config, three layers'
 
 
 def test_a_damaged_layer_does_not_change_with_time(server: Scripted, receipt: Receipt, settling: Settings) -> None:
