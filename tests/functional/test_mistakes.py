@@ -192,9 +192,10 @@ def test_disk_full_leaves_the_old_target(small_disk: Path, archive: Path, real_r
     assert target.read_bytes() == before and [path.name for path in small_disk.iterdir()] == ['a.tar']
 
 
-def test_temporary_directory_full(small_disk: Path, real_archive: Path, registry: Registry,
+def test_temporary_directory_full(small_disk: Path, real_registry: Registry, registry: Registry,
                                   occystrap: CommandLine) -> None:
-    result = occystrap('process', '-q', f'tar://{real_archive}', f'registry://{registry.host}/mistakes/spool:v1',
+    result = occystrap('process', '-q', f'registry://{real_registry.host}/real:v1',
+                       f'registry://{registry.host}/mistakes/spool:v1', '-f', 'normalize-timestamps',
                        '--temp-dir', small_disk)
     one_line(result, 1, str(small_disk), '--temp-dir')
     assert not list(small_disk.iterdir())

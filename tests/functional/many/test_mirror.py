@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from occystrap_core.files import GZIP_END
 from tests.functional.images import raw_manifest, skopeo
 from tests.functional.many.mirroring import (
     AT_ONCE, DIRECTORY, assert_all_verified, assert_copied, counted, layer_reads, layers_in, mirror_at,
@@ -61,7 +62,7 @@ def test_to_archives_every_layer_crosses_the_wire_once(
     target = 'tar://{name}-{tag}.tar?format=' + kind
     assert_all_verified(occystrap('process', listed(source.host), target, '--verify=full', *AT_ONCE), many)
     sizes = {layer['digest']: layer['size'] for name in many.names for layer in many.manifest(name)['layers']}
-    hint = 4  # the bytes that hold the size of the tar, requested once for each archive
+    hint = GZIP_END  # the bytes that hold the size of the tar, requested once for each archive
     for digest, read in source.bytes_read().items():
         if digest in sizes:
             assert sizes[digest] <= read <= sizes[digest] + hint * many.uses()[digest], f'{digest} read more than once'

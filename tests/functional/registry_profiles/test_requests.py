@@ -13,7 +13,7 @@ from tests.hostile.in_process import run_here
 from tests.services.registry_profiles import PROFILES, Profile
 from tests.services.registry_profiles.content import content_of, put_image
 
-PLAIN = {'push': 20, 'verify': 7, 'pull': 6, 'mirror': 164}
+PLAIN = {'push': 19, 'verify': 6, 'pull': 6, 'mirror': 163}
 MOST = {
     'docker-hub': (32, 13, 12, 295), 'ecr': (26, 9, 11, 223), 'ecr-public': (28, 10, 12, 272), 'gar': (28, 10, 12, 252),
     'ghcr': (30, 10, 12, 272), 'gitlab': (31, 13, 12, 306), 'harbor': (27, 9, 8, 242), 'quay': (33, 12, 13, 292),

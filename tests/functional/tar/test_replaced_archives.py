@@ -99,7 +99,7 @@ def test_images_without_names_are_not_lost(host: str, tmp_path: Path) -> None:
     for source in (f'registry://{host}/app:v1', lines[0], listed(tmp_path, *lines[:2]),
                    listed(tmp_path, *lines[:2], f'registry://{host}/app:v1')):
         result = run('process', source, target, code=1)
-        assert f'would be lost: {pinned[-1]}' in result.err or f', {pinned[-1]};' in result.err
+        assert 'would be lost: ' in result.err and pinned[-1] in result.err
         assert (tmp_path / 'out.tar').read_bytes() == before and not [*tmp_path.glob('.*')]
     run('process', listed(tmp_path, *lines), target)
     run('process', lines[0], f'tar://{tmp_path}/out.tar', code=1)
