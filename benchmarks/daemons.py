@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks.against_peers import Job, compare, install_peer, place
+from benchmarks.jobs import install_peer
+from benchmarks.turns import Job, compare, place
 from tests.functional.docker.conftest import start_containerd
 from tests.services.cache import built_once
 from tests.services.docker_daemon import DockerDaemon, docker_daemon

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.against_peers import Taken, place, take
+from benchmarks.turns import Taken, place, take
 from tests.services.faults import fault_proxy
 from tests.services.many_images import FULL, ManyImages, many_images, many_registry
 

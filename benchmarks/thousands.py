@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.against_peers import Taken, place, take
+from benchmarks.turns import Taken, place, take
 from tests.services.registry import plain_registry
 from tests.services.tiny_image import put_tiny_image
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks.against_peers import Taken, place, take
+from benchmarks.turns import Taken, place, take
 from tests.services.real_image import real_registry
 from tests.services.real_layers import LARGE
 from tests.services.registry import plain_registry

@@ -1,0 +1,65 @@
+"""docs/performance.md and its picture, made from the figures of `python -m benchmarks`."""
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_HEAD = """# Performance
+
+Made by `python -m benchmarks` on {date}: {machine}. Medians of {rounds} rounds in which the programs took turns,
+each with an empty destination; skopeo is {skopeo}. Everything of occystrap is verified (fast), the others verify
+nothing; its copies are not synced to the disk, as those of the others are not. **Limit** is what nothing that starts as
+occystrap does can go below with two cores: its start, and half of the time that the transfer, and the hashes, inflating
+and deflating of the fastest libraries that we know take by themselves, measured in the same run. The raw figures are in
+`benchmarks/performance.json`.
+
+![Wall time of each job, as a multiple of that of occystrap](performance.svg)
+"""
+_COLOURS = {'occystrap': '#00695c', 'skopeo': '#78909c', 'skopeo and umoci': '#78909c', '0.4.17': '#bcaaa4'}
+_ROW, _LEFT, _WIDTH, _MOST = 16, 330, 760, 6.0
+
+
+def page(figures: Mapping[str, Any]) -> str:
+    """Return the page of Markdown."""
+    parts = [_HEAD.format(**figures['run'])]
+    for image in figures['images']:
+        parts.append(f'\n## {image["title"][0].upper()}{image["title"][1:]}\n\n'
+                     '| job | program | wall s | CPU s | resident MB | wall, as a multiple of ours | limit s |\n'
+                     '| --- | --- | --- | --- | --- | --- | --- |\n')
+        parts += [_rows(job) for job in image['jobs']]
+    return ''.join(parts)
+
+
+def _rows(job: Mapping[str, Any]) -> str:
+    ours = job['programs'][0]
+    lines = []
+    for place, each in enumerate(job['programs']):
+        limit = f'{job["limit"]:.2f} ({ours["wall"] / job["limit"]:.2f} ×)' if job['limit'] and not place else ''
+        ratio = f'{each["wall"] / ours["wall"]:.2f}' if place else ''
+        cells = ['' if place else job['name'], each['name'], f'{each["wall"]:.2f}', f'{each["cpu"]:.2f}',
+                 f'{each["resident"]:.0f}', ratio, limit]
+        lines.append(f'| {" | ".join(cells)} |\n')
+    return ''.join(lines)
+
+
+def picture(figures: Mapping[str, Any]) -> str:
+    """Return the picture as SVG: a bar for each program of each job of the first image."""
+    drawn: list[str] = []
+    top = 10
+    for job in figures['images'][0]['jobs']:
+        top = _draw(job['name'], job['programs'], top, drawn)
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}" font-family="sans-serif" '
+            f'font-size="12">\n<rect width="{_WIDTH}" height="{top}" fill="white"/>\n' + '\n'.join([*drawn, '</svg>', '']))
+
+
+def _draw(name: str, programs: Sequence[Mapping[str, Any]], top: int, drawn: list[str]) -> int:
+    """Draw the bars of a job from `top` on; return where the next begins."""
+    ours, unit = programs[0]['wall'], (_WIDTH - _LEFT - 60) / _MOST
+    drawn.append(f'<text x="8" y="{top + 12}" font-weight="bold">{html.escape(name)}</text>')
+    for each in programs:
+        ratio = each['wall'] / ours
+        drawn.append(f'<text x="{_LEFT - 8}" y="{top + 12}" text-anchor="end">{html.escape(each["name"])}</text>'
+                     f'<rect x="{_LEFT}" y="{top + 2}" width="{min(ratio, _MOST) * unit:.0f}" height="{_ROW - 4}" '
+                     f'fill="{_COLOURS[each["name"]]}"/>'
+                     f'<text x="{_LEFT + min(ratio, _MOST) * unit + 6:.0f}" y="{top + 12}">{ratio:.2f} ×</text>')
+        top += _ROW
+    return top + 8
