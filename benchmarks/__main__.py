@@ -11,8 +11,10 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from datetime import date
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,8 @@ ROOT = Path(__file__).parent.parent
 def measure(image: MeasuredImage, words: Sequence[str], rounds: int, peer: Path) -> dict[str, Any]:
     """Return the figures of one image, printing each job when it is done."""
     print(f'\n## {image.title}', flush=True)
-    floors = floors_of(image.host, image.reference)
+    with ProcessPoolExecutor(1, get_context('spawn')) as apart:  # programs begin with the memory of who starts them
+        floors = apart.submit(floors_of, image.host, image.reference).result()
     print(', '.join(f'{name} {seconds:.2f} s' for name, seconds in floors.items()), flush=True)
     done = []
     for job in _jobs(image, words, peer):
