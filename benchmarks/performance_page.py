@@ -47,8 +47,9 @@ def picture(figures: Mapping[str, Any]) -> str:
     top = 10
     for job in figures['images'][0]['jobs']:
         top = _draw(job['name'], job['programs'], top, drawn)
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}" font-family="sans-serif" '
-            f'font-size="12">\n<rect width="{_WIDTH}" height="{top}" fill="white"/>\n' + '\n'.join([*drawn, '</svg>', '']))
+    head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}" font-family="sans-serif" '
+            f'font-size="12">\n<rect width="{_WIDTH}" height="{top}" fill="white"/>')
+    return '\n'.join([head, *drawn, '</svg>', ''])
 
 
 def _draw(name: str, programs: Sequence[Mapping[str, Any]], top: int, drawn: list[str]) -> int:
