@@ -65,6 +65,7 @@ class StreamedUpload:
             reply = self._client.fetch('PUT', target, self._scope, {'Content-Length': '0'})
             if is_stored(self._client, made, reply, lambda: self._has(made)):
                 return made
+        self._client.dismiss(str(session.url), self._scope)
         if reply.status in ELSEWHERE:
             raise refusal(self._client, reply, made.digest if made else 'that is sent while it is compressed')
         return None

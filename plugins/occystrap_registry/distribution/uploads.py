@@ -21,7 +21,7 @@ _SMALL = 64 << 10
 
 
 class Uploads:
-    """Pushes blobs to one repository, each once, even if several threads push it."""
+    """Pushes blobs to one repository, each once, even if several threads push it, but for those that are streamed."""
 
     def __init__(self, client: RegistryClient, resent: frozenset[Digest] = frozenset()) -> None:
         """Blobs that are `resent` are damaged: until they were sent they are taken to be missing."""

@@ -3,6 +3,7 @@ import logging
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 from occystrap_core import Cancelled, ServiceError, ServiceUnavailable, Settings
 from occystrap_registry.transport.address import Address
@@ -119,7 +120,7 @@ class Connections:
 
     def _is_named(self, url: URL) -> bool:
         """Return whether the user named the host of a URL, and not the registry."""
-        return not self._address.is_redirected and url.host == parse_url(f'//{self._address.host}').host
+        return not self._address.is_redirected and url.host == _host_of(self._address.host)
 
     def _is_lenient(self, url: URL) -> bool:
         """Return whether certificates are not checked: a user's permission holds for the named host only."""
@@ -127,6 +128,11 @@ class Connections:
 
     def _is_insecure(self, url: URL) -> bool:
         return self._address.insecure and url.netloc.lower() == self._address.host
+
+
+@lru_cache(1024)
+def _host_of(netloc: str) -> str:
+    return parse_url(f'//{netloc}').host
 
 
 def follow(origin_url: URL, location: str) -> URL:

@@ -6,6 +6,11 @@ from occystrap_registry.transport.headers import Headers
 from occystrap_registry.transport.url import URL
 
 
+IDLE = 30.0
+"""Seconds after which an idle connection is not used any more; servers and proxies close theirs at 60."""
+_DIGITS = 18
+
+
 class Response(ABC):
     """An answer with an unread body."""
 
@@ -42,7 +47,13 @@ def body_length(method: str, status: int, headers: Headers) -> int | None:
     if method == 'HEAD' or status in (204, 304):
         return 0
     lengths = content_lengths(headers)
-    return int(lengths.pop()) if len(lengths) == 1 and 'transfer-encoding' not in headers else None
+    known = len(lengths) == 1 and 'transfer-encoding' not in headers and all(map(is_length, lengths))
+    return int(lengths.pop()) if known else None
+
+
+def is_length(text: str) -> bool:
+    """Return whether a text is a number of bytes that a body can have."""
+    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS
 
 
 def content_lengths(headers: Headers) -> set[str]:

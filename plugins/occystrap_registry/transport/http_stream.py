@@ -14,6 +14,8 @@ _HEAD_END = re.compile(rb'\n\r?\n')
 _LONGEST_END = b'\n\r\n'
 _INTERIM = (b'HTTP/1.1 1', b'HTTP/1.0 1')
 _READ = 16 << 10
+_FRAMED_READ = 64 << 10
+"""Bytes read at once of a body with framing, which is counted before the content in it is."""
 _LAST_CHUNK = b'0\r\n\r\n'
 _FRAMES, _FRAME = 256 << 10, 16
 """Limit in bytes of a body's framing, such as chunk sizes (RFC 9112, 7.1), and how much a byte of body adds to it."""
@@ -78,8 +80,7 @@ class Stream:
 
     def read_into(self, buffer: memoryview) -> int:
         """Return how many bytes of the body were read, 0 at its end; raises TooSlow, Unexpected, TransportError."""
-        if self._left is not None:
-            buffer = buffer[:self._left]
+        buffer = buffer[:_FRAMED_READ if self._left is None else self._left]
         count = self._take_ahead(buffer) if self._ahead else self._receive(buffer) if buffer else 0
         if self._left is None:
             self._look_at_frames(buffer[:count])

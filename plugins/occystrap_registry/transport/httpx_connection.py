@@ -13,7 +13,7 @@ import httpcore
 import httpx
 
 from occystrap_core import ServiceError, __version__
-from occystrap_registry.transport.http_connection import Connection, Response, body_length
+from occystrap_registry.transport.http_connection import IDLE, Connection, Response, body_length
 from occystrap_registry.transport.headers import Headers
 from occystrap_registry.transport.http_stream import Stream
 from occystrap_registry.transport.httpcore_network import CoreNetwork, stream_of
@@ -24,8 +24,6 @@ from occystrap_registry.transport.transport_errors import (
 )
 from occystrap_registry.transport.url import URL
 
-_IDLE = 30.0
-"""Seconds after which an idle connection is not used any more; servers and proxies close theirs at 60."""
 _ERRORS: Mapping[type[Exception], type[TransportError]] = {
     httpcore.ConnectError: ConnectError, httpcore.ConnectTimeout: ConnectTimeout, httpcore.PoolTimeout: TimedOut,
     httpcore.ReadTimeout: TimedOut, httpcore.WriteTimeout: TimedOut, httpcore.ReadError: BrokenConnection,
@@ -48,8 +46,11 @@ class HttpxConnection(Connection):
 
     def send(self, method: str, url: URL, headers: Mapping[str, str], body: Iterable[memoryview] | None) -> Response:
         """Return the answer, its body unread; raises TransportError."""
-        request = self._client.build_request(method, str(url), headers=headers,
-                                             content=cast(Iterable[bytes] | None, body))
+        try:
+            request = self._client.build_request(method, str(url), headers=headers,
+                                                 content=cast(Iterable[bytes] | None, body))
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise Unsendable(str(error)) from error
         self._network.begin_request()
         try:
             answer = _Answer(self._client.send(request, stream=True))
@@ -100,7 +101,7 @@ class _Transport(httpx.BaseTransport):
                  http2: bool) -> None:
         self._proxy = network.proxy
         self._pool = httpcore.ConnectionPool(
-            ssl_context=context, keepalive_expiry=_IDLE, network_backend=CoreNetwork(network),
+            ssl_context=context, keepalive_expiry=IDLE, network_backend=CoreNetwork(network),
             proxy=_http_proxy(network.proxy, proxy_context), http2=http2)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

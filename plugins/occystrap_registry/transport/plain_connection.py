@@ -10,21 +10,26 @@ from typing import Any, cast
 
 from occystrap_core import __version__
 from occystrap_core.files import CHUNK
-from occystrap_registry.transport.http_connection import Connection, Response, body_length, content_lengths
+from occystrap_registry.transport.http_connection import (
+    IDLE, Connection, Response, body_length, content_lengths, is_length,
+)
 from occystrap_registry.transport.headers import Headers
 from occystrap_registry.transport.http_stream import Stream
 from occystrap_registry.transport.network import Network
 from occystrap_registry.transport.transport_errors import BadAnswer, NotSent, Unsendable
 from occystrap_registry.transport.url import URL
 
-_IDLE = 30.0
-"""Seconds after which an idle connection is not used any more; servers and proxies close theirs at 60."""
 _HAVE_BODIES = ('POST', 'PUT', 'PATCH')
 _HEAD = re.compile(
     rb"HTTP/1\.[01] [1-9][0-9]{2}(?: [^\r\n\0]*)?\r?\n"
     rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r?\n(?:[ \t][^\r\n\0]*\r?\n)*)*"
     rb"\r?\n")
-"""What the standard library would take for less than it is: RFC 9112, 4 and 5, with the folded lines of 5.2."""
+"""What the standard library would take for less than it is: RFC 9112, 4 and 5, with the folded lines of 5.2.
+
+It takes no more than 100 fields, and no line of more than 64 KiB.
+"""
+_BLANKS = re.compile(rb'(?<=[^\s])[ \t]+(?=\r?\n)')
+"""Those after a value, which are none of it (RFC 9110, 5.5)."""
 _CONTROLS = re.compile('[\x00-\x08\x0a-\x1f\x7f]')
 _FOLD = re.compile(r'\r?\n[ \t]*')
 
@@ -66,7 +71,7 @@ class PlainConnection(Connection):
             stream.close()
 
     def _usable(self) -> Stream | None:
-        if self._stream and time.monotonic() < self._idle_since + _IDLE and self._stream.is_reusable:
+        if self._stream and time.monotonic() < self._idle_since + IDLE and self._stream.is_reusable:
             return self._stream
         self.discard()
         return None
@@ -80,7 +85,7 @@ class _Answer(Response):
     def __init__(self, connection: PlainConnection, stream: Stream, method: str, response: HTTPResponse) -> None:
         self._connection, self._stream, self._response = connection, stream, response
         self.status, self.headers = response.status, _headers_of(response)
-        _check_framing(self.headers)
+        _check_framing(self.headers, response)
         self._left = body_length(method, self.status, self.headers)
         stream.begin_body(self._left)
         self._is_read = self._left == 0
@@ -145,6 +150,7 @@ class _Incoming(io.RawIOBase):
             self._head = self._stream.read_head()
             if self._head and not _HEAD.fullmatch(self._head):
                 raise BadAnswer('its answer is not HTTP')
+            self._head = _BLANKS.sub(b'', self._head)
         if not self._head:
             return self._stream.read_into(view)
         data, self._head = self._head[:len(view)], self._head[len(view):]
@@ -158,12 +164,25 @@ def _exchanged(stream: Stream, method: str, url: URL, headers: Mapping[str, str]
     connection = HTTPConnection('')
     connection.sock = cast(Any, _Wire(stream))
     _put_head(connection, method, url, headers, body is not None)
+    if body is not None and 'Content-Length' in headers:
+        body = _exactly(int(headers['Content-Length']), body)
     with suppress(NotSent):
         connection.endheaders(cast(Any, body), encode_chunked=body is not None and 'Content-Length' not in headers)
     try:
         return connection.getresponse()
     except HTTPException as error:
         raise BadAnswer(str(error) or 'its answer is not HTTP') from error
+
+
+def _exactly(size: int, body: Iterable[memoryview]) -> Iterator[memoryview]:
+    """Yield a body; raises Unsendable where it is not as long as its header says."""
+    for piece in body:
+        size -= len(piece)
+        if size < 0:
+            break
+        yield piece
+    if size:
+        raise Unsendable('a body is not as long as its Content-Length')
 
 
 def _put_head(connection: HTTPConnection, method: str, url: URL, headers: Mapping[str, str], has_body: bool) -> None:
@@ -197,10 +216,10 @@ def _text(value: str) -> str:
         return value.strip()
 
 
-def _check_framing(headers: Headers) -> None:
-    """Refuse answers about whose end two readers may differ (RFC 9112, 6.3)."""
+def _check_framing(headers: Headers, response: HTTPResponse) -> None:
+    """Refuse answers about whose end two readers may differ (RFC 9112, 6.3), or the standard library and we do."""
     lengths, codings = content_lengths(headers), headers.get_list('transfer-encoding')
-    if len(lengths) > 1 or not all(each.isascii() and each.isdecimal() for each in lengths):
+    if len(lengths) > 1 or not all(map(is_length, lengths)):
         raise BadAnswer('its answer has no valid Content-Length')
-    if codings and [each.strip().lower() for each in codings] != ['chunked']:
+    if codings and ([each.lower() for each in codings] != ['chunked'] or not response.chunked):
         raise BadAnswer('its answer has a transfer coding that nobody asked for')

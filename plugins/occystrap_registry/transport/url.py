@@ -1,14 +1,15 @@
 """URLs of registries, their storages and token servers (RFC 3986), as they are sent."""
 import re
-from functools import lru_cache
+from ipaddress import IPv4Address
 from typing import NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 _PORTS = {'http': 80, 'https': 443}
 _LONGEST = 64 << 10
-_CONTROLS = re.compile(r'[\x00-\x1f\x7f]')
+_CONTROLS = re.compile('[\x00-\x1f\x7f\ud800-\udfff]')
 _KEPT = "%/:?#[]@!$&'()*+,;=~"
 """What is not quoted in a path or query: characters with a meaning, and what is quoted already."""
+_QUAD = re.compile(r'\d+(?:\.\d+){3}')
 _HOST = re.compile(r'[a-z0-9._~!$&\'()*+,;=%-]+|[0-9a-f:.]+(?:%[^\s/]+)?', re.IGNORECASE)
 
 
@@ -56,7 +57,6 @@ class URL(NamedTuple):
             raise MalformedURL(str(error)) from None
 
 
-@lru_cache(4096)
 def parse_url(text: str) -> URL:
     """Return the URL in a text; raises MalformedURL.
 
@@ -84,6 +84,11 @@ def _ascii_host(host: str) -> str:
         try:
             host = idna.encode(host).decode()
         except idna.IDNAError as error:
+            raise MalformedURL(str(error)) from None
+    if _QUAD.fullmatch(host):
+        try:
+            IPv4Address(host)
+        except ValueError as error:
             raise MalformedURL(str(error)) from None
     if host and not _HOST.fullmatch(host):
         raise MalformedURL('its host has characters that no host has')

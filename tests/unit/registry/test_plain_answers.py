@@ -2,11 +2,15 @@
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 
 from occystrap_core import ServiceError, ServiceUnavailable, Settings
+from occystrap_core.files import Patience
 from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.transport.http_stream import Stream
+from occystrap_registry.transport.network import Network
 from tests.services.raw_server import RawServer, raw_server
 from tests.unit.registry.scripted import client_of
 
@@ -26,6 +30,8 @@ MALFORMED = {
     'a negative length': OK + b'Content-Length: -4\r\n\r\nbody',
     'a length with a line below': OK + b'Content-Length: 4_0\r\n\r\nbody',
     'no length': OK + b'Content-Length:\r\n\r\nbody',
+    'a length of many digits': OK + b'Content-Length: ' + b'4' * 5000 + b'\r\n\r\nbody',
+    'a coding with a folded line': OK + b'Transfer-Encoding: chunked\r\n \r\n' + LENGTH + b'\r\n4\r\nbody\r\n0\r\n\r\n',
     'another coding': OK + b'Transfer-Encoding: gzip\r\n\r\nbody',
     'two codings': OK + b'Transfer-Encoding: gzip, chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n',
     'the coding twice': OK + CHUNKED * 2 + b'\r\n4\r\nbody\r\n0\r\n\r\n',
@@ -41,6 +47,8 @@ GOOD = {
     'the same length twice': OK + LENGTH * 2 + b'\r\nbody', 'the same in one': OK + b'Content-Length: 4, 4\r\n\r\nbody',
     'chunks and a length': OK + b'Content-Length: 9\r\n' + CHUNKED + b'\r\n4\r\nbody\r\n0\r\n\r\n',
     'a coding in upper case': OK + CHUNKED.upper() + b'\r\n4\r\nbody\r\n0\r\n\r\n',
+    'blanks after values': OK + b'Content-Length: 4 \t\r\n\r\nbody',
+    'blanks after a coding': OK + CHUNKED[:-2] + b' \r\n\r\n4\r\nbody\r\n0\r\n\r\n',
     'a folded line': OK + b'X: a\r\n b\r\n' + LENGTH + b'\r\nbody',
     'hints': b'HTTP/1.1 103 Hints\r\n\r\n' + OK + LENGTH + b'\r\nbody'}
 
@@ -97,6 +105,35 @@ def test_a_refusal_that_comes_before_all_is_sent_is_read(server: RawServer) -> N
     for headers in ({'Content-Length': str(64 << 20)}, {}):
         reply = client(server).fetch('PUT', '/x', 's', headers, lambda: body)
         assert (reply.status, reply.body) == (413, b'big')
+
+
+@pytest.mark.parametrize('size', [3, 5])
+def test_a_body_is_as_long_as_its_header_says(size: int, server: RawServer) -> None:
+    server.answers['PUT /x'] = OK + LENGTH + b'\r\nbody'
+    with pytest.raises(ServiceError, match='not as long as its Content-Length'):
+        client(server).fetch('PUT', '/x', 's', {'Content-Length': str(size)}, lambda: [memoryview(b'body')])
+
+
+def test_what_httpx_takes_for_no_url_is_an_error(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('occystrap_registry.transport.connection_pool._is_plain', lambda proxy, http2: False)
+    with pytest.raises(ServiceError, match='URL too long'):
+        client(server).fetch('GET', '/' + 'ü' * 20_000, 's')
+
+
+class Full:
+    """A wire that has as many bytes as anybody reads."""
+
+    protocol, socket = None, None
+
+    def receive_into(self, buffer: memoryview, timeout: float) -> int:
+        return len(buffer)
+
+
+def test_much_that_arrived_at_once_is_no_framing() -> None:
+    stream = Stream(cast(Any, Full()), Network('registry.example', True, Patience(5.0, 100.0)))
+    stream.begin_body(None)
+    for _ in range(20):
+        stream.gained(stream.read_into(memoryview(bytearray(1 << 20))))
 
 
 @pytest.mark.parametrize('value', ['a\r\nX: y', 'a\nX: y', 'a\0b\r\n c', '☃'])

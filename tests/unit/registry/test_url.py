@@ -22,7 +22,9 @@ def test_a_url_is_sent(text: str, netloc: str, target: str) -> None:
 @pytest.mark.parametrize('text', [
     'https://a.example:port/', 'https://a.example:99999/', 'https://[::g]/', 'https://[::1/', 'https://a b/',
     'https://a.example/\r\nHost: b', 'https://a.example/\x00', 'https://xn--a/', 'https://a.example/' + 'x' * 70_000,
-    'https://a\\b/', 'https://a"b/', 'https://a<b>/', 'https://ü..example/'])
+    'https://a\\b/',
+    'https://999.1.1.1/', 'https://127.0.0.01/', 'https://a.example/\ud800',
+    'https://a"b/', 'https://a<b>/', 'https://ü..example/'])
 def test_these_are_none(text: str) -> None:
     with pytest.raises(MalformedURL):
         parse_url(text)
