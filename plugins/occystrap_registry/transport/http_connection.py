@@ -8,7 +8,7 @@ from occystrap_registry.transport.url import URL
 
 IDLE = 30.0
 """Seconds after which an idle connection is not used any more; servers and proxies close theirs at 60."""
-_DIGITS = 18
+_DIGITS = 20
 
 
 class Response(ABC):
