@@ -57,13 +57,18 @@ def peak_memory() -> float:
     return int(found[1]) / 1024
 
 
+def write_list(directory: Path, scheme: str, count: int) -> Path:
+    """Write a list of so many images of a scheme, and return its path."""
+    listed = directory / 'images.txt'
+    with listed.open('w') as file:
+        file.writelines(f'{scheme}://source.example/team-{number % 1000}/app-{number}:v1\n' for number in range(count))
+    return listed
+
+
 def main(count: int) -> None:
     """Run so many orders."""
     with tempfile.TemporaryDirectory() as directory:
-        listed = Path(directory) / 'images.txt'
-        with listed.open('w') as file:
-            file.writelines(f'registry://source.example/team-{number % 1000}/app-{number}:v1\n'
-                            for number in range(count))
+        listed = write_list(Path(directory), 'registry', count)
         run = BulkRun(build_plugin_manager(), Settings(), VerifyLevel.FAST, Progress(),
                       ExecutorKind('nothing', f'{__name__}:nothing'), {}, None, EarlierReceipts())
         started = time.monotonic()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.bulk_orders import peak_memory  # noqa: E402
+from benchmarks.bulk_orders import peak_memory, write_list  # noqa: E402
 from occystrap_core import (  # noqa: E402
     Expectation, Image, ImageInput, ImageOutput, InputScheme, LayerForm, Many, OutgoingLayer, Place, Receipt, Settings,
     VerifyLevel, WriterScheme, WrittenImage, WrittenLayer,
@@ -92,10 +92,7 @@ def nothing_plugins() -> Plugins:
 def main(count: int) -> None:
     """Copy so many images."""
     with tempfile.TemporaryDirectory() as directory:
-        listed = Path(directory) / 'images.txt'
-        with listed.open('w') as file:
-            file.writelines(f'nothing://source.example/team-{number % 1000}/app-{number}:v1\n'
-                            for number in range(count))
+        listed = write_list(Path(directory), 'nothing', count)
         run = Run(nothing_plugins(), Settings(), VerifyLevel.NONE, Progress(), keeps_images=False)
         started = time.monotonic()
         report = run.process(f'list://{listed}', ['nothing://mirror.example/{repository}:{tag}'])

@@ -20,15 +20,14 @@ from occystrap_registry.transport.httpcore_network import CoreNetwork, stream_of
 from occystrap_registry.transport.network import Network
 from occystrap_registry.transport.proxies import Proxy
 from occystrap_registry.transport.transport_errors import (
-    BadAnswer, BrokenConnection, ConnectError, ConnectTimeout, ProxyError, TimedOut, TransportError, Unsendable,
+    BadAnswer, BrokenConnection, ProxyError, TimedOut, TransportError, Unsendable,
 )
 from occystrap_registry.transport.url import URL
 
 _ERRORS: Mapping[type[Exception], type[TransportError]] = {
-    httpcore.ConnectError: ConnectError, httpcore.ConnectTimeout: ConnectTimeout, httpcore.PoolTimeout: TimedOut,
-    httpcore.ReadTimeout: TimedOut, httpcore.WriteTimeout: TimedOut, httpcore.ReadError: BrokenConnection,
-    httpcore.WriteError: BrokenConnection, httpcore.RemoteProtocolError: BadAnswer,
+    httpcore.PoolTimeout: TimedOut, httpcore.WriteError: BrokenConnection, httpcore.RemoteProtocolError: BadAnswer,
     httpcore.LocalProtocolError: Unsendable, httpcore.UnsupportedProtocol: Unsendable}
+"""Others are those of connections, which ours raise instead."""
 
 
 class HttpxConnection(Connection):

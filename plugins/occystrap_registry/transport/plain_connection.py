@@ -30,6 +30,7 @@ It takes no more than 100 fields, and no line of more than 64 KiB.
 """
 _BLANKS = re.compile(rb'(?<=[^\s])[ \t]+(?=\r?\n)')
 """Those after a value, which are none of it (RFC 9110, 5.5)."""
+_BROKEN = 'the connection was closed within the body'
 _CONTROLS = re.compile('[\x00-\x08\x0a-\x1f\x7f]')
 _FOLD = re.compile(r'\r?\n[ \t]*')
 
@@ -49,23 +50,19 @@ class PlainConnection(Connection):
         try:
             return _Answer(self, stream, method, _exchanged(stream, method, url, headers, body))
         except BaseException:
-            self.discard()
+            self.close()
             raise
 
     def interrupt(self) -> None:
         """Break the connection."""
         self._network.interrupt()
 
-    def close(self) -> None:
-        """Close it."""
-        self.discard()
-
     def keep(self) -> None:
         """Use the connection for the next request as well, if that comes soon."""
         self._idle_since = time.monotonic()
 
-    def discard(self) -> None:
-        """Have the next request make a new connection."""
+    def close(self) -> None:
+        """Close it; the next request makes another."""
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
@@ -73,7 +70,7 @@ class PlainConnection(Connection):
     def _usable(self) -> Stream | None:
         if self._stream and time.monotonic() < self._idle_since + IDLE and self._stream.is_reusable:
             return self._stream
-        self.discard()
+        self.close()
         return None
 
     def _connected(self, url: URL) -> Stream:
@@ -104,20 +101,19 @@ class _Answer(Response):
     def _next_piece(self) -> bytes:
         try:
             piece = self._response.read1(CHUNK)
-            if piece or not self._left:
-                return piece
-        except IncompleteRead:
-            pass
         except HTTPException as error:
-            raise BadAnswer(f'its body is not HTTP: {error}') from error
-        raise BadAnswer('the connection was closed within the body')
+            what = _BROKEN if isinstance(error, IncompleteRead) else f'its body is not HTTP: {error}'
+            raise BadAnswer(what) from error
+        if self._left and not piece:
+            raise BadAnswer(_BROKEN)
+        return piece
 
     def close(self) -> None:
         """Keep the connection if the body was read and the server keeps it as well."""
         if self._is_read and not self._response.will_close:
             self._connection.keep()
         else:
-            self._connection.discard()
+            self._connection.close()
 
 
 class _Wire:

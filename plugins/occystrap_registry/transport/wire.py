@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from occystrap_registry.transport.transport_errors import (
-    BrokenConnection, ConnectError, ConnectTimeout, NotSent, TimedOut,
+    BrokenConnection, ConnectError, ConnectTimeout, NotSent, TimedOut, TransportError,
 )
 
 
@@ -60,28 +60,20 @@ class SocketWire:
 
     def receive_into(self, buffer: memoryview, timeout: float) -> int:
         """Receive at least a byte, unless the connection ends."""
-        try:
+        with _raising(TimedOut, BrokenConnection):
             self._socket.settimeout(timeout)
             return self._socket.recv_into(buffer)
-        except TimeoutError as error:
-            raise TimedOut(str(error)) from error
-        except OSError as error:
-            raise BrokenConnection(str(error)) from error
 
     def send(self, data: memoryview, timeout: float) -> int:
         """Send at least a byte."""
-        try:
+        with _raising(TimedOut, NotSent):
             self._socket.settimeout(timeout)
             return self._socket.send(data)
-        except TimeoutError as error:
-            raise TimedOut(str(error)) from error
-        except OSError as error:
-            raise NotSent(str(error)) from error
 
     def start_tls(self, context: ssl.SSLContext, host: str, timeout: float) -> 'SocketWire':
         """Make TLS, or close the connection."""
         try:
-            with _connecting():
+            with _raising(ConnectTimeout, ConnectError):
                 self._socket.settimeout(timeout)
                 return SocketWire(context.wrap_socket(self._socket, server_hostname=host))
         except BaseException:
@@ -104,17 +96,18 @@ class SocketWire:
 
 def dial(address: str, port: int, timeout: float) -> SocketWire:
     """Return a connection to a numeric address; raises ConnectError, ConnectTimeout."""
-    with _connecting():
+    with _raising(ConnectTimeout, ConnectError):
         connected = socket.create_connection((address, port), timeout)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return SocketWire(connected)
 
 
 @contextmanager
-def _connecting() -> Iterator[None]:
+def _raising(timed_out: type[TransportError], broken: type[TransportError]) -> Iterator[None]:
+    """Raise these for the errors of a socket."""
     try:
         yield
     except TimeoutError as error:
-        raise ConnectTimeout(str(error)) from error
+        raise timed_out(str(error)) from error
     except OSError as error:
-        raise ConnectError(str(error)) from error
+        raise broken(str(error)) from error
