@@ -64,16 +64,16 @@ def require_room(plugins: Plugins, destinations: Sequence[tuple[str, Location, L
     for _, written, filled in destinations:
         if counts[filled.scheme, filled.path] < 2:
             continue
-        if has_fields(written):
-            _require_distinct(plugins, written, filled)
-        else:
-            require_many(plugins, filled)
+        require_room_for_several(plugins, written, filled)
 
 
-def _require_distinct(plugins: Plugins, written: Location, filled: Location) -> None:
+def require_room_for_several(plugins: Plugins, written: Location, filled: Location) -> None:
+    """Raise UsageError if a place holds one image; `written` is the destination before its fields were filled in."""
     try:
         require_many(plugins, filled)
     except UsageError:
+        if not has_fields(written):
+            raise
         present = {found[1] for found in _FIELD.finditer(written.path)}
         lacking = [f'{{{name}}}' for name in ('tag', 'repository', 'host', 'digest') if name not in present]
         raise UsageError(f'several images would be written to {filled}: add fields to {written}, such as '

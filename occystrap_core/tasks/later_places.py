@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterable
 from occystrap_core.api.place import Place
 from occystrap_core.api.schemes import WriterScheme
 from occystrap_core.destinations.claims import Claims
-from occystrap_core.destinations.destination_fields import require_room
+from occystrap_core.destinations.destination_fields import require_room_for_several
 from occystrap_core.errors import UsageError
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import require_many
@@ -74,7 +74,7 @@ class LaterPlaces:
         """Raise UsageError if a place that holds one image gets another."""
         goes = hash((task.destination.scheme, task.destination.path))
         if goes in self._full:
-            require_room(self._plugins, [(str(each), task.written, task.destination) for each in range(2)])
+            require_room_for_several(self._plugins, task.written, task.destination)
 
     def _keep(self, task: ImageTask) -> None:
         if task.place.path and hash(task.place.path) not in self._paths:
