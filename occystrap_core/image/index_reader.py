@@ -9,6 +9,7 @@ from occystrap_core.image.origin import Origin
 from occystrap_core.oci import media_types
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.layout import LayoutEntries, select_entry
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.platform import Platform, PlatformChoice
 from occystrap_core.oci.referrers import subject_of
@@ -31,6 +32,14 @@ class IndexReader(ManifestReader):
         whole = selected.origin if isinstance(selected, ImageIndex) else Origin.of(found)
         origin = Origin.of_entries(entries) if entries else whole
         return selected.named(origin, _referrers_of(self, selected, find_referrers) if find_referrers else ())
+
+    def select_listed(self, listed: LayoutEntries, requested: PlatformChoice | None,
+                      find_referrers: FindReferrers | None = None) -> Image | ImageIndex:
+        """Return the requested part of what a layout lists under one name; all else is as for `select`."""
+        entry = select_entry(listed, bool(requested and not requested.platforms))
+        if isinstance(entry, Index):
+            return self.select(entry, requested, find_referrers, entries=entry)
+        return self.select(self.read(entry), requested, find_referrers)
 
 
 def _select(reader: ManifestReader, found: Manifest | Index, requested: PlatformChoice | None) -> Content:

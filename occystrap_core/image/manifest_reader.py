@@ -52,9 +52,9 @@ class ManifestReader:
         return [self._assembled(entry) for entry in entries]
 
     def read(self, entry: Descriptor) -> Manifest | Index:
-        """Return the one manifest or index of an entry, its size checked; raises as `index` does."""
+        """Return the one manifest or index of an entry, its size checked unless it is -1; raises as `index` does."""
         found = self._read(entry)
-        if len(found.raw) != entry.size:
+        if entry.size not in (-1, len(found.raw)):
             raise SizeMismatch(f'manifest {entry.digest} has {len(found.raw)} bytes, expected {entry.size}',
                                'manifest-size')
         if len(self._seen) >= _MOST:

@@ -6,10 +6,9 @@ from occystrap_core import (
     Image, ImageIndex, ImageInput, ImageNotFound, IndexReader, InvalidImage, Location, Place as PlaceOfImage, Settings,
     UsageError,
 )
-from occystrap_core.files import prefix_errors, set_error_rule
+from occystrap_core.files import prefix_errors
 from occystrap_core.oci import (
-    ChosenEntries, Descriptor, Digest, Index, IndexFile, LayoutChoice, LayoutEntries, LayoutReferrers, Manifest, Offer,
-    Reference, layout_offers, select_entry,
+    ChosenEntries, Digest, IndexFile, LayoutChoice, LayoutEntries, LayoutReferrers, Offer, Reference, layout_offers,
 )
 from occystrap_s3.layout.bucket_layout import BucketLayout
 from occystrap_s3.layout.bucket_store import BucketStore
@@ -40,13 +39,10 @@ class BucketInput(ImageInput):
         """Return the image, or the requested part of an index; raises ImageNotFound, InvalidImage, ServiceError."""
         if reference not in self._chosen and reference not in self.references():
             raise ImageNotFound(f'{self._place} holds no image {reference}')
-        selected = select_entry(self._chosen[reference], bool(self._requested and not self._requested.platforms))
-        found = self._read(selected)
         reader = IndexReader(self._store, reference, self.settings)
-        entries = selected if isinstance(selected, Index) else None
-        wanted = self._referrers.of if self.location.options.get('referrers') else None
+        referrers = self._referrers.of if self.location.options.get('referrers') else None
         with prefix_errors(str(self._place)):
-            return reader.select(found, self._requested, wanted, entries=entries)
+            return reader.select_listed(self._chosen[reference], self._requested, referrers)
 
     def place(self, reference: Reference) -> PlaceOfImage:
         """Return the layout, with the image's name in it or, without one, that in the location."""
@@ -67,16 +63,6 @@ class BucketInput(ImageInput):
     def content_key(self, reference: Reference) -> Hashable:
         """Return the digests of the image's entries, which are the same for all its names."""
         return self._chosen.digests(reference)
-
-    def _read(self, selected: Descriptor | Index) -> Manifest | Index:
-        """Return the selected manifest or index, its size checked."""
-        if isinstance(selected, Index):
-            return selected
-        found = self._store.manifest(selected)
-        if selected.size not in (-1, len(found.raw)):
-            with set_error_rule('manifest'):
-                self._store.document(selected, 'the manifest')
-        return found
 
     @property
     def _unnamed(self) -> Reference:

@@ -9,12 +9,12 @@ from occystrap_core import (
 )
 from occystrap_core.files import prefix_errors, set_error_rule
 from occystrap_core.oci import (
-    LAYOUT_FILE, MANIFEST_CAP, ChosenEntries, Digest, Index, IndexFile, LayoutEntries, LayoutReferrers, Offer,
-    Reference, layout_offers, require_version, select_entry,
+    LAYOUT_FILE, MANIFEST_CAP, ChosenEntries, Digest, IndexFile, LayoutEntries, LayoutReferrers, Offer, Reference,
+    layout_offers, require_version,
 )
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.index_file import read_source_index
-from occystrap_dir.layout.layout_images import choose_images, read_selected
+from occystrap_dir.layout.layout_images import choose_images
 from occystrap_dir.layout.place import parse_place
 from occystrap_dir.workspace.names import directory_name, read_document, require_directory
 
@@ -47,13 +47,10 @@ class LayoutInput(ImageInput):
         """Return the image, or the requested part of an index; raises ImageNotFound, InvalidImage."""
         if reference not in self._chosen and reference not in self.references():
             raise ImageNotFound(f'{self._place.root} holds no image {reference}')
-        selected = select_entry(self._chosen[reference], bool(self._requested and not self._requested.platforms))
-        found = read_selected(self._contents, selected)
         reader = IndexReader(self._contents, reference, self.settings)
-        entries = selected if isinstance(selected, Index) else None
-        wanted = self._referrers.of if self.location.options.get('referrers') else None
+        referrers = self._referrers.of if self.location.options.get('referrers') else None
         with prefix_errors(self._place.root):
-            return reader.select(found, self._requested, wanted, entries=entries)
+            return reader.select_listed(self._chosen[reference], self._requested, referrers)
 
     def place(self, reference: Reference) -> Place:
         """Return the layout, with the image's name in index.json or, without one, that in the location."""

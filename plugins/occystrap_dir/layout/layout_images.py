@@ -1,10 +1,7 @@
 """Selecting an image of a layout: by tag, name or digest, or the only one that no other image needs."""
 from collections.abc import Sequence
 
-from occystrap_core.files import set_error_rule
-from occystrap_core.oci import (
-    Descriptor, Index, LayoutChoice, LayoutEntries, Manifest, Offer, Reference, independent_images,
-)
+from occystrap_core.oci import LayoutChoice, LayoutEntries, Offer, Reference, independent_images
 from occystrap_dir.layout.blob_reader import LayoutStore
 from occystrap_dir.layout.place import Place
 from occystrap_dir.workspace.names import directory_name
@@ -19,14 +16,3 @@ def choose_images(contents: LayoutStore, offers: Sequence[Offer[LayoutEntries]],
     choice = LayoutChoice(place.root, place.tag, place.digest, image)
     return choice.of(offers, Reference(directory_name(place.root)),
                      lambda: independent_images(contents.manifest, offers))
-
-
-def read_selected(contents: LayoutStore, selected: Descriptor | Index) -> Manifest | Index:
-    """Return the selected manifest or index, its size checked; raises ImageNotFound, InvalidImage."""
-    if isinstance(selected, Index):
-        return selected
-    found = contents.manifest(selected)
-    if selected.size not in (-1, len(found.raw)):
-        with set_error_rule('manifest'):
-            contents.document(selected, 'the manifest')
-    return found

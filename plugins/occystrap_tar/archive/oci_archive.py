@@ -6,11 +6,11 @@ from functools import cached_property
 from itertools import chain
 
 from occystrap_core import BlobStore, Image, ImageIndex, ImageNotFound, IndexReader, Settings
-from occystrap_core.files import DigestMismatch, Readable, SizeMismatch, set_error_rule
+from occystrap_core.files import Readable, SizeMismatch, set_error_rule
 from occystrap_core.oci import (
     CONFIG_CAP, INDEX_FILE, LAYOUT_FILE, MANIFEST_CAP, Descriptor, Digest, Index, LayoutEntries, LayoutReferrers,
-    Manifest, Offer, PlatformChoice, Reference, blob_name, independent_images, layout_offers, left_out_by,
-    parse_manifest_or_index, parse_name, require_version, select_entry,
+    Offer, PlatformChoice, Reference, blob_name, independent_images, layout_offers, left_out_by, parse_name,
+    require_version,
 )
 from occystrap_core.tar import StoredLayer
 from occystrap_tar.archive.members import Archive
@@ -124,32 +124,19 @@ def referrers(archive: Archive) -> LayoutReferrers:
 def open_image(contents: 'ArchiveStore', image: LayoutEntries, reference: Reference, requested: PlatformChoice | None,
                settings: Settings, referrers: LayoutReferrers | None = None) -> Image | ImageIndex:
     """Return the image, or the requested part of an index; raises InvalidImage, ImageNotFound."""
-    entry = select_entry(image, bool(requested and not requested.platforms))
-    with set_error_rule('manifest'):
-        found = entry if isinstance(entry, Index) else contents.manifest(entry)
-    entries = entry if isinstance(entry, Index) else None
-    return IndexReader(contents, reference, settings).select(
-        found, requested, referrers.of if referrers else None, entries=entries)
+    reader = IndexReader(contents, reference, settings)
+    return reader.select_listed(image, requested, referrers.of if referrers else None)
 
 
 class ArchiveStore(BlobStore):
     """The blobs of an image layout within a tar."""
 
     def __init__(self, archive: Archive) -> None:
-        self._archive = archive
+        self._archive, self.place = archive, archive.name
 
-    def manifest(self, entry: Descriptor) -> Manifest | Index:
-        """Read the manifest of an entry."""
-        raw = self.document(entry, 'the manifest')
-        return parse_manifest_or_index(raw, entry.media_type, entry.digest.algorithm)
-
-    def document(self, descriptor: Descriptor, what: str) -> bytes:
-        """Read a small blob."""
-        raw = self._archive.read(blob_name(descriptor.digest), CONFIG_CAP)
-        try:
-            return descriptor.checked(raw, f'blob {descriptor.digest}')
-        except (DigestMismatch, SizeMismatch) as error:
-            raise error.renamed(f'{self._archive.name}: {error}') from None
+    def small_blob(self, digest: Digest, what: str) -> bytes:
+        """Read a small member."""
+        return self._archive.read(blob_name(digest), CONFIG_CAP)
 
     def base(self, digest: Digest) -> str:
         """Return the name of an image that has a blob which a delta leaves out."""
