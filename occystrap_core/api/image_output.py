@@ -41,8 +41,8 @@ class ImageOutput(ABC):
     """
 
     class LeftOut(OutputError):
-        """Raised by `finalize` of a child for a part that the destination has no form for, such as an attestation: the
-        index is written without it, and `notes` say so."""
+        """Raised by `put_documents` for a part that the destination has no form for, such as an attestation: the index
+        is written without it, and `notes` say so."""
 
     layer_form = LayerForm.TAR
     """The form of layers that the writer takes; may be set in __init__ from options."""
@@ -67,9 +67,9 @@ class ImageOutput(ABC):
     images. None if there is no such place."""
     holds_indexes = False
     """Whether the writer also takes an ImageIndex, artifacts, and referrers. The core then calls `prepare_index`,
-    writes each image of the index with a writer from `child`, nested indexes with `finalize_index` of such a writer,
-    and calls `attach_referrers` and finally `finalize_index`; or `abort`. Referrers of a single image are written by
-    children, and `attach_referrers` is called before `finalize`. The writer must take STORED form."""
+    writes the layers of all parts, calls `put_documents` for each image of the index and each nested index,
+    `attach_referrers`, and finally `finalize_index`; or `abort`. Referrers of a single image are parts as well, and
+    `attach_referrers` is called before `finalize`. The writer must take STORED form."""
 
     together: Hashable = None
     """Equal for outputs whose images can only become visible together, such as those in one file; None for all others.
@@ -95,7 +95,9 @@ class ImageOutput(ABC):
     def __init__(self, location: Location, settings: Settings) -> None:
         self.location, self.settings = location, settings
         self.parts: list[Expectation] = []
-        """What to expect of the parts that were written by way of `put_documents`, in the order in which they ended."""
+        """What to expect of the parts that were written by `put_documents`, in the order in which they ended."""
+        self.rewritten_parts: dict[Digest, Manifest | Index] = {}
+        """The documents that `put_documents` has written in another form, by the digest of the given one."""
 
     def place(self, reference: Reference) -> Place:
         """Return the place of an image of this name, the same for every spelling of the location.
@@ -156,21 +158,13 @@ class ImageOutput(ABC):
                               'single image would replace: copy with --platform=all, choose another tag, or use '
                               '--replace-index')
 
-    def child(self) -> 'ImageOutput | None':
-        """Return a writer into the same place for a part of an index, which is found there by its digest alone.
-
-        Several are used in parallel; `has_layer` of each finds the layers that the others wrote. What they share, such
-        as connections, is closed by this writer. None for the core's own, which calls this writer for layers, and
-        `put_documents` for config and manifest.
-        """
-        return None
-
     def put_documents(self, part: WrittenImage | WrittenIndex) -> Sequence[Expectation]:
         """Write config and manifest of a part, or an index within the index; return what to expect of these documents.
 
-        Called, in parallel for several parts, if `child` returns None; what it returns is added to `parts`.
+        A part is found by its digest alone. Called after its layers were written, in parallel for several parts; what
+        it returns is added to `parts`.
         """
-        raise PluginError(f'{type(self).__name__} has no put_documents()')
+        raise PluginError(f'{type(self).__name__} declares holds_indexes, but has no put_documents()')
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Return where the layer already is, with its size, having checked that it is complete; None if it is not

@@ -1,12 +1,18 @@
-"""The writer of a part of an index, for formats that need none of their own."""
+"""The writer of a part of an index."""
+from dataclasses import replace
+from typing import TypeVar
+
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.place import Place
 from occystrap_core.api.uri import Location
 from occystrap_core.api.written_image import OutgoingLayer, WrittenImage, WrittenIndex, WrittenLayer
 from occystrap_core.errors import PluginError
 from occystrap_core.oci.digest import Digest
+from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.reference import Reference
 from occystrap_core.verification.receipt import Receipt
+
+D = TypeVar('D', Manifest, Index)
 
 
 class PartOutput(ImageOutput):
@@ -18,8 +24,7 @@ class PartOutput(ImageOutput):
     def __init__(self, whole: ImageOutput) -> None:
         """Raises PluginError if the writer of the whole cannot write the documents of a part."""
         if type(whole).put_documents is ImageOutput.put_documents:
-            raise PluginError(f'{type(whole).__name__} declares holds_indexes, but has neither child() nor '
-                              'put_documents()')
+            raise PluginError(f'{type(whole).__name__} declares holds_indexes, but has no put_documents()')
         super().__init__(whole.location, whole.settings)
         self.layer_form, self.compression, self.layer_store = whole.layer_form, whole.compression, whole.layer_store
         self._whole = whole
@@ -58,7 +63,9 @@ class PartOutput(ImageOutput):
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write config and manifest."""
-        receipt = image.receipt(self.location, self._whole.put_documents(image))
+        documents = self._whole.put_documents(image)
+        manifest = image.manifest and self._as_written(image.manifest)
+        receipt = image._replace(manifest=manifest).receipt(self.location, documents)
         self._whole.parts.extend(receipt.expectations)
         return receipt
 
@@ -66,7 +73,15 @@ class PartOutput(ImageOutput):
         """Write an index within the index."""
         documents = self._whole.put_documents(index)
         self._whole.parts.extend(documents)
-        return index.receipt(self.location, documents)
+        return replace(index, index=self._as_written(index.index)).receipt(self.location, documents)
 
     def abort(self) -> None:
         """Do nothing: the whole is aborted as well."""
+
+    def _as_written(self, document: D) -> D:
+        """Return a document in the form in which the whole has written it."""
+        written = self._whole.rewritten_parts.get(document.digest)
+        if not isinstance(written, type(document)):
+            return document
+        self.rewritten = written
+        return written

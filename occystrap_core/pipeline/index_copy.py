@@ -43,11 +43,9 @@ class PartCopy(ImageCopy):
         return receipt
 
 
-def child_of(output: ImageOutput) -> ImageOutput:
-    """Return the writer's own writer of a part, or core's; raises PluginError if it can have neither."""
-    if own := output.child():
-        return own
-    from occystrap_core.api.part_output import PartOutput  # late, as official writers of indexes have their own
+def _part_of(output: ImageOutput) -> ImageOutput:
+    """Return the writer of a part; raises PluginError if the writer of the whole cannot write the documents of one."""
+    from occystrap_core.api.part_output import PartOutput  # late: an image without referrers has no parts
     return PartOutput(output)
 
 
@@ -106,7 +104,7 @@ class Parts:
         return list(self._output.attach_referrers(written)) if written else []
 
     def _copy_image(self, image: Image) -> None:
-        output = child_of(self._output)
+        output = _part_of(self._output)
         output.layer_store = output.layer_store or (Parts, id(self))
         copy = PartCopy(image, output, self._settings, self._source, self._advance, self._recipe,
                         self._reads)
@@ -115,13 +113,12 @@ class Parts:
         except ImageOutput.LeftOut:
             return
         if copy.written is None:
-            raise PluginError(f'{type(self._output).__name__} declares holds_indexes, but its child() does not take '
-                              'STORED form')
+            raise PluginError(f'{type(self._output).__name__} declares holds_indexes, but does not take STORED form')
         self._documents[id(image)] = copy.written
         self._layers.update((layer.digest, layer) for layer in copy.layers)
 
     def _write_index(self, index: ImageIndex) -> None:
-        document, output = self.resulting(index), child_of(self._output)
+        document, output = self.resulting(index), _part_of(self._output)
         self._receipts[id(index)] = output.finalize_index(WrittenIndex(index.reference, self._source, document))
         self._documents[id(index)] = as_written(output, document) or document
 

@@ -81,10 +81,6 @@ class RegistryOutput(ImageOutput):
         self._forms.prepare(index)
         self._check_access()
 
-    def child(self) -> ImageOutput:
-        """Return a writer for a part of an index."""
-        return _Part(self)
-
     def blob_size(self, digest: Digest) -> int | None:
         """Return the size of a blob in the repository, by HEAD, None without one."""
         return self._uploads.size(digest)
@@ -139,17 +135,34 @@ class RegistryOutput(ImageOutput):
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Push the config, then the manifest under its tag, unless the registry has them."""
-        manifest = image.manifest
-        assert manifest
-        if not self._uploads.has_config(manifest.config):
-            self._uploads.put(manifest.config, whole(image.config.raw))
-        written, pushed = self._forms.put(manifest, image.config.raw, self._name, self._is_other)
+        config = self._put_config(image)
+        assert image.manifest
+        written, pushed = self._forms.put(image.manifest, image.config.raw, self._name, self._is_other)
         assert isinstance(written, Manifest)
         self._note(written)
-        config = manifest.config
-        documents = [pushed, Expectation('config', config.digest, config.digest, config.size)]
-        self._disconnect()
-        return image._replace(manifest=written).receipt(self.location, documents, reference=self._address.reference)
+        self._client.close()
+        return image._replace(manifest=written).receipt(self.location, [pushed, config],
+                                                        reference=self._address.reference)
+
+    def put_documents(self, part: WrittenImage | WrittenIndex) -> Sequence[Expectation]:
+        """Push config and manifest of a part, or an index within the index, under its digest."""
+        if isinstance(part, WrittenIndex):
+            return [self._put_part(part.index)]
+        config = self._put_config(part)
+        assert part.manifest
+        return [self._put_part(part.manifest, part.config.raw), config]
+
+    def _put_config(self, image: WrittenImage) -> Expectation:
+        assert image.manifest
+        config = image.manifest.config
+        if not self._uploads.has_config(config):
+            self._uploads.put(config, whole(image.config.raw))
+        return Expectation('config', config.digest, config.digest, config.size)
+
+    def _put_part(self, document: Manifest | Index, config: bytes | None = None) -> Expectation:
+        written, pushed = self._forms.put(document, config, lambda form: str(form.digest))
+        self.rewritten_parts[document.digest] = written
+        return pushed
 
     def attach_referrers(self, referrers: Sequence[WrittenReferrer]) -> Sequence[Expectation]:
         """Push tags and lists of referrers, and return their expectations."""
@@ -160,12 +173,12 @@ class RegistryOutput(ImageOutput):
         written, pushed = self._forms.put(index.index, None, self._name)
         assert isinstance(written, Index)
         self._note(written)
-        self._disconnect()
+        self._client.close()
         return replace(index, index=written).receipt(self.location, [pushed], reference=self._address.reference)
 
     def abort(self) -> None:
         """Close the connections: the registry discards unfinished uploads, and no tag was moved."""
-        self._disconnect()
+        self._client.close()
 
     def _note(self, written: Manifest | Index) -> None:
         """Note what was written, and what there is to say of it."""
@@ -192,22 +205,16 @@ class RegistryOutput(ImageOutput):
         """The tag, or without one the digest, of the destination."""
         return self._address.reference.tag or str(self._address.reference.digest)
 
-    def _disconnect(self) -> None:
-        self._client.close()
-
     def _is_other(self, manifest: Manifest | Index) -> bool:
         """Return whether the tag is known to be something else."""
         return self._tagged is not None and self._tagged.body != manifest.raw
 
     def _name(self, document: Manifest | Index) -> str:
         """Return the tag, or without one the digest, under which a manifest is pushed; raises OutputError."""
-        self._require_digest(document)
-        return self._address.reference.tag or str(document.digest)
-
-    def _require_digest(self, document: Manifest | Index) -> None:
         expected = self._address.reference.digest
         if expected not in (None, document.digest):
             raise OutputError(f'{self._address.reference} cannot be written: the manifest has digest {document.digest}')
+        return self._address.reference.tag or str(document.digest)
 
 
 def _body_of(layer: OutgoingLayer) -> Body:
@@ -215,29 +222,3 @@ def _body_of(layer: OutgoingLayer) -> Body:
         with layer.open() as stream:
             yield from stream.chunks()
     return body
-
-
-class _Part(RegistryOutput):
-    """Pushes a part of an index, or a referrer, under its digest, over the connections of the whole."""
-
-    def __init__(self, whole: RegistryOutput) -> None:
-        ImageOutput.__init__(self, whole.location, whole.settings)
-        self.compression, self.layer_store = whole.compression, whole.layer_store
-        self._address, self._client = whole._address, whole._client
-        self._forms, self._uploads, self._resent = whole._forms, whole._uploads, whole._resent
-        self._tagged = None
-
-    def _check_access(self) -> None:
-        """Do nothing: the whole has checked it."""
-
-    def _look_up_tag(self) -> None:
-        """Do nothing: a part has no tag."""
-
-    def _disconnect(self) -> None:
-        """Do nothing: the whole closes the connections."""
-
-    def _name(self, document: Manifest | Index) -> str:
-        return str(document.digest)
-
-    def _require_digest(self, document: Manifest | Index) -> None:
-        """Do nothing: the digest of the reference is that of the whole."""

@@ -51,9 +51,8 @@ class ManifestForms:
 
         What has referrers keeps its digest, to which they refer.
         """
-        if self._is_attestation(content):
-            return
-        self._is_known = isinstance(content, ImageIndex) or content.manifest is not None
+        images = [content] if isinstance(content, Image) else content.images()
+        self._is_known = all(each.manifest is not None for each in images)
         if content.referrers:
             self._fixed = self._fixed or 'its referrers refer to its digest'
         if isinstance(content, ImageIndex):

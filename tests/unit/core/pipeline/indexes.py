@@ -1,7 +1,7 @@
 """Indexes and artifacts in memory, and a destination that takes them."""
 from collections.abc import Sequence
 
-from occystrap_core import Expectation, ImageIndex, ImageOutput, Receipt, WrittenImage, WrittenIndex, WrittenReferrer
+from occystrap_core import Expectation, ImageIndex, Receipt, WrittenImage, WrittenIndex, WrittenReferrer
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Child, Content, Referrer
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest, Platform, Reference, dump_json, media_types
@@ -17,18 +17,23 @@ class IndexShelf(MemoryOutput):
 
     holds_indexes = True
 
-    def __init__(self, *arguments: object, whole: 'IndexShelf | None' = None) -> None:
+    def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
-        self.is_part = whole is not None
-        self.steps: list[str] = whole.steps if whole else []
+        self.steps: list[str] = []
 
-    def child(self) -> ImageOutput | None:
-        return type(self)(self.location, self.settings, whole=self)
+    def put_documents(self, part: WrittenImage | WrittenIndex) -> Sequence[Expectation]:
+        if isinstance(part, WrittenIndex):
+            return [self._keep(part.index, str(part.index.digest))]
+        assert part.manifest
+        config = part.config
+        self.shelf.blobs[config.digest] = config.raw
+        return [self._keep(part.manifest, str(part.manifest.digest)),
+                Expectation('config', config.digest, config.digest, len(config.raw))]
 
     def finalize(self, image: WrittenImage) -> Receipt:
         assert image.manifest
         receipt = super().finalize(image)
-        documents = [self._keep(image.manifest), *receipt.expectations]
+        documents = [self._keep(image.manifest, 'tag'), *receipt.expectations]
         return image.receipt(self.location, documents)
 
     def attach_referrers(self, referrers: Sequence[WrittenReferrer]) -> Sequence[Expectation]:
@@ -37,34 +42,13 @@ class IndexShelf(MemoryOutput):
                 for each in referrers if each.subject]
 
     def finalize_index(self, index: WrittenIndex) -> Receipt:
-        return index.receipt(self.location, [self._keep(index.index)])
+        return index.receipt(self.location, [self._keep(index.index, 'tag')])
 
-    def abort(self) -> None:
-        if not self.is_part:
-            super().abort()
-
-    def _keep(self, document: Manifest | Index) -> Expectation:
-        name = str(document.digest) if self.is_part else 'tag'
+    def _keep(self, document: Manifest | Index, name: str) -> Expectation:
         self.shelf.blobs[name] = document.raw
         self.steps.append(name)
         return Expectation('index' if isinstance(document, Index) else 'manifest', name, document.digest,
                            len(document.raw))
-
-
-class PutShelf(IndexShelf):
-    """A destination whose parts are written by core's own writer."""
-
-    def child(self) -> None:
-        return None
-
-    def put_documents(self, part: WrittenImage | WrittenIndex) -> Sequence[Expectation]:
-        document = part.index if isinstance(part, WrittenIndex) else part.manifest
-        assert document
-        kept = [('index' if isinstance(document, Index) else 'manifest', document.raw)]
-        if isinstance(part, WrittenImage):
-            kept.append(('config', part.config.raw))
-        self.shelf.blobs |= {Digest.of(raw): raw for _, raw in kept}
-        return [Expectation(kind, Digest.of(raw), Digest.of(raw), len(raw)) for kind, raw in kept]
 
 
 def descriptor_of(content: Content) -> Descriptor:
