@@ -9,7 +9,6 @@ from occystrap_core.image.origin import Origin
 from occystrap_core.oci import media_types
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
-from occystrap_core.oci.layout import LayoutEntries, select_entry
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.platform import Platform, PlatformChoice
 from occystrap_core.oci.referrers import subject_of
@@ -33,9 +32,10 @@ class IndexReader(ManifestReader):
         origin = Origin.of_entries(entries) if entries else whole
         return selected.named(origin, _referrers_of(self, selected, find_referrers) if find_referrers else ())
 
-    def select_listed(self, listed: LayoutEntries, requested: PlatformChoice | None,
+    def select_listed(self, listed: Sequence[Descriptor], requested: PlatformChoice | None,
                       find_referrers: FindReferrers | None = None) -> Image | ImageIndex:
         """Return the requested part of what a layout lists under one name; all else is as for `select`."""
+        from occystrap_core.oci.layout import select_entry  # late, as registries have no layouts
         entry = select_entry(listed, bool(requested and not requested.platforms))
         if isinstance(entry, Index):
             return self.select(entry, requested, find_referrers, entries=entry)
