@@ -163,7 +163,7 @@ def podman() -> Iterator[PodmanService]:
 
 @pytest.fixture(scope='session')
 def real_image() -> Iterator[RealImage]:
-    """The cached real image of 300 MB, or of 600 where all is tried; never change its files."""
+    """The cached real image of 125 MB, or of 600 where all is tried; never change its files."""
     with require_service(lambda: nullcontext(cached_real_image())) as image:
         yield image
 

@@ -164,11 +164,11 @@ def test_invalid_receipt_file(archive: Path, occystrap: CommandLine) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 MiB."""
+    """A file system of 32 MiB."""
     require_root('a small tmpfs')
     place = tmp_path / 'small'
     place.mkdir()
-    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=64m', 'tmpfs', place], check=True)
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=32m', 'tmpfs', place], check=True)
     try:
         yield place
     finally:
@@ -216,7 +216,7 @@ def test_interrupted_in_mid_copy(target: str, number: int, code: int, real_regis
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while len(os.listdir(f'/proc/{process.pid}/task')) < 4:  # those that copy have not begun
         time.sleep(0.01)
-    time.sleep(0.3)
+    time.sleep(0.15)
     process.send_signal(number)
     sent = time.monotonic()
     err = process.communicate(timeout=60)[1]

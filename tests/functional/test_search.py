@@ -174,7 +174,7 @@ def test_the_real_image_against_find(real_registry: Registry, docker_with_real_i
     made_by_docker = {b'.dockerenv', b'dev/console', b'dev/pts', b'dev/shm', b'etc/mtab', b'etc/hosts',
                       b'etc/hostname', b'etc/resolv.conf', b'proc', b'sys', b'dev'}
     assert visible - made_by_docker == exists - made_by_docker
-    assert len(visible) > 10_000
+    assert len(visible) > 5_000
 
 
 def test_a_chain_reads_each_layer_of_the_real_image_once_and_its_tars_are_in_order(

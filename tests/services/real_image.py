@@ -16,7 +16,7 @@ from typing import Any
 from tests.services.cache import built_once
 from tests.services.directories import service_directory
 from tests.services.docker_daemon import DockerDaemon, docker_daemon
-from tests.services.real_layers import GREETING_LINE, LARGE, USUAL, Contents, write_context
+from tests.services.real_layers import GREETING_LINE, LARGE, SMALL, Contents, write_context
 from tests.services.registry import Registry, plain_registry
 from tests.services.registry_storage import RegistryStorage
 from tests.services.requirements import EVERYTHING
@@ -26,7 +26,7 @@ from tests.services.uploads import mount_blob, put_manifest
 NAME = 'real:v1'
 MULTI = 'multi:v1'
 INDEX_TYPE = 'application/vnd.oci.image.index.v1+json'
-OF_TESTS = LARGE if EVERYTHING else USUAL
+OF_TESTS = LARGE if EVERYTHING else SMALL
 
 
 @dataclass(frozen=True)

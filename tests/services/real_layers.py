@@ -25,14 +25,14 @@ class Contents:
     wheels: tuple[str, ...]
     node_packages: tuple[str, ...]
     copies: int
-    keeps_package_lists: bool
+    keeps_all_of_debian: bool
 
 
 LARGE = Contents('real-image', '1', ('numpy==2.2.6', 'scipy==1.15.3', 'pandas==2.2.3'),
                  ('typescript@5.8.3', 'vite@6.3.5', 'webpack@5.99.9', 'date-fns@4.1.0', 'lodash@4.17.21'), 4, True)
 """600 MB: what benchmarks measure with."""
-USUAL = Contents('usual-image', '1', ('numpy==2.2.6', 'pandas==2.2.3'), ('date-fns@4.1.0', 'lodash@4.17.21'), 1, False)
-"""About half of it, of the same kinds of files: what tests move to and fro."""
+SMALL = Contents('small-image', '1', ('sqlalchemy==2.0.41', ), ('rxjs@7.8.2', 'lodash@4.17.21'), 1, False)
+"""A quarter of it, of the same kinds of files, its largest layer near the cap of memory: what tests move to and fro."""
 
 DOCKERFILE = r'''
 FROM scratch
@@ -42,6 +42,7 @@ COPY node_modules /opt/app/node_modules
 COPY odd-files.sh greet /usr/local/bin/
 RUN sh /usr/local/bin/odd-files.sh
 RUN rm -rf /usr/share/doc /usr/lib/python3/dist-packages/pandas/tests /usr/local/bin/odd-files.sh \
+    /usr/lib/python3/dist-packages/sqlalchemy/testing \
  && rm /opt/odd/deleted /opt/odd/hardlink-b && find /opt/app/node_modules -name '*.map' -delete
 RUN rm -rf /opt/odd/opaque && mkdir /opt/odd/opaque && echo new > /opt/odd/opaque/new \
  && rm -rf /opt/odd/becomes-file && echo file > /opt/odd/becomes-file \
@@ -93,9 +94,11 @@ def write_context(directory: Path, contents: Contents) -> None:
 def _write_rootfs(context: Path, contents: Contents) -> None:
     root = context / 'rootfs'
     debian_root('bookworm', root, ['libcap2-bin', 'iputils-ping'])
-    if not contents.keeps_package_lists:
+    if not contents.keeps_all_of_debian:
         for path in (*root.glob('var/lib/apt/lists/*_*'), *root.glob('var/cache/apt/**/*.*')):
             path.unlink()
+        for path in root.glob('usr/share/locale/*/LC_MESSAGES'):
+            shutil.rmtree(path)
     subprocess.run(['tar', '-C', root, '--xattrs', '--numeric-owner', '-cf', context / 'rootfs.tar', '.'], check=True)
     shutil.rmtree(root)
 
