@@ -44,11 +44,17 @@ def parse_json(raw: bytes, what: str, cap: int = MANIFEST_CAP, names: FieldNames
         if raw.count(b'[') + raw.count(b'{') > DEEPEST and _is_too_deep(value):
             raise ValueError(f'values are nested more than {DEEPEST} deep')
     except (ValueError, RecursionError) as error:
-        raise InvalidImage(f'{what} is not valid JSON: {error}') from None
+        raise InvalidImage(f'{what} is not valid JSON: {_reason(error)}') from None
     if reader.ambiguous:
         raise InvalidImage(f'{what} is ambiguous: {reader.ambiguous}, and programs differ in which one they use; keep '
                            'only one', AMBIGUOUS)
     return value
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    """Return what is wrong, where Python's own text tells how to change its limit of 4,300 digits."""
+    text = str(error)
+    return 'a number has too many digits' if 'integer string conversion' in text else text
 
 
 def refuse_constant(constant: str) -> NoReturn:

@@ -191,3 +191,8 @@ def test_media_types_of_layers() -> None:
     with pytest.raises(InvalidImage, match='text/plain'):
         media_types.layer_compression('text/plain')
     assert media_types.layer_compression('application/octet-stream') is None
+
+
+def test_a_number_of_too_many_digits_is_named_without_advice_for_programmers() -> None:
+    with pytest.raises(InvalidImage, match='the index is not valid JSON: a number has too many digits$'):
+        Index.parse(b'{"schemaVersion": ' + b'2' * 5000 + b'}')
