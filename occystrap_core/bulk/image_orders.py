@@ -17,7 +17,7 @@ from occystrap_core.errors import OccystrapError, UsageError
 from occystrap_core.oci.reference import Reference
 from occystrap_core.orders import ImageDone, ImageOrder, require_no_login
 from occystrap_core.plugins.manager import Plugins
-from occystrap_core.plugins.resolver import destination_location, open_output, source_location
+from occystrap_core.plugins.resolver import open_output
 from occystrap_core.report.first_lines import FirstLines
 from occystrap_core.settings import Settings
 from occystrap_core.sources.selection import stream_selected
@@ -56,10 +56,6 @@ class ImageOrders:
 
         Raises UsageError for requests that are impossible; later, when images are on their way, they are failures.
         """
-        for goes in destinations:  # before the images for the first of several go out
-            self._require_no_stdout(destination_location(self._plugins, goes))
-            require_no_login(self._plugins, source_location(self._plugins, source),
-                             destination_location(self._plugins, goes))
         with ExitStack() as closing:
             orders = Orders(self._plugins, self._settings, closing)
             listed = ListedImage(source, tuple(destinations), None, filters)
@@ -67,7 +63,7 @@ class ImageOrders:
                 with opened:
                     if orders.list_location:
                         self._spare(orders.list_location.scheme, orders.list_location.path)
-                    possible = [each for each in found if self._is_possible(each, orders)]
+                    possible = [each for each in found if self._is_possible(each, orders)]  # all, before the first goes
                     for _, same in groupby(possible, lambda each: id(each.images)):
                         yield from self._of_source(list(same), orders, earlier)
         if not self._given and not self._mistakes:
