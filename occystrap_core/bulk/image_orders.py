@@ -63,7 +63,7 @@ class ImageOrders:
                 with opened:
                     if orders.list_location:
                         self._spare(orders.list_location.scheme, orders.list_location.path)
-                    possible = [each for each in found if self._is_possible(each, orders)]  # all, before the first goes
+                    possible = [each for each in found if self._is_possible(each, orders)]
                     for _, same in groupby(possible, lambda each: id(each.images)):
                         yield from self._of_source(list(same), orders, earlier)
         if not self._given and not self._mistakes:
