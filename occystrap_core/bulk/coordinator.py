@@ -203,11 +203,11 @@ class Coordinator:
     def _died(self, job: Job, error: BrokenExecutor) -> None:
         """Have an image done again whose worker died, or fail it alone if that is what it does to each."""
         self._layers.ended(job, succeeded=False)
-        job.deaths += 1
-        if job.deaths < DEATHS:
+        job.deaths.append(str(error))
+        if len(job.deaths) < DEATHS:
             self._do_again(job)
             return
-        self._failed(job, f'not tried again, since {DEATHS} workers died while copying it; the last error: {error}')
+        self._failed(job, f'not tried again, since {DEATHS} workers died while copying it: {", ".join(job.deaths)}')
 
     def _failed(self, job: Job, text: str) -> None:
         self._layers.ended(job, succeeded=False)

@@ -18,7 +18,8 @@ class Job:
     earlier: str = ''
     goes: str = ''
     plan: ImagePlan | None = None
-    deaths: int = 0
+    deaths: list[str] = field(default_factory=list)
+    """What happened to each worker that died while it had the order."""
     refusals: int = 0
     brings: frozenset[tuple[str, str]] = frozenset()
     """The layers that it transfers now, each with the place that all images of the destination find it at."""

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -124,8 +124,10 @@ class _Worker:
         except BrokenProcessPool:
             self._renew()
             future = self._submit(work)
-        future.add_done_callback(self._done)
-        return future
+        answer: Future[Any] = Future()
+        answer.set_running_or_notify_cancel()
+        future.add_done_callback(partial(self._done, answer))
+        return answer
 
     def _submit(self, work: Callable[[], Any]) -> 'Future[Any]':
         if self._pool is None:
@@ -146,10 +148,23 @@ class _Worker:
         self._allowed = _START
         self._pool = ProcessPoolExecutor(1, _SPAWN, begin, (theirs,))
 
-    def _done(self, future: 'Future[Any]') -> None:
+    def _done(self, answer: 'Future[Any]', future: 'Future[Any]') -> None:
+        """Pass the result on; the error of a process that died has its name."""
         self.is_busy = False
-        if not future.cancelled() and isinstance(future.exception(), BrokenProcessPool):
+        error = CancelledError() if future.cancelled() else future.exception()
+        if isinstance(error, BrokenProcessPool):
             self._pool = None
+            self._take_name()
+            error = BrokenProcessPool(f'worker {self.name} died')
+        if error:
+            answer.set_exception(error)
+        else:
+            answer.set_result(future.result())
+
+    def _take_name(self) -> None:
+        """Take the name of a process that died before it was heard."""
+        with suppress(OSError):
+            self.hear()
 
     def hear(self) -> None:
         """Take a sign of life; the first one is the number of the process. It may end at the same time."""
@@ -164,7 +179,8 @@ class _Worker:
             if not said:
                 return
             if said != BEAT:
-                self._process, self.name = os.pidfd_open(int(said)), worker_name(int(said))
+                self.name = worker_name(int(said))
+                self._process = os.pidfd_open(int(said))
             self._heard, self._allowed = time.monotonic(), self._frozen
 
     def kill_if_frozen(self) -> None:

@@ -126,11 +126,11 @@ def test_what_a_dead_worker_had_is_done_again() -> None:
 
 def test_an_image_that_kills_its_workers_fails_alone() -> None:
     play = Play()
-    dies = [play.at_work('ad', 'a', error=BrokenExecutor('killed'))] * DEATHS
+    dies = [play.at_work('ad', 'a', error=BrokenExecutor(f'w{number} died')) for number in range(DEATHS)]
     play.run('ad', *dies, play.at_work('d', 'd'))
     assert play.done['d'] == 'worker'
-    assert play.done['a'] == (f'{HERE}a: not tried again, since {DEATHS} workers died while copying it; the last '
-                              'error: killed')
+    assert play.done['a'] == (f'{HERE}a: not tried again, since {DEATHS} workers died while copying it: '
+                              'w0 died, w1 died, w2 died')
 
 
 def test_an_image_refused_by_429_is_tried_again_behind_all_others() -> None:
