@@ -28,6 +28,7 @@ class DaskCluster:
     host: str = LOOPBACK
     protocol: str = 'tcp'
     workers: list['subprocess.Popen[bytes]'] = field(default_factory=list)
+    dashboard: str = ''
 
     @property
     def address(self) -> str:
@@ -64,8 +65,8 @@ class DaskCluster:
 
 
 @contextmanager
-def dask_cluster(count: int, port: int = 0, host: str = LOOPBACK, protocol: str = 'tcp', **variables: str,
-                 ) -> Iterator[DaskCluster]:
+def dask_cluster(count: int, port: int = 0, host: str = LOOPBACK, protocol: str = 'tcp', dashboard: bool = False,
+                 **variables: str) -> Iterator[DaskCluster]:
     """Run a cluster with so many workers, which have a home of their own and `variables`."""
     if not DASK.exists():
         raise ServiceUnavailable(f'{DASK} is missing: run tools/install')
@@ -73,10 +74,12 @@ def dask_cluster(count: int, port: int = 0, host: str = LOOPBACK, protocol: str 
         kept = {name: value for name, value in os.environ.items() if not name.startswith('OCCYSTRAP_')}
         environment = {**kept, **_SETTINGS, 'HOME': str(directory), 'DOCKER_CONFIG': str(directory), **variables}
         log, port = directory / 'scheduler', port or free_port(host)
+        pages = f'{LOOPBACK}:{free_port(LOOPBACK)}' if dashboard else ''
         scheduler = stack.enter_context(running(
-            [str(DASK), 'scheduler', '--host', host, '--port', str(port), '--no-dashboard', '--protocol', protocol],
+            [str(DASK), 'scheduler', '--host', host, '--port', str(port), '--protocol', protocol,
+             *(['--dashboard-address', pages] if dashboard else ['--no-dashboard'])],
             log=log, ready=lambda: 'Scheduler at' in log.read_text(), environment=environment))
-        cluster = DaskCluster(directory, environment, port, scheduler, stack, host, protocol)
+        cluster = DaskCluster(directory, environment, port, scheduler, stack, host, protocol, dashboard=pages)
         for _ in range(count):
             cluster.add_worker()
         yield cluster

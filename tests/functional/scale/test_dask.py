@@ -4,9 +4,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -15,6 +19,7 @@ import occystrap_dask
 from occystrap_core.version import __version__
 from tests.conftest import require_service
 from tests.functional.scale.bulk import COPIED, assert_all_there, assert_shared_once, bulk_process, mirror_at
+from tests.functional.scale.poison import assert_one_is_poison, poison_plugin
 from tests.services.command_line import CommandLine
 from tests.services.dask_cluster import DaskCluster, dask_cluster
 from tests.services.recorded import recorded
@@ -59,6 +64,17 @@ def test_what_a_lost_worker_had_is_done_again(
             worker.wait()
             cluster.add_worker()
     assert_all_there(occystrap, tmp_path / 'receipts', count)
+
+
+@pytest.mark.skipif(not EVERYTHING, reason='OCCYSTRAP_TEST_ALL=1 runs it; worker processes are killed always')
+def test_an_image_that_kills_its_workers_fails_alone(sixty: SixtyImages, destination: Registry, occystrap: CommandLine,
+                                                     tmp_path: Path) -> None:
+    plugin = {'PYTHONPATH': str(poison_plugin(tmp_path))}
+    with require_service(lambda: dask_cluster(4, **plugin)) as fleet:
+        result = occystrap('process', sixty.listed(tmp_path, 6), mirror_at(destination.host), '--executor',
+                           fleet.executor, '-f', 'poison', '--receipt', 'receipts', env=plugin, fresh=True)
+    assert_one_is_poison(result, 6)
+    assert_all_there(occystrap, tmp_path / 'receipts', 5)
 
 
 @pytest.mark.parametrize('way', [signal.SIGINT, signal.SIGKILL], ids=['interrupted', 'killed'])
@@ -172,8 +188,29 @@ def _login(registry: Registry) -> dict[str, str]:
 @pytest.fixture(scope='module')
 def trusted_cluster(private_registry: Registry) -> Iterator[DaskCluster]:
     """A cluster of one worker, which has the login of the registry."""
-    with require_service(lambda: dask_cluster(1, **_login(private_registry))) as service:
+    with require_service(lambda: dask_cluster(1, dashboard=True, **_login(private_registry))) as service:
         yield service
+
+
+@contextmanager
+def _pages(dashboard: str) -> Iterator[list[bytes]]:
+    """Keep what the scheduler's dashboard shows to everybody, until the block ends."""
+    kept, ended = list[bytes](), threading.Event()
+
+    def look() -> None:
+        while True:
+            for page in ('info/main/workers.html', 'info/main/logs.html', 'metrics'):
+                with urlopen(f'http://{dashboard}/{page}', timeout=10) as answer:
+                    kept.append(answer.read())
+            if ended.wait(0.2):
+                return
+    with ThreadPoolExecutor(1) as threads:
+        looking = threads.submit(look)
+        try:
+            yield kept
+        finally:
+            ended.set()
+        looking.result()
 
 
 def test_no_password_travels(private_registry: Registry, trusted_cluster: DaskCluster, sixty: SixtyImages,
@@ -181,12 +218,12 @@ def test_no_password_travels(private_registry: Registry, trusted_cluster: DaskCl
     """The worker has the login of the destination; what the client knows is seen by nobody."""
     mine, cluster = {'OCCYSTRAP_USERNAME': 'ann', 'OCCYSTRAP_PASSWORD': CANARY}, trusted_cluster
     goes = f'registry://{private_registry.host}/secret/{{repository}}:{{tag}}'
-    with recorded(cluster.port) as between:
+    with recorded(cluster.port) as between, _pages(cluster.dashboard) as pages:
         result = occystrap('process', sixty.listed(tmp_path, 4), goes, '--executor',
                            f'dask:scheduler=tcp://{between.host}', env=mine, fresh=True)
-        seen = bytes(between.seen) + cluster.logs().encode() + result.err.encode() + result.out.encode()
+        seen = bytes(between.seen) + b''.join(pages) + (cluster.logs() + result.err + result.out).encode()
     result.assert_success()
-    assert b'secret/team/app-01:v1' in seen
+    assert b'secret/team/app-01:v1' in seen and b'dask_scheduler_workers' in seen
     assert CANARY.encode() not in seen and _login(private_registry)['OCCYSTRAP_PASSWORD'].encode() not in seen
     refused = occystrap('process', f'registry://ann:{CANARY}@{sixty.registry.host}/team/app-01:v1', goes, '--executor',
                         f'dask:scheduler={cluster.address}').assert_code(2)

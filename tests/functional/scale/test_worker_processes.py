@@ -1,39 +1,18 @@
 """Worker processes that are killed, stand still, or kill themselves; and runs that are interrupted."""
 import os
 import random
-import re
 import signal
-import socket
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.functional.scale.bulk import COPIED, BulkProcess, assert_all_there, bulk_process, mirror_at
+from tests.functional.scale.poison import assert_one_is_poison, poison_plugin
 from tests.services.command_line import CommandLine
 from tests.services.registry import Registry
 from tests.services.requirements import EVERYTHING
 from tests.services.sixty_images import SixtyImages
-
-POISON = '''
-import os
-import signal
-from occystrap_core import FilterKind, ImageFilter, hookimpl
-
-
-class Poison(ImageFilter):
-    repeatable = True
-
-    def apply(self, image):
-        if image.reference.repository.endswith('05'):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return image
-
-
-@hookimpl
-def register_filters():
-    return [FilterKind('poison', 'poison_plugin:Poison')]
-'''
 
 
 @pytest.mark.parametrize('way', [*[signal.SIGKILL] * (5 if EVERYTHING else 1), signal.SIGSTOP])
@@ -89,20 +68,11 @@ def test_workers_end_when_their_client_is_killed(sixty: SixtyImages, destination
 
 def test_an_image_that_kills_its_workers_fails_alone(sixty: SixtyImages, destination: Registry, occystrap: CommandLine,
                                                      tmp_path: Path) -> None:
-    directory, count = tmp_path / 'poison', 6
-    information = directory / 'poison_plugin-1.0.dist-info'
-    information.mkdir(parents=True)
-    (directory / 'poison_plugin.py').write_text(POISON)
-    (information / 'METADATA').write_text('Metadata-Version: 2.1\nName: poison-plugin\nVersion: 1.0\n')
-    (information / 'entry_points.txt').write_text('[occystrap]\npoison = poison_plugin\n')
+    count = 6
     result = occystrap('process', sixty.listed(tmp_path, count), mirror_at(destination.host),
                        '--executor', 'processes:workers=2', '-f', 'poison', '--receipt', 'receipts',
-                       env={'PYTHONPATH': str(directory)}).assert_code(1)
-    failed = [line for line in result.err.splitlines() if line.startswith('FAILED ')]
-    assert len(failed) == 1 and 'app-05' in failed[0]
-    workers = re.search(r'3 workers died while copying it: (.*)', failed[0])
-    assert workers and len(set(re.findall(rf'worker {re.escape(socket.gethostname())}:\d+ died', workers[1]))) == 3
-    assert result.err.splitlines()[-1].endswith(f'{count - 1}/{count} verified, 1 FAILED')
+                       env={'PYTHONPATH': str(poison_plugin(tmp_path))})
+    assert_one_is_poison(result, count)
     assert_all_there(occystrap, tmp_path / 'receipts', count - 1)
 
 
