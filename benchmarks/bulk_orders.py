@@ -20,7 +20,7 @@ from occystrap_core.api.schemes import ExecutorKind
 from occystrap_core.bulk.bulk_run import BulkRun
 from occystrap_core.bulk.earlier_receipts import EarlierReceipts
 from occystrap_core.bulk.order_work import Answer, OrderWork
-from occystrap_core.orders import ImageDone, ImagePlan
+from occystrap_core.orders import ImageDone, ImageOrder, ImagePlan
 from occystrap_core.plugins.manager import build_plugin_manager
 from occystrap_core.report.progress import Progress
 from occystrap_core.settings import Settings, VerifyLevel
@@ -30,18 +30,25 @@ begun: list[float] = []
 
 
 class Nothing(Executor):
-    """Answers at once: ten layers that all images share, and one of its own."""
+    """Answers at once."""
 
     def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 'Future[Any]':
         """Answer a plan, or a copy, as a worker would."""
         assert isinstance(work, OrderWork)
         begun[:] = begun or [time.monotonic()]
         future: Future[Any] = Future()
-        own = f'sha256:{abs(hash(work.order.source)):064x}'
-        shared = frozenset([*(f'sha256:{number:064x}' for number in range(10)), own])
-        future.set_result(Answer(ImageDone(work.order, 'verified', {}) if work.plan else ImagePlan(
-            work.order, 'store', shared, {'manifest': (b'x' * 2000, '')}), 'worker'))
+        future.set_result(answered(work.order, bool(work.plan)))
         return future
+
+
+def answered(order: ImageOrder, is_planned: bool) -> Answer:
+    """Return what a worker would: the plan of an image with ten shared layers and one of its own, or that it is done.
+    """
+    if is_planned:
+        return Answer(ImageDone(order, 'verified', {}), 'worker')
+    own = f'sha256:{abs(hash(order.source)):064x}'
+    shared = frozenset([*(f'sha256:{number:064x}' for number in range(10)), own])
+    return Answer(ImagePlan(order, 'store', shared, {'manifest': (b'x' * 2000, '')}), 'worker')
 
 
 @contextmanager
@@ -65,15 +72,21 @@ def write_list(directory: Path, scheme: str, count: int) -> Path:
     return listed
 
 
-def main(count: int) -> None:
-    """Run so many orders."""
+def execute(kind: ExecutorKind, count: int) -> float:
+    """Have so many orders executed, and return when that began."""
     with tempfile.TemporaryDirectory() as directory:
         listed = write_list(Path(directory), 'registry', count)
-        run = BulkRun(build_plugin_manager(), Settings(), VerifyLevel.FAST, Progress(),
-                      ExecutorKind('nothing', f'{__name__}:nothing'), {}, None, EarlierReceipts())
+        run = BulkRun(build_plugin_manager(), Settings(), VerifyLevel.FAST, Progress(), kind, {}, None,
+                      EarlierReceipts())
         started = time.monotonic()
         report = run.process(f'list://{listed}', ['registry://mirror.example/{repository}:{tag}'])
     assert report.succeeded and report.count == count, report.summary()
+    return started
+
+
+def main(count: int) -> None:
+    """Run so many orders."""
+    started = execute(ExecutorKind('nothing', f'{__name__}:nothing'), count)
     memory = peak_memory()
     print(f'{count} orders: the first after {begun[0] - started:.1f} s, all after {time.monotonic() - started:.1f} s, '
           f'{time.process_time():.1f} s of the processor, {memory:.0f} MiB')
