@@ -1,14 +1,12 @@
 """Settings of a run: one object that every input, filter, writer and verifier gets."""
 import os
 import threading
-import weakref
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from occystrap_core.errors import Cancelled
+from occystrap_core.cancellation import Cancellation
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.platform import Platform, PlatformChoice
@@ -65,58 +63,6 @@ class RequestStats:
         with self._lock:
             return {'requests': self.requests, 'retries': self.retries, 'rate_limits': self.rate_limits,
                     'bytes_moved': self.bytes_moved, 'bytes_reused': self.bytes_reused}
-
-
-class Cancellation:
-    """A flag that a signal or a failed layer sets once, and that everything that moves bytes checks."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self._children = weakref.WeakSet[Cancellation]()
-        self._lock = threading.Lock()
-
-    def cancel(self) -> None:
-        """Ask all threads of the run to stop."""
-        with self._lock:
-            self._event.set()
-            children = list(self._children)
-        for each in children:
-            each.cancel()
-
-    def child(self) -> 'Cancellation':
-        """Return the cancellation of a part: it is set with this one, and may be set alone."""
-        child = Cancellation()
-        with self._lock:
-            self._children.add(child)
-            cancelled = self.cancelled
-        if cancelled:
-            child.cancel()
-        return child
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the run was asked to stop."""
-        return self._event.is_set()
-
-    @contextmanager
-    def by_signals(self) -> Iterator[None]:
-        """Set the cancellation flag if a signal interrupts the block, so that cleanup does not wait."""
-        try:
-            yield
-        except BaseException as error:
-            if not isinstance(error, Exception | GeneratorExit | Cancelled):
-                self.cancel()
-            raise
-
-    def check(self) -> None:
-        """Raise Cancelled if the run was asked to stop."""
-        if self._event.is_set():
-            raise Cancelled('interrupted')
-
-    def wait(self, seconds: float) -> None:
-        """Sleep; wake up and raise Cancelled if the run is asked to stop."""
-        if self._event.wait(seconds):
-            raise Cancelled('interrupted')
 
 
 class Shared:

@@ -70,14 +70,11 @@ class ImageOutput(ABC):
     writes the layers of all parts, calls `put_documents` for each image of the index and each nested index,
     `attach_referrers`, and finally `finalize_index`; or `abort`. Referrers of a single image are parts as well, and
     `attach_referrers` is called before `finalize`. The writer must take STORED form."""
-
     together: Hashable = None
-    """Equal for outputs whose images can only become visible together, such as those in one file; None for all others.
-    """
+    """Equal for outputs whose images can only become visible together, such as those in one file; None for others."""
     deferred = False
     """Set by the core, before `prepare`, if several images of the run have this output's `together`. `finalize` then
     makes nothing visible, and when all of them are copied or have failed, `publish` is called once."""
-
     may_go_on = False
     """Set by the core, before `abort`, to whether the next run may go on where this one ended: it was interrupted, or a
     service did not answer. A writer may then keep hidden what it has of layers, and say so in `kept`."""
@@ -85,7 +82,6 @@ class ImageOutput(ABC):
     """After `abort`: the layers that are kept for the next run, and of how many bytes of each."""
     kept_at = ''
     """Where, for the user; empty for the path of the destination."""
-
     commits = False
     """Whether `finalize` can leave it to `commit` to make the image visible, so that several images become visible by
     one write of the destination's list."""

@@ -57,3 +57,8 @@ def without_selection(location: Location) -> Location:
     names = {each.name: each.default for each in SELECTION}
     return location._replace(options={name: names.get(name, value) for name, value in location.options.items()},
                              given={name: text for name, text in location.given.items() if name not in names})
+
+
+def shown(location: Location) -> str:
+    """Return a location as messages show it: without these options."""
+    return str(without_selection(location)._replace(given={}))

@@ -14,12 +14,12 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.manifest import Index, Manifest
 from occystrap_core.oci.reference import Reference
 from occystrap_core.oci.referrers import referrer_of
-from occystrap_core.verification.expectation import Evidence, Expectation
+from occystrap_core.verification.expectation import MERGED, Evidence, Expectation
 from occystrap_core.verification.provenance import Bringer, PlatformChoices
-from occystrap_core.verification.receipt import MERGED, Receipt
+from occystrap_core.verification.receipt import Receipt
 
 if TYPE_CHECKING:
-    from occystrap_core.oci.index_file import Entry
+    from occystrap_core.oci.layout import Entry
 
 
 class LayerForm(Enum):
@@ -190,7 +190,7 @@ class WrittenReferrer(NamedTuple):
     @property
     def entry(self) -> 'Entry':
         """The entry of index.json by which it is found in a layout: without a name, or named by its tag."""
-        from occystrap_core.oci.index_file import named_entry  # late, as few images have referrers
+        from occystrap_core.oci.layout import named_entry  # late, as few images have referrers
         return named_entry(referrer_of(self.document) if self.subject else self.document.descriptor, self.tag)
 
 

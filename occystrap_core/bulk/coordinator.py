@@ -12,7 +12,7 @@ from occystrap_core.bulk.order_work import Answer, OrderWork, WorkerOptions
 from occystrap_core.bulk.pace import HostPaces
 from occystrap_core.errors import OccystrapError, ServiceError, ServiceUnavailable
 from occystrap_core.orders import ImageDone, ImagePlan
-from occystrap_core.pipeline.run import REFUSALS
+from occystrap_core.pipeline.lane_threads import REFUSALS
 
 DEATHS = 3
 """Workers that an image may take with it before it fails."""

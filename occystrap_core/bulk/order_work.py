@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from occystrap_core.cancellation import Cancellation
 from occystrap_core.errors import Cancelled, OccystrapError, ServiceUnavailable
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.orders import ImageDone, ImageOrder, ImagePlan, plan_order, run_order, worker_name
-from occystrap_core.settings import Cancellation, Settings, VerifyLevel
+from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.version import __version__
 
 _TRAVEL = ('jobs', 'sync', 'timeout', 'least_rate', 'retries', 'longest_wait', 'settle', 'rate_limit', 'ca_file',

@@ -4,9 +4,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 
 from occystrap_core.bulk.jobs import Job
+from occystrap_core.cancellation import Cancellation
 from occystrap_core.errors import Cancelled
 from occystrap_core.orders import ImageDone
-from occystrap_core.settings import Cancellation
 
 _MOST = 1000
 """Orders that are made before they are needed."""

@@ -1,7 +1,14 @@
 """Options where users write them: those of a command before its name, too, and a level with or without `=`."""
+import os
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
+
+from occystrap_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from occystrap_core.settings import VerifyLevel
 
 _OF_COMMANDS = ('--platform', '--verify', '--no-verify')
 """Options of some commands that may stand before the command's name."""
@@ -47,3 +54,21 @@ def behind_command(arguments: Sequence[str], group: click.Group) -> list[str]:
 
 def _has_value(name: str, takes_value: Mapping[str, bool]) -> bool:
     return name == '--platform' or takes_value.get(name, False)
+
+
+class VerifyCommand(click.Command):
+    """A command whose `--verify` may stand without a level, and takes nothing but a level for one."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Parse after joining `--verify` and its level."""
+        return super().parse_args(context, levels_joined(args))
+
+
+def verify_level(given: str | None) -> 'VerifyLevel':
+    """Return the level of the option, else of OCCYSTRAP_VERIFY, else FAST; raises UsageError."""
+    from occystrap_core.settings import VerifyLevel
+    text = given or os.environ.get('OCCYSTRAP_VERIFY') or 'fast'
+    try:
+        return VerifyLevel(text.lower())
+    except ValueError:
+        raise UsageError(f'OCCYSTRAP_VERIFY={text} is not a level: expected none, fast or full') from None

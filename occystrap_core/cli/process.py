@@ -10,7 +10,7 @@ from occystrap_core.api.options import OptionType
 from occystrap_core.cli.common import Common, common, load_plugins, names_option
 from occystrap_core.cli.completion import complete_executor, complete_filter, complete_uri
 from occystrap_core.cli.network_options import network_options, network_settings
-from occystrap_core.cli.option_order import levels_joined
+from occystrap_core.cli.option_order import VerifyCommand, verify_level
 from occystrap_core.cli.report_option import reason_text, report_files, report_option, write_reports
 from occystrap_core.errors import UsageError
 from occystrap_core.plugins.manager import Plugins
@@ -33,23 +33,6 @@ if TYPE_CHECKING:
     from occystrap_core.verification.receipt import Receipt
 
 _LEVELS = click.Choice([level.value for level in VerifyLevel])
-
-
-class VerifyCommand(click.Command):
-    """A command whose `--verify` may stand without a level, and takes nothing but a level for one."""
-
-    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """Parse after joining `--verify` and its level."""
-        return super().parse_args(context, levels_joined(args))
-
-
-def verify_level(given: str | None) -> VerifyLevel:
-    """Return the level of the option, else of OCCYSTRAP_VERIFY, else FAST; raises UsageError."""
-    text = given or os.environ.get('OCCYSTRAP_VERIFY') or 'fast'
-    try:
-        return VerifyLevel(text.lower())
-    except ValueError:
-        raise UsageError(f'OCCYSTRAP_VERIFY={text} is not a level: expected none, fast or full') from None
 
 
 @click.command(cls=VerifyCommand, short_help='Copy images, optionally through filters, and verify.')
@@ -114,7 +97,10 @@ def process(context: click.Context, /, source: str, destinations: tuple[str, ...
     settings = _settings(common(context), options, level)
     plugins = load_plugins(context)
     _require_clear(source, destinations)
-    kind = _executor(context, plugins, settings, options)
+    kind = None
+    if options['executor'] is not None:
+        from occystrap_core.cli.executor_option import executor_of  # late, as few runs have workers
+        kind = executor_of(context, plugins, settings, options)
     if options['dry_run'] and options['reports']:
         raise UsageError('--report is for a run that copies: leave it out, or --dry-run')
     files = options['files'] = report_files('process', options['reports'])
@@ -168,27 +154,6 @@ def _processed(run: 'Run | BulkRun', source: str, destinations: 'Sequence[str]',
             run.report.receipts = _receipts(options['receipt'])
             _show_stopped(run.report, error, shared, options['files'])
         raise
-
-
-def _executor(context: click.Context, plugins: Plugins, settings: Settings, options: dict[str, Any],
-              ) -> 'tuple[ExecutorKind, dict[str, Any]] | None':
-    """Return the executor and its options; None for this process. Raises UsageError for what workers cannot do."""
-    if options['executor'] is None:
-        return None
-    from occystrap_core.bulk.bulk_run import executor_kind
-    kind, given = executor_kind(plugins, options['executor'])
-    if not kind.factory:
-        return None
-    if context.get_parameter_source('images') is click.core.ParameterSource.COMMANDLINE:
-        instead = f', and write --executor {kind.name}:workers={options["images"]}' if 'workers' in given else ''
-        raise UsageError(f'--images is for the process that copies: leave it out{instead}')
-    if settings.login:
-        raise UsageError('a password does not travel to workers: log in there with occystrap login, and leave out '
-                         '--username')
-    for name in ('prune', 'since', 'layer_cache', 'temp_dir'):
-        if options[name]:
-            raise UsageError(f'--{name.replace("_", "-")} is for the process that copies: leave it out, or --executor')
-    return kind, given
 
 
 def _require_clear(source: str, destinations: 'Sequence[str]') -> None:

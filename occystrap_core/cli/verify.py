@@ -14,7 +14,7 @@ from occystrap_core.api.uri import parse_uri, redact
 from occystrap_core.cli.common import common, load_plugins
 from occystrap_core.cli.completion import complete_uri
 from occystrap_core.cli.network_options import network_options, network_settings
-from occystrap_core.cli.process import VerifyCommand, verify_level
+from occystrap_core.cli.option_order import VerifyCommand, verify_level
 from occystrap_core.cli.report_option import report_files, report_option, reported_if_stopped, spare_places
 from occystrap_core.daemon_threads import DaemonThreads, completed
 from occystrap_core.errors import UsageError

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from occystrap_core.files.held_bytes import HeldBytes
     from occystrap_core.files.kept_beside import LEAST_BESIDE, KeptBeside, written_through
     from occystrap_core.files.locks import is_current, lock_if_current, remove_if_abandoned
-    from occystrap_core.parsed_contents import ParsedContents
     from occystrap_core.files.partial_file import PartialFile
     from occystrap_core.files.readahead import ReadAhead
     from occystrap_core.files.stream import CHUNK, ByteStream, ChunkedSource, IteratorSource, Readable
     from occystrap_core.files.temporary_file import TemporaryFile
+    from occystrap_core.oci.documents import ParsedContents
     from occystrap_core.patience import Patience
     from occystrap_core.terminal import print_json, print_lines, print_message, prompt
     from occystrap_core.terminal_text import printable, size_text
@@ -34,11 +34,11 @@ _HOMES = {
     'files.held_bytes': 'HeldBytes',
     'files.kept_beside': 'LEAST_BESIDE KeptBeside written_through',
     'files.locks': 'is_current lock_if_current remove_if_abandoned',
-    'parsed_contents': 'ParsedContents',
     'files.partial_file': 'PartialFile',
     'files.readahead': 'ReadAhead',
     'files.stream': 'ByteStream CHUNK ChunkedSource IteratorSource Readable',
     'files.temporary_file': 'TemporaryFile',
+    'oci.documents': 'ParsedContents',
     'patience': 'Patience',
     'terminal': 'print_json print_lines print_message prompt',
     'terminal_text': 'printable size_text',

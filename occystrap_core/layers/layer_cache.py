@@ -133,3 +133,14 @@ class FileCache:
 def _seal(*row: object) -> str:
     """Return a checksum that reveals a changed row, which would put another layer into an image."""
     return Digest.of('\n'.join(str(each) for each in row).encode())
+
+
+def made_from(layer: Layer, stored: bool) -> Digest | None:
+    """Return the digest of what must be read to make a layer, with `stored` its blob.
+
+    None if nothing is made, or the digest is unknown.
+    """
+    if layer.descriptor if stored else layer is layer.source:
+        return None
+    source = layer.source
+    return source.descriptor.digest if source.descriptor else source.diff_id

@@ -1,14 +1,31 @@
 """A layer on its way to a writer: in the form the writer takes, counted and hashed by the core."""
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Self
 
 from occystrap_core.api.written_image import LayerForm, PlacedLayer, ResumedLayer, WrittenLayer
-from occystrap_core.errors import PluginError
+from occystrap_core.errors import PluginError, prefix_errors
 from occystrap_core.files.held_bytes import HeldBytes
 from occystrap_core.files.stream import ByteStream
 from occystrap_core.image.layer import NO_OBSERVERS, Layer, ReadObservers
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
 from occystrap_core.verification.expectation import Evidence
+
+
+class LayerKey(NamedTuple):
+    """The identity of a layer, before all filters."""
+
+    tar: Digest | int
+    """The diff_id at the source; the id of the source's layer object if it has none yet."""
+    blob: Digest | None = None
+    """The digest of the source's blob, if the writer takes blobs."""
+
+    @classmethod
+    def of(cls, layer: Layer, by_blob: bool) -> Self:
+        """Return the key of a layer; with `by_blob` the source's blob, if it has one, is part of it."""
+        blob = layer.source.descriptor if by_blob else None
+        return cls(layer.source.diff_id or id(layer.source), blob.digest if blob else None)
 
 
 class Outgoing:
@@ -97,3 +114,10 @@ class Outgoing:
         blob = self._layer.source.descriptor
         resumed = ResumedLayer(blob, reused) if blob and reused else None
         return PlacedLayer(self._layer.index, diff_id, self.descriptor, locator, digest, size, evidence, resumed)
+
+
+def naming_layer(layer: Layer) -> AbstractContextManager[None]:
+    """Prefix what a reader or a writer refuses in a layer with its digest."""
+    source = layer.source
+    digest = source.descriptor.digest if source.descriptor else source.diff_id
+    return prefix_errors(f'layer {digest or source.index}')

@@ -6,7 +6,8 @@ from functools import partial
 
 from occystrap_core.daemon_threads import DaemonThreads, completed
 from occystrap_core.mirror.counterparts import counterparts_at, counterparts_filled, counterparts_of, fields_of
-from occystrap_core.mirror.source_check import Counterpart, compare
+from occystrap_core.mirror.source_check import compare
+from occystrap_core.mirror.source_receipt import Counterpart
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.report.image_report import ImageReport, layers_of
 from occystrap_core.report.run_report import RunReport

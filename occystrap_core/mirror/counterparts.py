@@ -10,7 +10,7 @@ from occystrap_core.api.selection_options import without_selection
 from occystrap_core.api.uri import Location, parse_uri
 from occystrap_core.destinations.destination_fields import filled_in, has_fields
 from occystrap_core.errors import UsageError
-from occystrap_core.mirror.source_check import Counterpart
+from occystrap_core.mirror.source_receipt import Counterpart
 from occystrap_core.oci.reference import Reference
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import (
@@ -20,7 +20,7 @@ from occystrap_core.receipts.kept_receipts import kept_receipts
 from occystrap_core.report.image_report import ImageReport
 from occystrap_core.settings import Settings
 from occystrap_core.sources.selection import open_selected, print_notes, select
-from occystrap_core.tasks.source_orders import opened_inputs
+from occystrap_core.tasks.opened_inputs import opened_inputs
 from occystrap_core.tasks.task_list import TaskList
 from occystrap_core.verification.receipt import KeptReceipts, Receipt
 from occystrap_core.verification.results import CheckResult, Outcome, Severity

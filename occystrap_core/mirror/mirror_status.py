@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from occystrap_core.api.schemes import WriterScheme
 from occystrap_core.daemon_threads import DaemonThreads, completed
 from occystrap_core.errors import Cancelled, ImageNotFound, InvalidImage
-from occystrap_core.mirror.source_check import Counterpart, compare
+from occystrap_core.mirror.source_check import compare
+from occystrap_core.mirror.source_receipt import Counterpart
 from occystrap_core.oci.digest import Digest
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.receipts.destination_check import verify_receipt

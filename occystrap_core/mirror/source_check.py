@@ -1,59 +1,29 @@
 """Checking a destination against what the source has now: the source's documents say what to expect.
 
-No layer is read at the source, but for a daemon that has no other way to tell its config.
 An image that is in another form at its destination, such as plain tars, is expected by its config and diff_ids. What
 filters changed has nothing in common with the source but its receipt, which says what it was made from.
 """
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import replace
 from typing import NamedTuple
 
 from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.schemes import InputScheme, WriterScheme, load
 from occystrap_core.api.uri import Location
-from occystrap_core.api.written_image import WrittenImage, merged
 from occystrap_core.errors import ImageNotFound, InvalidImage, OccystrapError, UsageError
-from occystrap_core.image.image import Content, Image, ImageIndex
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.reference import Reference
+from occystrap_core.mirror.source_receipt import Counterpart, SourceNow, receipt_of, source_now
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import open_source, source_location
 from occystrap_core.receipts.destination_check import verify_receipt
-from occystrap_core.settings import Settings, VerifyLevel
-from occystrap_core.tasks.request_check import platforms_of, recorded_note, require_requested
+from occystrap_core.settings import VerifyLevel
+from occystrap_core.tasks.request_check import recorded_note
 from occystrap_core.verification.expectation import UNKNOWN_SIZE, Evidence, Expectation
 from occystrap_core.verification.judge import Verdict
-from occystrap_core.verification.provenance import PlatformChoices
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import READ, CheckResult, Observation, Outcome, Presence, Severity
-
-_FILTER = '--filter='
-
-
-class Counterpart(NamedTuple):
-    """One image of the source, and where it is to be as it is there now."""
-
-    images: ImageInput
-    reference: Reference
-    settings: Settings
-    location: Location
-    receipt: Receipt | None = None
-    """What an earlier run meant to write there, if that is known; it may be of another image now."""
-    has_filters: bool = False
-    """Whether it is copied with filters, so far as the source says that."""
-    called: Reference | None = None
-    """Its name at the destination, if it is another there."""
-
-    @property
-    def name(self) -> Reference:
-        """Its name at the destination."""
-        return self.called or self.reference
-
-    @property
-    def filters(self) -> Sequence[str]:
-        """The filters with which the receipt says that it was copied."""
-        return [word for word in self.receipt.source.split(' ') if word.startswith(_FILTER)] if self.receipt else ()
 
 
 class Compared(NamedTuple):
@@ -64,23 +34,13 @@ class Compared(NamedTuple):
     notes: Sequence[str] = ()
 
 
-class _Now(NamedTuple):
-    """What the source has now."""
-
-    receipt: Receipt
-    digest: Digest
-    """What its name means: a manifest or an index, of which the image may be a part; the image ID if neither is known.
-    """
-    platforms: PlatformChoices
-
-
 def compare(plugins: Plugins, pair: Counterpart, level: VerifyLevel) -> Compared:
     """Return the verdict: verified if the image at the destination is the one that the source has now.
 
     A source that has no such image makes it failed, one that cannot be asked unverified. Raises Cancelled.
     """
     try:
-        return _Comparison(plugins, pair, level, _now(plugins, pair)).run()
+        return _Comparison(plugins, pair, level, source_now(plugins, pair)).run()
     except ImageNotFound as error:
         return _verdict(Outcome.FAILED, Severity.ERROR, pair, f'the source does not have it now: {error}')
     except OccystrapError as error:
@@ -94,7 +54,7 @@ def _verdict(outcome: Outcome, severity: Severity, pair: Counterpart, message: s
 class _Comparison:
     """Compares one image in the best way that its destination and its receipt allow."""
 
-    def __init__(self, plugins: Plugins, pair: Counterpart, level: VerifyLevel, now: _Now) -> None:
+    def __init__(self, plugins: Plugins, pair: Counterpart, level: VerifyLevel, now: SourceNow) -> None:
         self._plugins, self._pair, self._level, self._now = plugins, pair, level, now
         self._moved = plugins.find(WriterScheme, pair.location.scheme).moved
 
@@ -171,7 +131,7 @@ class _Comparison:
                 found = [each for each in opened.references() if _same_name(each, pair.name)]
                 names = found or list(opened.references())
                 with opened.open(names[0]) as content:
-                    return _receipt(content, pair.name, '') if found or len(names) == 1 else None
+                    return receipt_of(content, pair.name, '') if found or len(names) == 1 else None
         except (ImageNotFound, InvalidImage, UsageError):
             return None
 
@@ -182,85 +142,6 @@ class _Comparison:
             return ()
         return [f'{self._pair.reference}: all of {len(choices.at_source)} platforms were expected, as process copies '
                 'them there: use --platform if some were copied']
-
-
-def _now(plugins: Plugins, pair: Counterpart) -> _Now:
-    """Return what the source has now, of the platforms that were chosen, or that the receipt says were taken.
-
-    Other platforms than those of all images of the source need an input of their own.
-    """
-    choices = pair.receipt.platforms if pair.receipt else PlatformChoices()
-    settings = pair.settings
-    if len(choices.taken) < len(choices.at_source) and not (settings.platform or settings.platforms):
-        settings = settings.choosing(','.join(choices.taken))
-    with ExitStack() as stack:
-        images = pair.images
-        if settings is not pair.settings or settings.whole_index != images.settings.whole_index:
-            own = open_source(plugins, images.location_of(pair.reference), settings)
-            assert isinstance(own, ImageInput)
-            images = stack.enter_context(closing(own))
-            list(images.references())
-        content = images.open(pair.reference)
-        stack.callback(content.close)
-        require_requested(content, pair.reference, settings)
-        return _described(pair, content)
-
-
-def _described(pair: Counterpart, content: Content) -> _Now:
-    """Return what an opened image of the source is."""
-    origin = content.origin.digest if content.origin else None
-    if isinstance(content, ImageIndex) or content.manifest:
-        receipt = _receipt(content, pair.name, str(pair.images.location_of(pair.reference)))
-        digest = origin or receipt.manifest_digest or receipt.image_id
-    else:
-        receipt = _plain_receipt(pair, content)
-        digest = origin or receipt.image_id
-    return _Now(replace(receipt, source_digest=digest, platforms=platforms_of(content)), digest, platforms_of(content))
-
-
-def _receipt(content: Content, reference: Reference, source: str) -> Receipt:
-    """Return the receipt of content, with its referrers."""
-    nowhere = Location('', '', {}, {})
-    receipt = WrittenImage.present_receipt(content, source, nowhere, '', reference, str(reference))
-    others = [(each, WrittenImage.present_receipt(each.content, source, nowhere, '', reference, each.tag or str(
-        _digest(each.content)))) for each in content.referrers]
-    if not others:
-        return receipt
-    listed = [Expectation('referrer', str(each.subject), other.manifest_digest, UNKNOWN_SIZE)
-              for each, other in others if each.subject and other.manifest_digest]
-    expected = [*receipt.expectations, *(each for _, other in others for each in other.expectations), *listed]
-    return replace(receipt, expectations=merged(expected),
-                   parts=(*receipt.parts, *(part for _, other in others for part in other.all_parts())))
-
-
-def _digest(content: Content) -> Digest | None:
-    document = content.index if isinstance(content, ImageIndex) else content.manifest
-    return document.digest if document else None
-
-
-def _plain_receipt(pair: Counterpart, image: Image) -> Receipt:
-    """Return the receipt of an image without a manifest."""
-    image_id = _image_id(pair, image)
-    expected = [Expectation('config', str(image_id), image_id, UNKNOWN_SIZE)]
-    expected += [Expectation('layer', str(each), each, UNKNOWN_SIZE) for each in image.diff_ids]
-    return Receipt('', '', {}, str(pair.name), str(pair.images.location_of(pair.reference)), image_id,
-                   image.diff_ids, tuple(expected), form='tar')
-
-
-def _image_id(pair: Counterpart, image: Image) -> Digest:
-    """Return the digest of the config.
-
-    A daemon that exports has an ID: if that is not the ID in the receipt, the image may be another one, or the ID may
-    be a manifest's, which only the config at the end of the export tells.
-    """
-    if image.sequential:
-        said = pair.images.present_digest(pair.reference)
-        if said and pair.receipt and pair.receipt.image_id == said:
-            return said
-        for layer in image.arrivals():
-            with layer.tar() as tar:
-                tar.drain()
-    return image.config.digest
 
 
 def _as_source(plugins: Plugins, location: Location) -> str:

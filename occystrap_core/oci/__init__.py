@@ -6,17 +6,17 @@ from occystrap_core.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from occystrap_core.oci.config import ImageConfig
     from occystrap_core.oci.config_json import CONFIG_CAP, parse_config
-    from occystrap_core.oci.delta import left_out_by
     from occystrap_core.oci.descriptor import Descriptor
     from occystrap_core.oci.digest import ALGORITHMS, SHA256, Digest
     from occystrap_core.oci.documents import (
         MANIFEST_CAP, dump_json, list_or_null, parse_json, parse_object, required_field,
     )
     from occystrap_core.oci.field_names import AMBIGUOUS, ARCHIVE_FIELDS, CONFIG_FIELDS, MANIFEST_FIELDS, FieldNames
-    from occystrap_core.oci.index_file import Entry, IndexFile, canonical, named_entry, names_of
+    from occystrap_core.oci.index_file import IndexFile
     from occystrap_core.oci.layout import (
-        BLOB_DIRECTORIES, CONTAINERD_NAME, INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, REF_NAME, LayoutEntries, blob_name,
-        entry_name, layout_offers, require_version, select_entry,
+        BLOB_DIRECTORIES, CONTAINERD_NAME, INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, REF_NAME, Entry, LayoutEntries,
+        blob_name, canonical, entry_name, layout_offers, left_out_by, named_entry, names_of, require_version,
+        select_entry,
     )
     from occystrap_core.oci.layout_contents import (
         LayoutReferrers, blobs_below, find_named, independent_images, find_referrer,
@@ -41,14 +41,14 @@ if TYPE_CHECKING:
 _HOMES = {
     'config': 'ImageConfig',
     'config_json': 'CONFIG_CAP parse_config',
-    'delta': 'left_out_by',
     'descriptor': 'Descriptor',
     'digest': 'ALGORITHMS SHA256 Digest',
     'documents': 'MANIFEST_CAP dump_json list_or_null parse_json parse_object required_field',
     'field_names': 'AMBIGUOUS ARCHIVE_FIELDS CONFIG_FIELDS MANIFEST_FIELDS FieldNames',
-    'index_file': 'Entry IndexFile canonical named_entry names_of',
-    'layout': 'BLOB_DIRECTORIES CONTAINERD_NAME INDEX_FILE LAYOUT_FILE LAYOUT_VERSION REF_NAME LayoutEntries '
-              'blob_name entry_name layout_offers require_version select_entry',
+    'index_file': 'IndexFile',
+    'layout': 'BLOB_DIRECTORIES CONTAINERD_NAME INDEX_FILE LAYOUT_FILE LAYOUT_VERSION REF_NAME Entry LayoutEntries '
+              'blob_name canonical entry_name layout_offers left_out_by named_entry names_of require_version '
+              'select_entry',
     'layout_contents': 'LayoutReferrers blobs_below find_named independent_images find_referrer',
     'layout_names': 'ChosenEntries LayoutChoice require_layout_name split_pinned',
     'manifest': 'Index Manifest parse_manifest_or_index',

@@ -3,7 +3,7 @@ and field."""
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.oci.field_names import AMBIGUOUS, EXACT, STRICT, FieldNames, NameReader
@@ -99,3 +99,22 @@ def dump_json(document: Mapping[str, Any]) -> bytes:
         return json.dumps(document, separators=(',', ':'), ensure_ascii=False).encode()
     except UnicodeEncodeError:  # half a surrogate pair: JSON can escape it, UTF-8 cannot encode it
         return json.dumps(document, separators=(',', ':')).encode()
+
+
+class ParsedContents(Generic[T]):
+    """What the last few contents were parsed to. The file itself is read each time: only equal bytes are the same."""
+
+    def __init__(self, most: int = 4) -> None:
+        """Keep at most so many contents."""
+        self._most = most
+        self._values: dict[bytes, T] = {}
+
+    def get(self, raw: bytes) -> T | None:
+        """Return the value of a content, None if it is unknown. The value must not be changed."""
+        return self._values.get(raw)
+
+    def keep(self, raw: bytes, value: T) -> None:
+        """Keep the value of a content; the oldest is forgotten."""
+        self._values[raw] = value
+        while len(self._values) > self._most:
+            self._values.pop(next(iter(self._values)), None)

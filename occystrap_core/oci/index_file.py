@@ -1,23 +1,17 @@
 """index.json: the images of a layout, each an entry; what other programs wrote is preserved."""
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
 from occystrap_core.errors import InvalidImage, set_error_rule
-from occystrap_core.parsed_contents import ParsedContents
-from occystrap_core.oci.delta import LEFT_OUT, left_out_text
 from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.digest import Digest
-from occystrap_core.oci.documents import dump_json, parse_object
+from occystrap_core.oci.documents import ParsedContents, dump_json, parse_object
 from occystrap_core.oci.field_names import MANIFEST_FIELDS
-from occystrap_core.oci.layout import CONTAINERD_NAME, INDEX_FILE, REF_NAME, entry_name
+from occystrap_core.oci.layout import INDEX_FILE, Entry, canonical, entry_name, names_of
 from occystrap_core.oci.manifest import Index
 from occystrap_core.oci.named_images import parse_name
 from occystrap_core.oci import media_types
 
-Entry = Mapping[str, Any]
-"""A parsed entry, with all its fields."""
-_NAMES = (REF_NAME, CONTAINERD_NAME)
 _FIELDS = {'schemaVersion', 'mediaType', 'artifactType', 'manifests', 'subject', 'annotations'}
 
 
@@ -240,26 +234,3 @@ class IndexFile:
         raw = b'{%s}' % b','.join(fields)
         self._parsed.keep(raw, self.copy())
         return raw
-
-
-def named_entry(descriptor: Descriptor, name: str, left_out: Mapping[Digest, str] | None = None) -> Entry:
-    """Return the entry for a manifest, with a name unless that is empty, and with the blobs that a delta leaves out."""
-    entry = descriptor.to_json()
-    annotations = {key: value for key, value in descriptor.annotations.items() if key not in (*_NAMES, LEFT_OUT)}
-    if name:
-        annotations[REF_NAME] = name
-    if left_out:
-        annotations[LEFT_OUT] = left_out_text(left_out)
-    return {**entry, 'annotations': annotations} if annotations else {
-        key: value for key, value in entry.items() if key != 'annotations'}
-
-
-def names_of(entry: Entry) -> set[str]:
-    """Return the names of an entry, an empty one if it has none."""
-    annotations = entry.get('annotations') or {}
-    return {annotations[key] for key in _NAMES if annotations.get(key)} or {''}
-
-
-def canonical(entry: Entry) -> bytes:
-    """Return the bytes whose digest a receipt has for an entry: the same however the entry is formatted."""
-    return json.dumps(entry, sort_keys=True, separators=(',', ':')).encode()

@@ -1,6 +1,8 @@
 """The image layout: its files, and the images in its index.json (image-spec image-layout.md)."""
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.oci.descriptor import Descriptor
@@ -19,6 +21,12 @@ BLOB_DIRECTORIES = ('blobs/sha256', 'blobs/sha512')
 LAYOUT_VERSION = dump_json({'imageLayoutVersion': '1.0.0'})
 """The content of a layout's file `oci-layout`."""
 
+LEFT_OUT = 'occystrap.left-out'
+"""The annotation of an entry of a delta, whose image lacks blobs that the far side has: `DIGEST=NAME` for each of them,
+separated by spaces. NAME is that of an image with the blob."""
+_NAMES = (REF_NAME, CONTAINERD_NAME)
+Entry = Mapping[str, Any]
+"""A parsed entry of an index.json, with all its fields."""
 LayoutEntries = Sequence[Descriptor]
 """One image in index.json: an entry, or several for different platforms."""
 
@@ -100,3 +108,43 @@ def _reference(name: str, unnamed: Reference) -> Reference:
     is_tag = '/' not in name and ':' not in name
     found = parse_name(f'untagged:{name}' if is_tag else name)
     return unnamed._replace(tag=found.tag) if is_tag and found.tag else found
+
+
+def named_entry(descriptor: Descriptor, name: str, left_out: Mapping[Digest, str] | None = None) -> Entry:
+    """Return the entry for a manifest, with a name unless that is empty, and with the blobs that a delta leaves out."""
+    entry = descriptor.to_json()
+    annotations = {key: value for key, value in descriptor.annotations.items() if key not in (*_NAMES, LEFT_OUT)}
+    if name:
+        annotations[REF_NAME] = name
+    if left_out:
+        annotations[LEFT_OUT] = _left_out_text(left_out)
+    return {**entry, 'annotations': annotations} if annotations else {
+        key: value for key, value in entry.items() if key != 'annotations'}
+
+
+def names_of(entry: Entry) -> set[str]:
+    """Return the names of an entry, an empty one if it has none."""
+    annotations = entry.get('annotations') or {}
+    return {annotations[key] for key in _NAMES if annotations.get(key)} or {''}
+
+
+def canonical(entry: Entry) -> bytes:
+    """Return the bytes whose digest a receipt has for an entry: the same however the entry is formatted."""
+    return json.dumps(entry, sort_keys=True, separators=(',', ':')).encode()
+
+
+def _left_out_text(blobs: Mapping[Digest, str]) -> str:
+    """Return the annotation for blobs that are left out, each with the name of an image that has it."""
+    return ' '.join(f'{digest}={name}' for digest, name in sorted(blobs.items()))
+
+
+def left_out_by(entries: Iterable[Descriptor]) -> dict[Digest, str]:
+    """Return the blobs that these entries leave out; raises InvalidImage for a malformed annotation."""
+    found: dict[Digest, str] = {}
+    for entry in entries:
+        for text in entry.annotations.get(LEFT_OUT, '').split():
+            digest, equals, name = text.partition('=')
+            if not equals:
+                raise InvalidImage(f'the annotation {LEFT_OUT} has {text[:100]!r}, expected DIGEST=NAME')
+            found.setdefault(Digest(digest), name)
+    return found

@@ -1,42 +1,33 @@
 """Copying one image: its layers in parallel or as they arrive, its config, its manifest; all or nothing."""
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.written_image import LayerForm, PlacedLayer, WrittenImage, WrittenLayer
+from occystrap_core.cancellation import Cancellation
 from occystrap_core.daemon_threads import completed, give_up
 from occystrap_core.destinations.bringers import bringers
-from occystrap_core.errors import InvalidImage, prefix_errors
+from occystrap_core.errors import InvalidImage
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer, ReadObservers
 from occystrap_core.layers.kept_layers import reused_bytes
-from occystrap_core.layers.layer_cache import CachedLayer, LayerCache, Result, RunCache
+from occystrap_core.layers.layer_cache import CachedLayer, LayerCache, Result, RunCache, made_from
 from occystrap_core.layers.layer_order import ordered_layers
 from occystrap_core.layers.layer_reads import LayerReads
-from occystrap_core.layers.outgoing_layer import Outgoing
+from occystrap_core.layers.outgoing_layer import LayerKey, Outgoing, naming_layer
 from occystrap_core.layers.recompression import SpooledLayer
 from occystrap_core.layers.single_flight import layer_jobs
-from occystrap_core.oci.digest import SHA256, Digest
+from occystrap_core.oci.digest import SHA256
 from occystrap_core.pipeline.abortion import Abortion, writing_to
 from occystrap_core.pipeline.base_layers import find_layer, require_base
 from occystrap_core.pipeline.result_documents import resulting_config, resulting_manifest
 from occystrap_core.receipts.written_receipt import require_receipt
-from occystrap_core.settings import Cancellation, Settings
+from occystrap_core.settings import Settings
 from occystrap_core.tasks.request_check import platforms_of, require_platform_at_end
 from occystrap_core.verification.receipt import Receipt
-
-
-class LayerKey(NamedTuple):
-    """The identity of a layer, before all filters."""
-
-    tar: Digest | int
-    """The diff_id at the source; the id of the source's layer object if it has none yet."""
-    blob: Digest | None = None
-    """The digest of the source's blob, if the writer takes blobs."""
 
 
 class ImageCopy:
@@ -177,7 +168,7 @@ class ImageCopy:
             return None
         from occystrap_core.layers.streamed_layer import StreamedLayer  # late, as few sources have tars
         made = StreamedLayer(layer, self._output.compression, self._check, self._settings)
-        with closing(self._outgoing(made)) as outgoing, _naming(layer):
+        with closing(self._outgoing(made)) as outgoing, naming_layer(layer):
             written = self._output.stream_layer(outgoing)
             return self._counted(outgoing.placed(written)) if written else None
 
@@ -186,7 +177,7 @@ class ImageCopy:
         with closing(self._outgoing(ready)) as outgoing:
             if written := self._found(outgoing):
                 self._progress(0 if isinstance(ready, SpooledLayer) else ready.stored_size)
-            with _naming(ready):
+            with naming_layer(ready):
                 placed = outgoing.placed(written or self._output.write_layer(outgoing))
             return self._counted(placed, moved=not written)
 
@@ -207,8 +198,8 @@ class ImageCopy:
 
     def _there_from_cache(self, layer: Layer) -> PlacedLayer | None:
         """Return the layer in its place if its result is in the cache and the destination still has it."""
-        made_from = self._made_from(layer)
-        result = self._cache.find(made_from, self._recipe) if made_from and self._recipe else None
+        source = made_from(layer, self._output.layer_form is LayerForm.STORED)
+        result = self._cache.find(source, self._recipe) if source and self._recipe else None
         if result is None:
             return None
         outgoing = Outgoing(CachedLayer(layer, result), self._output.layer_form, self._check, self._observers)
@@ -216,18 +207,9 @@ class ImageCopy:
         return outgoing.placed(written) if written else None
 
     def _remember(self, layer: Layer, placed: PlacedLayer) -> None:
-        made_from = self._made_from(layer)
-        if made_from and self._recipe:
-            self._cache.keep(made_from, self._recipe, Result(placed.diff_id, placed.descriptor))
-
-    def _made_from(self, layer: Layer) -> Digest | None:
-        """Return the digest of what must be read to make the layer; None if nothing is made, or the digest is unknown.
-        """
-        stored = self._output.layer_form is LayerForm.STORED
-        if (layer.descriptor if stored else layer is layer.source):
-            return None
-        source = layer.source
-        return source.descriptor.digest if source.descriptor else source.diff_id
+        source = made_from(layer, self._output.layer_form is LayerForm.STORED)
+        if source and self._recipe:
+            self._cache.keep(source, self._recipe, Result(placed.diff_id, placed.descriptor))
 
     def _in_order(self) -> list[PlacedLayer]:
         """Return the placed layer of each of the image's layers; those of a sequential image by their source's diff_id.
@@ -261,14 +243,4 @@ class ImageCopy:
     def _key(self, layer: Layer) -> LayerKey:
         """Return the key of a layer; for a sequential image it is the diff_id alone, by which its config lists the
         layer."""
-        source = layer.source
-        by_blob = self._output.layer_form is LayerForm.STORED and not self._image.sequential
-        blob = source.descriptor if by_blob else None
-        return LayerKey(source.diff_id or id(source), blob.digest if blob else None)
-
-
-def _naming(layer: Layer) -> AbstractContextManager[None]:
-    """Have whatever a reader or a writer refuses in a layer name it."""
-    source = layer.source
-    digest = source.descriptor.digest if source.descriptor else source.diff_id
-    return prefix_errors(f'layer {digest or source.index}')
+        return LayerKey.of(layer, self._output.layer_form is LayerForm.STORED and not self._image.sequential)

@@ -6,6 +6,7 @@ from functools import partial
 
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.written_image import PlacedLayer, WrittenImage, WrittenIndex, WrittenReferrer, merged
+from occystrap_core.cancellation import Cancellation
 from occystrap_core.daemon_threads import DaemonThreads, completed, give_up
 from occystrap_core.destinations.bringers import bringers
 from occystrap_core.errors import PluginError
@@ -18,7 +19,7 @@ from occystrap_core.pipeline.base_layers import images_in, require_base
 from occystrap_core.pipeline.content_fit import require_room
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.receipts.written_receipt import require_receipt
-from occystrap_core.settings import Cancellation, Settings
+from occystrap_core.settings import Settings
 from occystrap_core.tasks.request_check import platforms_of
 from occystrap_core.verification.expectation import Expectation
 from occystrap_core.verification.receipt import Receipt

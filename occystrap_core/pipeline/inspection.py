@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.uri import Location
+from occystrap_core.cancellation import Cancellation
 from occystrap_core.daemon_threads import completed, give_up
 from occystrap_core.errors import Cancelled, ImageError, NoImage
 from occystrap_core.image.artifact import Artifact
@@ -19,9 +20,9 @@ from occystrap_core.pipeline.index_copy import size_to_move
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.report.image_report import ImageReport, failure_text, left_out_text
 from occystrap_core.report.progress import Advance, Progress
-from occystrap_core.settings import Cancellation, Settings
+from occystrap_core.settings import Settings
 from occystrap_core.sources.selection import print_notes, select
-from occystrap_core.tasks.source_orders import opened_inputs
+from occystrap_core.tasks.opened_inputs import opened_inputs
 
 T = TypeVar('T')
 

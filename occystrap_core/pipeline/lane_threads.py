@@ -1,5 +1,6 @@
 """The threads of a run: for each destination of a source some that copy, and some that verify meanwhile."""
 import queue
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -8,7 +9,10 @@ from functools import partial
 from occystrap_core.daemon_threads import DaemonThreads, give_up
 from occystrap_core.settings import Settings
 from occystrap_core.tasks.image_task import ImageTask
+from occystrap_core.tasks.source_use import SourceUse
 
+REFUSALS = 3
+"""How often an image is tried that a service refuses because of too many requests."""
 _ABORTING = 1.3
 """Seconds that images get to notice a signal and clean up: the process must end within two."""
 _LOOK = 0.1
@@ -24,10 +28,19 @@ class LaneThreads:
         self._verifying = list[DaemonThreads]()
         self._copies, self._checks = _Begun(settings), _Begun(settings)
         self._again: list[ImageTask] = []
+        self._refusals: Counter[int] = Counter()
+        """How often services have refused each image."""
 
-    def again(self, task: ImageTask) -> None:
-        """Have a task processed once more, when all others have been, or many are to be."""
-        self._again.append(task)
+    def again(self, task: ImageTask) -> bool:
+        """Have a task processed once more, when all others have been, or many are to be; return False after REFUSALS.
+
+        It opens its source anew, since the other destinations do not wait for it.
+        """
+        self._refusals[id(task.report)] += 1
+        if self._refusals[id(task.report)] == REFUSALS:
+            return False
+        self._again.append(task._replace(use=SourceUse()))
+        return True
 
     def later(self, task: ImageTask, work: Callable[[], None]) -> None:
         """Have work on an image that was copied done on another thread, while others are copied."""

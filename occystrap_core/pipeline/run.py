@@ -1,6 +1,5 @@
 """A run: every image of the source, several in parallel, each copied, then verified while others are copied."""
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -21,14 +20,12 @@ from occystrap_core.pipeline.same_source import sharing_sources
 from occystrap_core.pipeline.task_copy import TaskCopies
 from occystrap_core.oci.digest import Digest
 from occystrap_core.plugins.manager import Plugins
-from occystrap_core.report.image_report import layers_of
 from occystrap_core.report.progress import Progress
 from occystrap_core.report.run_report import RunReport
 from occystrap_core.settings import Settings, VerifyLevel
 from occystrap_core.tasks.earlier_run import EarlierRun, FoundBefore
 from occystrap_core.tasks.image_task import ImageTask
 from occystrap_core.tasks.source_orders import Destinations
-from occystrap_core.tasks.source_use import SourceUse
 from occystrap_core.tasks.request_check import recorded_note
 from occystrap_core.tasks.task_list import WINDOW, TaskList
 from occystrap_core.terminal_text import counted
@@ -38,11 +35,6 @@ from occystrap_core.verification.receipt import Receipt
 if TYPE_CHECKING:
     from occystrap_core.receipts.receipt_file import ReceiptFile
 
-REFUSALS = 3
-"""How often an image is tried that a service refuses because of too many requests."""
-Later = Callable[[ImageTask, Callable[[], None]], None]
-"""Has work on an image that was copied done on another thread, while others are copied."""
-
 
 @dataclass(eq=False, repr=False)
 class Run:
@@ -51,7 +43,11 @@ class Run:
     `earlier`: receipts of an earlier run, besides those that destinations keep; images they prove are not copied again
     if, with `refresh`, they are still what the source has. `fail_fast`: begin no image after one has failed.
     `layer_cache`: the file with results of filters and compression for layers. `prune` gives the receipts by which
-    images go that sources with prune=true no longer have; None keeps all.
+    images go that sources with prune=true no longer have; None keeps all. `reports`: the files of --report, in which
+    each expectation is to be found. `of_one_image`: a source of several images is refused. `look` is called instead of
+    copying an image that is not there. `is_missing`: no image is there already. `keeps_images`: the report of very many
+    images has those that succeeded, and not their number alone. `brought`: blobs that other processes brought to the
+    destination, each with an image there that has it. `report` is that of `process`, also if it raised.
     """
 
     plugins: Plugins
@@ -65,21 +61,12 @@ class Run:
     refresh: bool = True
     prune: Callable[[], Sequence[Receipt]] | None = None
     reports: Sequence[str] = ()
-    """The files of --report, in which each expectation is to be found."""
     of_one_image: bool = False
-    """Whether a source of several images is refused."""
     look: Callable[[ImageTask], None] | None = None
-    """Called instead of copying an image that is not there."""
     is_missing: bool = False
-    """Whether it is known that no image is there already."""
     keeps_images: bool = True
-    """Whether the report of very many images has those that succeeded, and not their number alone."""
     brought: Mapping[Digest, Location] = field(default_factory=dict)
-    """Blobs that other processes brought to the destination, each with an image there that has it."""
     report: RunReport | None = field(init=False, default=None)
-    """That of `process`, also if it raised."""
-    _refusals: Counter[int] = field(default_factory=Counter)
-    """How often services have refused each image because of too many requests."""
     _joint: JointImages[tuple[Receipt, Verdict]] = field(default_factory=lambda: JointImages(()))
 
     def __post_init__(self) -> None:
@@ -89,8 +76,7 @@ class Run:
     def process(self, source: str, destination: Destinations, filters: Sequence[str] = ()) -> RunReport:
         """Copy all images that `source` names to `destination` and verify them; return the report.
 
-        Raises OccystrapError if the only image fails; among several
-        a failure is reported and the others continue.
+        Raises OccystrapError if the only image fails; among several a failure is reported and the others continue.
         """
         started = time.monotonic()
         report = self.report = RunReport(self.level, self.settings.requests, copies=True)
@@ -178,7 +164,7 @@ class Run:
         finally:
             task.use.end()
             if copied := self._joint.ended(task, self.settings.cancellation.cancelled):
-                self._publish(copied, threads.later)
+                self._publish(copied, threads)
 
     def _process_alone(self, task: ImageTask, threads: LaneThreads) -> None:
         """Copy one image, unless it is proved to be there; a failure of the only image is raised, others are recorded.
@@ -189,20 +175,19 @@ class Run:
             return
         started = time.monotonic()
         try:
-            if not self.is_missing and self._is_there(task):
-                self._ends.finished(task, started)
-                return
-            if self.look:
+            is_there = not self.is_missing and self._is_there(task)
+            if self.look and not is_there:
                 self.look(task)
+            if self.look or is_there:
                 self._ends.finished(task, started)
                 return
             copied = self._copies.copy(task, started, batched=not self._joint.has(task))
         except (Exception, Cancelled) as error:  # whatever it is, it does not concern the other images
             if self._ends.only or self.settings.cancellation.cancelled:
                 raise
-            if isinstance(error, TooManyRequests) and self._is_put_back(task):
-                threads.again(task._replace(use=SourceUse()))
-            elif isinstance(error, ArtifactRefused | NoImage) and not task.chosen:
+            if isinstance(error, TooManyRequests) and not self._joint.has(task) and threads.again(task):
+                return
+            if isinstance(error, ArtifactRefused | NoImage) and not task.chosen:
                 task.report.left_out = True
                 self._ends.finished(task, started)
             else:
@@ -212,12 +197,6 @@ class Run:
             self._joint.add(copied)
         else:
             threads.later(task, partial(self._commit, copied))
-
-    def _is_put_back(self, task: ImageTask) -> bool:
-        """Return whether an image that a service refused, as there were too many requests, is tried behind all others.
-        """
-        self._refusals[id(task.report)] += 1
-        return self._refusals[id(task.report)] < REFUSALS and not self._joint.has(task)
 
     def _commit(self, image: CopiedImage) -> None:
         """Wait until an image is visible at its destination, and verify it."""
@@ -234,7 +213,7 @@ class Run:
         report.notes = list(dict.fromkeys([*report.notes, *image.output.notes]))
         self._ends.visible(image.task, image.started)
 
-    def _publish(self, images: Sequence[CopiedImage], later: Later) -> None:
+    def _publish(self, images: Sequence[CopiedImage], threads: LaneThreads) -> None:
         """Make images visible that only become so together; a failure is that of each."""
         try:
             publish(images)
@@ -253,25 +232,19 @@ class Run:
             except Exception as error:
                 self._ends.failed_with(each.task, each.started, error)
             else:
-                later(each.task, partial(self._ends.visible, each.task, each.started))
+                threads.later(each.task, partial(self._ends.visible, each.task, each.started))
 
     def _is_there(self, task: ImageTask) -> bool:
         """Return whether the image is proved to be there, and to be the source's; it is then reported as unchanged."""
-        found = self._joint.if_all(task, self._found)
+        found = self._joint.if_all(task, lambda each: FoundBefore(
+            self.plugins, each, self.earlier, self.refresh, self.level).find())
         if found is None:
             return False
         receipt, verdict = found
-        task.report.received(receipt)
-        task.report.layers, task.report.size = layers_of(receipt), sum(each.size for each in receipt.of_kind('layer'))
-        task.report.moved, task.report.platforms = 0, receipt.platforms
+        task.report.unchanged(receipt, self.refresh)
         task.report.notes = [*task.report.notes, *recorded_note(receipt)]
-        task.report.done_before, task.report.source_asked = True, self.refresh
         self._also_brought.add(task, receipt)
         task.output.taken().leave_unchanged()
         if self.level is not VerifyLevel.NONE:
             self._ends.judged(task, verdict)
         return True
-
-    def _found(self, task: ImageTask) -> tuple[Receipt, Verdict] | None:
-        """Return the receipt of an image that is there, and its verdict."""
-        return FoundBefore(self.plugins, task, self.earlier, self.refresh, self.level).find()

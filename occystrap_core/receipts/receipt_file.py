@@ -7,13 +7,12 @@ import threading
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from hashlib import blake2b
 
 from occystrap_core.errors import InvalidReceipt, OccystrapError, OutputError, UsageError
 from occystrap_core.files.durability import sync_directory, write_all
 from occystrap_core.files.locks import lock_if_current
-from occystrap_core.receipts.receipt_lines import complete_lines, parse_line
+from occystrap_core.receipts.receipt_lines import complete_lines, parse_line, with_bringers, without_bringers
 from occystrap_core.verification.provenance import Bringer
 from occystrap_core.verification.receipt import Receipt
 
@@ -70,7 +69,7 @@ class ReceiptFile:
             return
         try:
             with self._lock, self._locked():
-                left = (_without(line, withdrawn) for line in self._lines())
+                left = (without_bringers(line, withdrawn) for line in self._lines())
                 self._replace(line for line in left if line)
         except OSError as error:
             raise self._unwritable(error) from None
@@ -182,7 +181,7 @@ class ReceiptFile:
         numbers = {*newest.values()}
         for number, line in enumerate(self._lines()):
             if number in numbers:
-                yield _brought_by(line, kept[number]) if number in kept else line
+                yield with_bringers(line, kept[number]) if number in kept else line
 
     def _lines(self) -> Iterator[bytes]:
         """Yield the complete lines of the file, which nobody else may change meanwhile; raises InvalidReceipt, OSError.
@@ -232,24 +231,6 @@ class ReceiptFile:
 def _key(receipt: Receipt) -> bytes:
     """Return a digest of what a receipt is for: of millions each takes little memory."""
     return blake2b(repr(receipt.identity).encode('utf-8', 'surrogateescape'), digest_size=16).digest()
-
-
-def _brought_by(line: bytes, all_bringers: Collection[Bringer]) -> bytes:
-    """Return the line of a receipt with all who brought its image."""
-    receipt = Receipt.from_json(line)
-    whole = receipt.brought_also_by(all_bringers)
-    return line if whole == receipt else f'{whole.to_json()}\n'.encode()
-
-
-def _without(line: bytes, withdrawn: Mapping[Hashable, Collection[Bringer] | None]) -> bytes:
-    """Return the line of a receipt without those who no longer bring its image; nothing if nobody is left.
-    """
-    receipt = Receipt.from_json(line)
-    if receipt.identity not in withdrawn:
-        return line
-    gone = withdrawn[receipt.identity]
-    left = tuple(each for each in receipt.brought_by if gone is not None and each not in gone)
-    return f'{replace(receipt, brought_by=left).to_json()}\n'.encode() if left else b''
 
 
 def _end_of_lines(descriptor: int) -> int:

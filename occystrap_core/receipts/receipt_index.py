@@ -7,8 +7,7 @@ from typing import BinaryIO
 from occystrap_core.api.uri import redact
 from occystrap_core.errors import OccystrapError, UsageError
 from occystrap_core.receipts.receipt_lines import complete_receipts, parse_line
-from occystrap_core.verification.receipt import Receipt
-from occystrap_core.verification.seal import LONGEST
+from occystrap_core.verification.receipt import LONGEST, Receipt
 
 
 class ReceiptIndex:

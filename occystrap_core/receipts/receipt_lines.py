@@ -1,7 +1,8 @@
 """Reading files of receipts, line by line: JSON lines as `--receipt` writes them, or one receipt as formatted JSON."""
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from dataclasses import replace
 from io import BufferedReader
 from itertools import chain
 from typing import BinaryIO
@@ -10,8 +11,8 @@ from occystrap_core.api.uri import redact
 from occystrap_core.errors import InvalidImage, InvalidReceipt, UsageError
 from occystrap_core.files.device import hash_file
 from occystrap_core.oci.digest import SHA256, Digest
-from occystrap_core.verification.receipt import Receipt
-from occystrap_core.verification.seal import LONGEST
+from occystrap_core.verification.provenance import Bringer
+from occystrap_core.verification.receipt import LONGEST, Receipt
 
 _CAP = 1 << 30
 
@@ -145,3 +146,20 @@ def require_digest(path: str, expected: str) -> Digest:
 
 def _another_file(path: str, found: Digest, expected: Digest) -> InvalidReceipt:
     return InvalidReceipt(f'{path} has digest {found}, expected {expected}: it is not the file that was written')
+
+
+def with_bringers(line: bytes, all_bringers: Collection[Bringer]) -> bytes:
+    """Return the line of a receipt with all who brought its image."""
+    receipt = Receipt.from_json(line)
+    whole = receipt.brought_also_by(all_bringers)
+    return line if whole == receipt else f'{whole.to_json()}\n'.encode()
+
+
+def without_bringers(line: bytes, withdrawn: Mapping[Hashable, Collection[Bringer] | None]) -> bytes:
+    """Return the line of a receipt without those who no longer bring its image; nothing if nobody is left."""
+    receipt = Receipt.from_json(line)
+    if receipt.identity not in withdrawn:
+        return line
+    gone = withdrawn[receipt.identity]
+    left = tuple(each for each in receipt.brought_by if gone is not None and each not in gone)
+    return f'{replace(receipt, brought_by=left).to_json()}\n'.encode() if left else b''

@@ -68,6 +68,13 @@ class ImageReport:
         """Take over the receipt of the image, and its destination from there."""
         self.receipt, self.destination = receipt, receipt.destination
 
+    def unchanged(self, receipt: Receipt, source_asked: bool) -> None:
+        """Take over the receipt of an image that is proved to be there already."""
+        self.received(receipt)
+        self.layers, self.size = layers_of(receipt), sum(each.size for each in receipt.of_kind('layer'))
+        self.moved, self.platforms = 0, receipt.platforms
+        self.done_before, self.source_asked = True, source_asked
+
     def judged(self, verdict: Verdict) -> None:
         """Take over a verdict."""
         self.outcome, self.findings = verdict.outcome, verdict.findings

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
+from occystrap_core.cancellation import Cancellation
 from occystrap_core.errors import OccystrapError, UsageError
 from occystrap_core.search import regex_child
 from occystrap_core.search.regex_child import DONE, MEMORY, NUMBER, TOO_SLOW
-from occystrap_core.settings import Cancellation, Settings
+from occystrap_core.settings import Settings
 from occystrap_core.tar.globs import Globs
 
 _LOOK = 0.1

@@ -6,10 +6,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from occystrap_core.api.image_input import ImageInput
-from occystrap_core.api.selection_options import without_selection
+from occystrap_core.api.selection_options import shown
 from occystrap_core.api.uri import Location
 from occystrap_core.errors import ImageNotFound, UsageError
-from occystrap_core.oci.patterns import Excluded, first_names, has_glob, natural_key
+from occystrap_core.oci.patterns import Excluded, has_glob, natural_key
 from occystrap_core.oci.reference import Reference, split_tag
 from occystrap_core.oci.referrers import is_referrer_tag
 from occystrap_core.plugins.manager import Plugins
@@ -20,7 +20,6 @@ from occystrap_core.terminal import print_message
 if TYPE_CHECKING:
     from occystrap_core.oci.versions import Version
 
-_SHOWN = 5
 _FLAGS = r'\(\?[aimsx]+\)'
 _WILD = r'[*?\[\]]'
 _REFERRERS = 'sha(?:256|512)-'
@@ -129,7 +128,7 @@ class Listed:
     def notes(self) -> Sequence[str]:
         """Lines for the user about what is left out unasked, and about exclusions in vain."""
         found = [_referrers_note(self._referrers, self._location)] if self._referrers else []
-        return [*found, *(f'{_shown(self._location)}: exclude={each.text} leaves out nothing, since it matches '
+        return [*found, *(f'{shown(self._location)}: exclude={each.text} leaves out nothing, since it matches '
                           f'repositories: to exclude tags write :{each.text}' for each in self._needless
                           if each.is_vain)]
 
@@ -156,11 +155,11 @@ class _Needless:
 def _referrers_note(count: int, location: Location) -> str:
     what = f'{count} signature and referrers tag{"" if count == 1 else "s"}'
     if location.options.get('referrers'):
-        return (f'{_shown(location)}: {what} not copied as images of their own, but with the images that they '
+        return (f'{shown(location)}: {what} not copied as images of their own, but with the images that they '
                 'belong to')
     how = ('add referrers=true to copy them with their images' if 'referrers' in location.options else
            'give their names to copy them')
-    return f'{_shown(location)}: left out {what}; {how}'
+    return f'{shown(location)}: left out {what}; {how}'
 
 
 def _not_excluded(found: Sequence[Reference], images: ImageInput, location: Location) -> Sequence[Reference]:
@@ -224,49 +223,7 @@ def _last(found: Sequence[Reference], key: Callable[[Reference], Any], count: in
     return [each for each in found if each in taken]
 
 
-def _shown(location: Location) -> str:
-    return str(without_selection(location)._replace(given={}))
-
-
 def _nothing(listed: Sequence[Reference], location: Location) -> ImageNotFound:
-    """Return the error for a selection of nothing: what was asked for, and what is there."""
-    if not has_glob(location.path) and len(listed) == 1 and listed[0] in (location.options.get('exclude') or ()):
-        return ImageNotFound.of_pattern(f'{listed[0]} is excluded: change exclude= to copy it')
-    narrowing = ('exclude', 'regex', 'semver', 'newest')
-    given = {name: location.given[name] for name in narrowing if name in location.given}
-    wanted = ' '.join(f"{name}='{text}'" for name, text in given.items())
-    there = [each for each in listed if not is_referrer_tag(each.tag)]
-    if not there:
-        return ImageNotFound.of_pattern(f'{_shown(location)}: all {len(listed)} tags are signatures or lists of '
-                                        'referrers, which are copied with their images (referrers=true)')
-    if not any(_version(each, location) for each in there) and {'semver', 'newest'} & given.keys():
-        wanted += ', and none is a version'
-    elif 'regex' in given:
-        wanted += ', which must match the whole tag'
-    what = f'none of {len(there)} images is' if len(there) > 1 else f'{there[0]} is not'
-    return ImageNotFound.of_pattern(f'{_shown(location)}: {what} selected by {wanted}; {_nearest(there, location)}'
-                                    f'{_all_tags(location)}')
-
-
-def _all_tags(location: Location) -> str:
-    """Return how to name all tags of a repository, if one without a tag was named, which is `latest` of it."""
-    if location.scheme != 'registry' or split_tag(location.path)[2]:
-        return ''
-    return f'; all tags are {_shown(location)}:*'
-
-
-def _nearest(there: Sequence[Reference], location: Location) -> str:
-    """Return what is there: the newest versions first, or else the first in natural order."""
-    from occystrap_core.oci.versions import Version
-    versions = {each: _version(each, location) for each in there}
-    dated = sorted((each for each in there if versions[each]), key=lambda each: versions[each] or Version(()))
-    if not dated or not location.options.get('semver'):
-        return f'available: {first_names([_tag(each, there) for each in there])}'
-    shown = ', '.join(_tag(each, there) for each in dated[-_SHOWN:][::-1])
-    more = len(there) - min(len(dated), _SHOWN)
-    return f'the newest are: {shown}' + (f' and {more} more' if more else '')
-
-
-def _tag(reference: Reference, there: Sequence[Reference]) -> str:
-    """Return the tag alone where all are of one repository."""
-    return reference.tag if reference.tag and len({each.name for each in there}) == 1 else str(reference)
+    """Return the error for a selection of nothing."""
+    from occystrap_core.sources.empty_selection import empty_selection  # late, as most sources have what is selected
+    return empty_selection(listed, location, lambda each: _version(each, location))

@@ -217,28 +217,6 @@ class Orders:
                      self.entries, str(chosen or ''), tuple(entry.filters or ()), len(entry.destinations) > 1)
 
 
-def opened_inputs(plugins: Plugins, settings: Settings, source: str, closed: ExitStack,
-                  ) -> Iterator[tuple[ImageInput, Location, Settings]]:
-    """Yield the input of a source, or one for each entry of a list, with its location and settings; `closed` closes it.
-
-    Raises UsageError, PluginError.
-    """
-    location = source_location(plugins, source)
-    opened = open_source(plugins, location, settings)
-    if isinstance(opened, ImageInput):
-        closed.callback(opened.close)
-        yield opened, location, settings
-        return
-    for entry in opened.entries():
-        chosen = settings.choosing(entry.platform) if entry.platform else settings
-        listed = source_location(plugins, entry.source)
-        inner = open_source(plugins, listed, chosen)
-        if isinstance(inner, ImageList):
-            raise UsageError(f'{entry.where}: a list cannot name another list')
-        closed.callback(inner.close)
-        yield inner, listed, chosen
-
-
 def _filled(entry: ListedImage, order: ListedImage) -> ListedImage:
     """Return an entry of a list with what it leaves to the command line that names the list."""
     filters = order.filters if entry.filters is None else entry.filters

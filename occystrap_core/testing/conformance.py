@@ -12,6 +12,7 @@ import pytest
 
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.uri import Location
+from occystrap_core.cancellation import Cancellation
 from occystrap_core.image.image import Content, Image
 from occystrap_core.name_memory import NameMemory
 from occystrap_core.oci.reference import Reference
@@ -19,7 +20,7 @@ from occystrap_core.pipeline.index_copy import copy_of
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import destination_location, open_output
 from occystrap_core.receipts.destination_check import verify_receipt
-from occystrap_core.settings import Cancellation, RequestStats, Settings, Shared, VerifyLevel
+from occystrap_core.settings import RequestStats, Settings, Shared, VerifyLevel
 from occystrap_core.testing.sample import SAMPLE
 from occystrap_core.testing.tested_plugin import plugins_with
 from occystrap_core.verification.judge import Verdict

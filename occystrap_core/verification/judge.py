@@ -16,7 +16,7 @@ from occystrap_core.settings import VerifyLevel
 from occystrap_core.verification.expectation import Evidence, Expectation, Part
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import (
-    CheckResult, CheckResults, Observation, Outcome, Presence, Proof, Severity, problems,
+    CheckResult, CheckResults, Observation, Outcome, Presence, Proof, Severity, problems, outcome_of,
 )
 
 
@@ -179,14 +179,6 @@ def _reported_findings(looks: Iterable[Look], results: CheckResults) -> list[Che
     """Return the findings of all looks; those that a finding about the whole destination explains are left out."""
     why = bool(problems(results.results))
     return [finding for look in looks if not (look.is_open and why) for finding in look.findings]
-
-
-def outcome_of(findings: Iterable[CheckResult]) -> Outcome:
-    """Return FAILED if there is an error, else UNVERIFIED if something could not be observed, else VERIFIED."""
-    severities = {each.severity for each in findings}
-    if Severity.ERROR in severities:
-        return Outcome.FAILED
-    return Outcome.UNVERIFIED if Severity.UNVERIFIED in severities else Outcome.VERIFIED
 
 
 def _shown(digests: Sequence[Digest]) -> str:

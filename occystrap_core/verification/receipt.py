@@ -5,7 +5,7 @@ image in an index. It has the digest of its own content, which reveals damage, b
 """
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
@@ -13,21 +13,18 @@ from occystrap_core.errors import InvalidImage, InvalidReceipt, UsageError
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.documents import parse_json
 from occystrap_core.oci.field_names import STRICT
-from occystrap_core.oci.layout import blob_name
 from occystrap_core.oci.named_images import parse_name
 from occystrap_core.verification.expectation import (
-    Evidence, Expectation, Part, digest_or_none, digests_of, expectation_from_json, expectation_to_json, text_of,
+    FORMS, Expectation, Expected, Part, digest_or_none, digests_of, expectation_from_json, expectation_to_json, text_of,
 )
 from occystrap_core.verification.provenance import Bringer, PlatformChoices, RecordedVerdict
-from occystrap_core.verification.seal import LONGEST, require_sparse, seal
 
+LONGEST = 16 << 20
+"""Most bytes of a receipt: some 60,000 expectations."""
+_BRACKETS, _BYTES_PER_BRACKET = 256, 16
+"""A receipt has no more brackets than this number, and one for so many bytes besides; real ones have a tenth."""
 VERSION = 2
 """Version 1 had no seal and no mapping of blobs to layers; it can be read, and is reported as unsealed."""
-
-MERGED = 'merged'
-"""The form of an image whose layers went into one tree, which is expected instead of them."""
-FORMS = ('stored', 'tar', MERGED)
-_DOCUMENTS = ('index', 'manifest', 'config')
 
 
 class KeptReceipts(NamedTuple):
@@ -39,7 +36,7 @@ class KeptReceipts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Receipt:
+class Receipt(Expected):
     """All expectations of one written image. `scheme`, `path` and `options` are the destination, without secrets.
 
     `form` is that of its layers: `stored`, with the manifest, `tar`, or `merged` into one tree. `parts` are the images
@@ -88,97 +85,6 @@ class Receipt:
         name = re.split(r'[?\s]', self.source.partition('://')[2])[0]  # options and filters follow
         named = parse_name(name)
         return name if named.host and named.tag else ''
-
-    @property
-    def evidence(self) -> Evidence:
-        """The weakest evidence among the expectations."""
-        return max((each.evidence for each in self.expectations), key=[*Evidence].index, default=Evidence.STREAMED)
-
-    @property
-    def left_out(self) -> list[Expectation]:
-        """What a delta leaves out: the place that it goes to must have it."""
-        return [each for each in self.expectations if each.evidence is Evidence.BASE]
-
-    @property
-    def is_index(self) -> bool:
-        """Whether the receipt is of an index."""
-        return self.manifest_digest == self.image_id
-
-    @property
-    def keeps_manifests(self) -> bool:
-        """Whether the destination has the image's manifest, and the blobs that it lists."""
-        return self.form == 'stored' or not self.form and any(
-            each.digest == self.manifest_digest for each in self.of_kind('manifest', 'index'))
-
-    def of_kind(self, *kinds: str) -> list[Expectation]:
-        """Return the expectations of these kinds."""
-        return [expectation for expectation in self.expectations if expectation.kind in kinds]
-
-    def all_parts(self) -> list[Part]:
-        """Return each image of the receipt; that includes its own unless it is an index."""
-        own = [] if self.is_index else [Part(self.manifest_digest, self.image_id, self.diff_ids)]
-        return [*own, *self.parts]
-
-    def gap(self) -> str:
-        """Return in words what the receipt should expect and does not; empty if it is complete."""
-        if not self.expectations:
-            return 'it expects nothing'
-        known = set(self._covered())
-        lacking = [f'{what} {digest}' for what, digest in self._required() if (what, digest) not in known]
-        if lacking:
-            return f'it does not expect {", ".join(lacking[:3])}'
-        return self._gap_of_merged() or self._gap_of_blobs() or self._gap_of_parts() or self._gap_of_old()
-
-    def _covered(self) -> Iterator[tuple[str, Digest | None]]:
-        """Yield each expected digest, and those it covers: a blob its layer, a tree or a list its image."""
-        for each in self.expectations:
-            yield each.kind, each.digest
-            if each.kind == 'layer':
-                yield from (('layer', digest) for digest in each.covers)
-            elif each.covers and each.kind != 'entry':
-                yield 'config', each.covers[0]
-                yield from (('layer', digest) for digest in each.covers[1:] if self.form == MERGED)
-
-    def _required(self) -> Iterator[tuple[str, Digest | None]]:
-        stored = self.form == 'stored'
-        if self.is_index and self.manifest_digest:
-            yield 'index', self.manifest_digest
-        for part in self.all_parts() if self.form else ():
-            yield 'config', part.image_id
-            if stored:
-                yield 'manifest', part.manifest_digest
-            yield from (('layer', each) for each in part.diff_ids)
-
-    def _gap_of_blobs(self) -> str:
-        """Return what is missing if a layout is expected to have a blob elsewhere than its readers look for it."""
-        blobs = self.of_kind(*_DOCUMENTS, 'layer') if self.of_kind('entry') else ()
-        elsewhere = next((each for each in blobs if each.locator != blob_name(each.digest)), None)
-        return f'it does not expect {blob_name(elsewhere.digest)}, but {elsewhere}' if elsewhere else ''
-
-    def _gap_of_merged(self) -> str:
-        """Return what is missing if the tree does not cover the image that the receipt is of."""
-        whole = [self.image_id, *self.diff_ids]
-        other = [each for each in self.expectations if self.image_id in each.covers and list(each.covers) != whole]
-        return f'{other[0]} was made from other layers' if other else ''
-
-    def _gap_of_parts(self) -> str:
-        """Return what is missing if an index has no parts although manifests are expected."""
-        manifests = self.of_kind('manifest') if self.is_index and not self.parts else ()
-        return f'it does not say which image {manifests[0]} belongs to' if manifests else ''
-
-    def _gap_of_old(self) -> str:
-        """Return what is missing in a receipt of version 1, as far as it can be determined."""
-        if self.form or self.is_index or self.of_kind('files'):
-            return ''
-        layers = {each.digest for each in self.of_kind('layer')}
-        known = {each.digest for each in self.expectations}
-        if self.image_id not in known:
-            return f'it does not expect config {self.image_id}'
-        if any(each in layers for each in self.diff_ids):
-            lacking = [each for each in self.diff_ids if each not in layers]
-            return f'it does not expect layer {lacking[0]}' if lacking else ''
-        lacking_number = len(set(self.diff_ids)) - len(layers)
-        return f'{lacking_number} layers are missing' if lacking_number > 0 else ''
 
     def at(self, path: str) -> Self:
         """Return the receipt for the same image after its destination moved to another path."""
@@ -249,7 +155,7 @@ class Receipt:
         """
         try:
             raw = text.encode('utf-8', 'surrogatepass') if isinstance(text, str) else text
-            require_sparse(raw)
+            _require_sparse(raw)
             receipt = cls._from_document(parse_json(raw, 'it', LONGEST, STRICT))
         except KeyError as error:
             raise InvalidReceipt(f'this is not a receipt: it has no field {error}') from None
@@ -286,3 +192,14 @@ def _form(given: object) -> str:
     if given not in FORMS:
         raise ValueError(f'{str(given)[:60]!r} is not a form of layers')
     return str(given)
+
+
+def _require_sparse(raw: bytes) -> None:
+    """Raise ValueError for JSON that is little but brackets, which takes a hundred times its size in memory."""
+    if raw.count(b'[') + raw.count(b'{') > _BRACKETS + len(raw) // _BYTES_PER_BRACKET:
+        raise ValueError('it has more lists than a receipt can have')
+
+
+def seal(document: Mapping[str, Any]) -> Digest:
+    """Return the digest of a receipt's content, regardless of its JSON formatting."""
+    return Digest.of(json.dumps(document, sort_keys=True, separators=(',', ':')).encode())

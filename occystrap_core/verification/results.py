@@ -213,3 +213,11 @@ class CheckResults:
 def problems(findings: Iterable[CheckResult]) -> list[CheckResult]:
     """Return the findings that prevent success."""
     return [each for each in findings if each.severity in (Severity.ERROR, Severity.UNVERIFIED)]
+
+
+def outcome_of(findings: Iterable[CheckResult]) -> Outcome:
+    """Return FAILED if there is an error, else UNVERIFIED if something could not be observed, else VERIFIED."""
+    severities = {each.severity for each in findings}
+    if Severity.ERROR in severities:
+        return Outcome.FAILED
+    return Outcome.UNVERIFIED if Severity.UNVERIFIED in severities else Outcome.VERIFIED

@@ -1,13 +1,12 @@
-"""The executor `dask`: each worker of a cluster gets one image at a time. Which one, and what happens when a worker is
-gone, is decided here and in the core: to the scheduler each image is a task for one worker, which it never tries again.
+"""The workers of a cluster: each gets one image at a time. Which one, and what happens when a worker is gone, is
+decided here and in the core: to the scheduler each image is a task for one worker, which it never tries again.
 """
-import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -27,31 +26,6 @@ _GRACE = 2.5
 """Seconds that interrupted images get to answer what they have kept for the next run."""
 _GONE = (OSError, CancelledError, distributed.client.ClosedClientError, ServiceUnavailable)
 """What is raised when nobody answers."""
-
-
-@contextmanager
-def dask_workers(options: Mapping[str, Any], note: Callable[[str], None]) -> Iterator[tuple[Executor, int]]:
-    """Give the executor and the number of workers that can be used.
-
-    Raises ServiceUnavailable without a scheduler or workers.
-    """
-    address = options['scheduler']
-    for name in ('distributed', 'distributed.client', 'distributed.core', 'tornado', 'asyncio'):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what matters is said in one line of ours
-    try:
-        client = distributed.Client(address, set_as_default=False, timeout=min(10.0, max(1.0, options['wait'])))
-    except TypeError:  # what Dask raises without them
-        raise ServiceUnavailable(f'{address} needs certificates, and there are none: set distributed.comm.tls.ca-file, '
-                                 "and cert and key of distributed.comm.tls.client, in Dask's configuration") from None
-    except (OSError, ValueError, ImportError) as error:
-        raise ServiceUnavailable(f'no Dask scheduler answers at {address}: {error_text(error)}; start one with '
-                                 'dask scheduler') from None
-    cluster = Cluster(client, address, options['frozen'], note)
-    try:
-        found = cluster.begin(options['workers'] or 1, options['wait'])
-        yield cluster, options['workers'] or found
-    finally:
-        cluster.stop()
 
 
 class Cluster(Executor):

@@ -9,7 +9,7 @@ from occystrap_core.orders import ExecutorKind
 @hookimpl
 def register_executors() -> Iterable[ExecutorKind]:
     """Return the executor dask."""
-    return [ExecutorKind('dask', 'occystrap_dask.cluster:dask_workers', [
+    return [ExecutorKind('dask', 'occystrap_dask.executor:dask_workers', [
         Option('scheduler', help='the address of the scheduler: tcp://HOST:8786, tls://HOST:8786 (required)'),
         Option('frozen', OptionType.number(1, 86400, name='seconds'), 30.0,
                'how long a worker may be silent before its image is given to another'),

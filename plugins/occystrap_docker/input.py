@@ -8,7 +8,8 @@ from occystrap_core import Image, ImageInput, Layer, Location, Place, Settings
 from occystrap_core.oci import Digest, Reference
 from occystrap_core.tar import ReportedImage, SequentialImage
 from occystrap_docker.connection.address import complete_name
-from occystrap_docker.daemon.daemon import Daemon, ImageFacts
+from occystrap_docker.daemon.daemon import Daemon
+from occystrap_docker.daemon.image_list import ImageFacts
 from occystrap_docker.daemon.reported import reported
 from occystrap_docker.daemon.selection import NamePattern, matching
 from occystrap_docker.export.export import Export

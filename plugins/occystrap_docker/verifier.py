@@ -8,7 +8,8 @@ from occystrap_core import (
 )
 from occystrap_core.files import DigestMismatch, ImageError
 from occystrap_core.oci import Digest, ImageConfig, Reference
-from occystrap_docker.daemon.daemon import Daemon, ImageFacts
+from occystrap_docker.daemon.daemon import Daemon
+from occystrap_docker.daemon.image_list import ImageFacts
 from occystrap_docker.export.export import ArrivingLayer, Export
 from occystrap_docker.export.first_pass import resolved
 from occystrap_docker.options import CONNECTION

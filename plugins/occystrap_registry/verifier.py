@@ -18,7 +18,6 @@ from occystrap_registry.distribution.referrers import list_referrers
 from occystrap_registry.distribution.seen_blobs import SeenBlobs
 from occystrap_registry.distribution.settle_time import SettleTime
 from occystrap_registry.transport.address import address_of
-from occystrap_registry.transport.answers import Reply
 
 Check = Callable[[RegistryClient, Expectation, CheckResults], None]
 
@@ -188,7 +187,10 @@ def _manifest(client: RegistryClient, expectation: Expectation, results: CheckRe
     found = _fresh(client, expectation)
     if found is None:
         reply = fetch_manifest(client, expectation.locator, client.address.pull_scope)
-        _require(client, reply)
+        if reply.status == 404:
+            raise ImageNotFound(f'is not in {client.address.reference.name}')
+        if reply.status != 200:
+            raise client.failure(reply, f'cannot be read from {client.address.reference.name}')
         found = FreshDocument(reply.body, reply.headers.get('content-type', ''))
     results.read(expectation, found.raw)
     if Digest.of(found.raw, expectation.digest.algorithm) == expectation.digest:
@@ -242,11 +244,3 @@ def _blob_by_get(client: RegistryClient, expectation: Expectation, results: Chec
         else:
             digest = stream.drain()
             results.found(expectation, size=stream.size, digest=digest, evidence=READ)
-
-
-def _require(client: RegistryClient, reply: Reply) -> None:
-    """Raise ImageNotFound when the item is missing, ServiceError for any other status than 200."""
-    if reply.status == 404:
-        raise ImageNotFound(f'is not in {client.address.reference.name}')
-    if reply.status != 200:
-        raise client.failure(reply, f'cannot be read from {client.address.reference.name}')

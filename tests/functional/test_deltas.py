@@ -10,7 +10,7 @@ import pytest
 
 from occystrap_core import Receipt, Settings
 from occystrap_core.oci import Descriptor
-from occystrap_core.oci.delta import LEFT_OUT, left_out_by
+from occystrap_core.oci.layout import LEFT_OUT, left_out_by
 from occystrap_core.oci.media_types import OCI_INDEX
 from occystrap_core.testing.sample import sample_image
 from occystrap_registry.server.server_thread import RegistryServer

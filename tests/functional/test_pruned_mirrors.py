@@ -12,7 +12,7 @@ from occystrap_core import ImageInput, Receipt, Settings
 from occystrap_core.destinations.bringers import source_name
 from occystrap_core.plugins.resolver import open_source, source_location
 from occystrap_core.testing.sample import sample_image
-from occystrap_core.verification.seal import seal
+from occystrap_core.verification.receipt import seal
 from occystrap_registry.server.server_thread import RegistryServer
 from occystrap_registry.server.storage import Storage
 from tests.hostile.in_process import run_here

@@ -10,7 +10,7 @@ import pytest
 
 from occystrap_core import Receipt
 from occystrap_core.oci import LAYOUT_FILE
-from occystrap_core.verification.seal import seal
+from occystrap_core.verification.receipt import seal
 from occystrap_registry.server.server_thread import RegistryServer
 from tests.functional.archives import members, rebuild
 from tests.hostile.in_process import run_here

@@ -35,10 +35,10 @@ print(json.dumps([code, len(ours), sorted(idle), slow]))
 '''
 JOBS = {
     'help': (['--help'], 46),
-    'info': (['info', 'registry://{host}/app:v1'], 117),
-    'dir': (['process', 'registry://{host}/app:v1', 'dir://{to}/out'], 210),
-    'tar': (['process', 'registry://{host}/app:v1', 'tar://{to}/out.tar'], 211),
-    'layout': (['process', 'registry://{host}/app:v1', 'layout://{to}/out'], 217),
+    'info': (['info', 'registry://{host}/app:v1'], 118),
+    'dir': (['process', 'registry://{host}/app:v1', 'dir://{to}/out'], 209),
+    'tar': (['process', 'registry://{host}/app:v1', 'tar://{to}/out.tar'], 209),
+    'layout': (['process', 'registry://{host}/app:v1', 'layout://{to}/out'], 215),
     'oci': (['process', 'registry://{host}/app:v1', 'oci://{to}/out'], 235),
     'registry': (['process', 'registry://{host}/app:v1', 'registry://{host}/copy:v1'], 194),
 }
@@ -48,9 +48,8 @@ NEEDED = {
         cli.completion_command cli.signals errors files.compression files.device files.durability files.held_bytes
         files.kept_beside files.locks files.partial_file files.readahead files.stream files.temporary_file
         image.artifact image.entry_platforms image.sequential_image layers.layer_order layers.recompression
-        name_memory oci.delta
-        oci.index_file oci.layout oci.named_images orders plugins.blame receipts.kept_receipts tar.entry tar.path_keys
-        tar.pax tar.sparse terminal terminal_text verification.seal''',
+        name_memory oci.index_file oci.layout oci.named_images orders plugins.blame receipts.kept_receipts tar.entry
+        tar.path_keys tar.pax tar.sparse terminal terminal_text''',
     'occystrap_dir': '''directory.orphans file_list.acl file_list.unchanged layout.unnamed workspace.group_commit
         workspace.kept_blobs workspace.locks workspace.partial_files workspace.run_marks workspace.workspace
         workspace.workspace_file''',

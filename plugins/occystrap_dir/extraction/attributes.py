@@ -2,11 +2,12 @@
 import errno
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Self
 
-from occystrap_core import InvalidImage, OutputError
+from occystrap_core import InvalidImage
 from occystrap_core.tar import TarEntry
+from occystrap_dir.extraction.checked_entry import AttributeRefused
 from occystrap_dir.file_list.acl import ACLS, DEFAULT, stored_value
 from occystrap_dir.file_list.mtree import xattr_keywords
 
@@ -21,38 +22,8 @@ _LATEST = (1 << 62) * 10 ** 9
 _COARSE = 2 * 10 ** 9
 """Nanoseconds by which a stored time may differ, on file systems with coarse times."""
 _UNSUPPORTED = (errno.ENOTSUP, errno.EOPNOTSUPP)
-_TOO_LARGE = (errno.ENOSPC, errno.EDQUOT, errno.E2BIG)
-_IMPOSSIBLE = (errno.EINVAL, errno.ERANGE)
 _USER = b'user.'
 _NONE: Mapping[bytes, bytes] = {}
-
-
-class AttributeRefused(OutputError):
-    """An extended attribute could not be set; callers add the path of the file and the destination."""
-
-    def __init__(self, name: bytes, size: int, error: OSError, path: str = 'a file') -> None:
-        self._attribute, self._error, self._path = (name, size), error, path
-        super().__init__(self._reason())
-
-    def at(self, path: str) -> 'AttributeRefused | InvalidImage':
-        """Return the error with the path in the image."""
-        impossible = self._error.errno not in _TOO_LARGE and self._error.errno in (*_IMPOSSIBLE, errno.EACCES)
-        name, size = self._attribute
-        if impossible:
-            return InvalidImage(f'{path} has the attribute {os.fsdecode(name)!r}, which no such file can have')
-        return AttributeRefused(name, size, self._error, path)
-
-    def below(self, target: str) -> OutputError:
-        """Return the error with the destination."""
-        return OutputError(f'cannot write to {target}: {self._reason()}')
-
-    def _reason(self) -> str:
-        name, size = self._attribute
-        what = (f'{self._path}: its attribute {os.fsdecode(name)!r} of {size} bytes cannot be set: '
-                f'{self._error.strerror}')
-        if self._error.errno in _TOO_LARGE:
-            return f'{what}: the file system cannot hold it, or is full; free some space or use another file system'
-        return f'{what}; correct the cause and try again'
 
 
 class Attributes(NamedTuple):
@@ -84,6 +55,14 @@ class Attributes(NamedTuple):
 
 IMPLICIT = Attributes(0o755, 0, 0, 0)
 """The attributes of a directory without an entry, the same whenever it is made."""
+
+
+class Cover(NamedTuple):
+    """A layer that is not made from a tar: directories, each after its parent, symlinks, and paths that it hides."""
+
+    directories: Sequence[tuple[bytes, Attributes]]
+    links: Sequence[tuple[bytes, bytes, Attributes]]
+    hidden: Sequence[bytes]
 
 
 class Setter:

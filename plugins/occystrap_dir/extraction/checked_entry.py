@@ -1,10 +1,15 @@
-"""What an entry of a layer must be to be unpacked, and what it is in a tree whatever its type says."""
-from occystrap_core import InvalidImage
+"""What an entry of a layer must be to be unpacked, and what it is in a tree; the error for a refused attribute."""
+import errno
+import os
+
+from occystrap_core import InvalidImage, OutputError
 from occystrap_core.tar import CHARACTER_DEVICE, FILE, TarEntry, plain_path
 from occystrap_dir.workspace.root import text
 
 _MAJORS, _MINORS = 1 << 12, 1 << 20
 """Limits of device numbers on Linux."""
+_TOO_LARGE = (errno.ENOSPC, errno.EDQUOT, errno.E2BIG)
+_IMPOSSIBLE = (errno.EINVAL, errno.ERANGE)
 
 
 def checked_path(entry: TarEntry) -> bytes:
@@ -29,3 +34,31 @@ def device_keywords(path: bytes, entry: TarEntry) -> bytes:
         raise InvalidImage(f'{text(path)} is a device with numbers out of range: {major}, {minor}')
     kind = b'char' if entry.type == CHARACTER_DEVICE else b'block'
     return b'type=%s device=native,%d,%d' % (kind, major, minor)
+
+
+class AttributeRefused(OutputError):
+    """An extended attribute could not be set; callers add the path of the file and the destination."""
+
+    def __init__(self, name: bytes, size: int, error: OSError, path: str = 'a file') -> None:
+        self._attribute, self._error, self._path = (name, size), error, path
+        super().__init__(self._reason())
+
+    def at(self, path: str) -> 'AttributeRefused | InvalidImage':
+        """Return the error with the path in the image."""
+        impossible = self._error.errno not in _TOO_LARGE and self._error.errno in (*_IMPOSSIBLE, errno.EACCES)
+        name, size = self._attribute
+        if impossible:
+            return InvalidImage(f'{path} has the attribute {os.fsdecode(name)!r}, which no such file can have')
+        return AttributeRefused(name, size, self._error, path)
+
+    def below(self, target: str) -> OutputError:
+        """Return the error with the destination."""
+        return OutputError(f'cannot write to {target}: {self._reason()}')
+
+    def _reason(self) -> str:
+        name, size = self._attribute
+        what = (f'{self._path}: its attribute {os.fsdecode(name)!r} of {size} bytes cannot be set: '
+                f'{self._error.strerror}')
+        if self._error.errno in _TOO_LARGE:
+            return f'{what}: the file system cannot hold it, or is full; free some space or use another file system'
+        return f'{what}; correct the cause and try again'

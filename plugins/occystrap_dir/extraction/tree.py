@@ -2,8 +2,7 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
 
 from occystrap_core import InvalidImage
 from occystrap_core.files import ByteStream
@@ -11,8 +10,10 @@ from occystrap_core.tar import (
     BLOCK_DEVICE, CHARACTER_DEVICE, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, TarEntry, TarReader, Whiteout,
     is_whiteout, plain_path, whiteout_of,
 )
-from occystrap_dir.extraction.attributes import AttributeRefused, Attributes, Setter
-from occystrap_dir.extraction.checked_entry import checked_path, device_keywords, is_old_directory
+from occystrap_dir.extraction.attributes import Attributes, Cover, Setter
+from occystrap_dir.extraction.checked_entry import (
+    AttributeRefused, checked_path, device_keywords, is_old_directory,
+)
 from occystrap_dir.extraction.content import write_content
 from occystrap_dir.extraction.hard_links import HardLinks
 from occystrap_dir.extraction.limits import Budget
@@ -28,14 +29,6 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _SIMPLE = re.compile(rb'[^/.\0][^/\0]*(?:/[^/.\0][^/\0]*)*').fullmatch
 """Matches paths that `plain_path` would not change and that need no further checks."""
 _AUFS = b'.wh..wh.'
-
-
-class Cover(NamedTuple):
-    """A layer that is not made from a tar: directories, each after its parent, symlinks, and paths that it hides."""
-
-    directories: Sequence[tuple[bytes, Attributes]]
-    links: Sequence[tuple[bytes, bytes, Attributes]]
-    hidden: Sequence[bytes]
 
 
 class Tree:

@@ -8,11 +8,13 @@ from typing import Any
 from occystrap_core import Cancelled
 from occystrap_core.files import ByteStream, output_errors
 from occystrap_core.oci import Digest
-from occystrap_dir.extraction.attributes import AttributeRefused, Setter
+from occystrap_dir.extraction.attributes import Setter
+from occystrap_dir.extraction.checked_entry import AttributeRefused
 from occystrap_dir.extraction.limits import Budget
 from occystrap_dir.extraction.marks import Hiding, Marks
 from occystrap_dir.extraction.staged_directory import Staging
-from occystrap_dir.extraction.tree import Cover, Tree
+from occystrap_dir.extraction.attributes import Cover
+from occystrap_dir.extraction.tree import Tree
 from occystrap_dir.file_list.head import Head, ListedLayer
 from occystrap_dir.file_list.record import TreeRecord
 

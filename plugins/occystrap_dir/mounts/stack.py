@@ -11,7 +11,7 @@ from itertools import accumulate
 
 from occystrap_core import OutputError
 from occystrap_dir.extraction.attributes import Attributes, Setter
-from occystrap_dir.extraction.tree import Cover
+from occystrap_dir.extraction.attributes import Cover
 from occystrap_dir.file_list.head import Head
 from occystrap_dir.file_list.mtree import Line, escaped
 from occystrap_dir.mounts.mount_files import tree_name

@@ -2,11 +2,11 @@
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 
 from occystrap_core import (
-    Evidence, Expectation, Image, ImageIndex, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer,
+    Evidence, Expectation, Image, ImageIndex, ImageOutput, LayerForm, Location, OutgoingLayer,
     OutputError, Place, Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer,
 )
 from occystrap_core.files import output_errors
@@ -17,18 +17,17 @@ from occystrap_dir.extraction.unpacked_tree import Limits, Unpacking
 from occystrap_dir.file_list.head import ListedLayer
 from occystrap_dir.file_list.unchanged import require_unchanged
 from occystrap_dir.mounts.layer_directories import is_whole, listed_layer, remove_unnamed
+from occystrap_dir.mounts.kept_catalog import catalog_in, image_name
 from occystrap_dir.mounts.mount_files import (
-    CAP, CATALOG, EMPTY, LAYERS, SCRIPT, TREES, UNPACKING, USER_MARKS, MountCatalog, Mounted, cover_directory,
-    kept_name, layer_directory, require_mountable, tree_name,
+    CATALOG, EMPTY, LAYERS, SCRIPT, TREES, UNPACKING, USER_MARKS, Mounted, cover_directory, kept_name, layer_directory,
+    require_mountable, tree_name,
 )
 from occystrap_dir.mounts.overlay_marks import OverlayMarks, mount_script
 from occystrap_dir.mounts.stack import Stack
-from occystrap_dir.workspace.destination import check_directory, not_replaced, without_rebuilding
-from occystrap_dir.workspace.names import read_document
+from occystrap_dir.workspace.destination import check_directory, without_rebuilding
 from occystrap_dir.workspace.partial_files import STATE
-from occystrap_dir.workspace.receipts import kept_receipt, receipt_here, recorded_lists
+from occystrap_dir.workspace.receipts import receipt_here, recorded_lists
 from occystrap_dir.workspace.removal import remove_tree
-from occystrap_dir.workspace.run_marks import was_left
 from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 
 _OURS = {CATALOG, SCRIPT, LAYERS, STATE}
@@ -43,7 +42,6 @@ class MountsOutput(ImageOutput):
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(without_rebuilding(location).with_path(os.path.abspath(location.path)), settings)
         self._rebuild = settings.rebuild_index or bool(location.options.get('rebuild_index'))
-        self._rebuilt: list[str] = []
         self._taken_away: list[str] = []
         self._root = self.location.path
         self._limits = Limits(self.location.options)
@@ -58,11 +56,11 @@ class MountsOutput(ImageOutput):
 
     def place(self, reference: Reference) -> Place:
         """Return the directory, with the image's name in mount.json."""
-        return Place.at(self._root, _name(reference))
+        return Place.at(self._root, image_name(reference))
 
     def kept_receipt(self, reference: Reference) -> Receipt | None:
         """Return the receipt of the image with this name."""
-        return receipt_here(self._root, kept_name(_name(reference)))
+        return receipt_here(self._root, kept_name(image_name(reference)))
 
     def leave_unchanged(self) -> None:
         """Remove what killed runs left."""
@@ -112,13 +110,13 @@ class MountsOutput(ImageOutput):
 
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write mount.json, mount.sh and the receipt."""
-        name = _name(image.reference)
+        name = image_name(image.reference)
         cover = self._cover(image)
         mounted = Mounted(name, image.config.digest, tuple(layer.locator for layer in image.layers), cover)
         require_mountable(mounted)
         kept = kept_name(name)
         with output_errors(self._root), self._workspace.locked():
-            catalog = self._catalog()
+            catalog, rebuilt = catalog_in(self._place, self._rebuild)
             replaces = name in catalog.images and catalog.images[name] != mounted
             catalog.images[name] = mounted
             receipt = image.receipt(self.location, [
@@ -129,7 +127,7 @@ class MountsOutput(ImageOutput):
             self._commit({CATALOG: catalog.to_json(), SCRIPT: mount_script(self._root, catalog, self._user_marks),
                           f'{RECEIPTS}/{kept}': f'{receipt.to_json()}\n'.encode()})
         self._workspace.leave(clean=not replaces, sweep=self._sweep)
-        self.notes = [*self._rebuilt, *self._taken_away, *self._limits.notes, *self._workspace.notes]
+        self.notes = [*rebuilt, *self._taken_away, *self._limits.notes, *self._workspace.notes]
         return receipt
 
     def abort(self) -> None:
@@ -146,7 +144,7 @@ class MountsOutput(ImageOutput):
                 raise OutputError(f'{self._root} contains other files, such as {others[0]!r}: choose an empty '
                                   'directory')
             if os.path.isdir(self._root):
-                self._catalog()
+                catalog_in(self._place, self._rebuild)
 
     def _agree_on_marks(self) -> None:
         """Mark opaque directories by the attribute that the first run chose; raises OutputError if that needs root."""
@@ -232,40 +230,6 @@ class MountsOutput(ImageOutput):
                          for name, content in documents.items()}
         self._workspace.move_all(partial_files)
 
-    def _catalog(self) -> MountCatalog:
-        try:
-            return MountCatalog.parse(read_document(self._root, CATALOG, CAP), f'{self._root}/{CATALOG}')
-        except FileNotFoundError:
-            if not self._has_lost_catalog():
-                return MountCatalog()
-            damage = f'{self._root}/{CATALOG} is missing, but the directory has images'
-        except InvalidImage as error:
-            damage = str(error)
-        if not self._rebuild:
-            raise not_replaced(damage, 'images without a receipt are lost, and their layers are removed')
-        catalog, unread = self._catalog_of_receipts()
-        lost = f'; these cannot be read: {", ".join(unread)}' if unread else ''
-        self._rebuilt = [f'{CATALOG} was rebuilt from receipts: layers that they do not list will be removed{lost}']
-        return catalog
-
-    def _has_lost_catalog(self) -> bool:
-        """Return whether mount.json is missing although the directory is not new; raises OSError."""
-        with suppress(FileNotFoundError):
-            lost = bool(self._place.names(RECEIPTS)) or was_left(self._root, LAYERS)
-            return lost and not self._place.status(CATALOG)
-        return False
-
-    def _catalog_of_receipts(self) -> tuple[MountCatalog, list[str]]:
-        """Return the images in the kept receipts, instead of a damaged mount.json, and names of unreadable receipts."""
-        catalog, unread = MountCatalog(), list[str]()
-        for name in self._place.names(RECEIPTS):
-            if receipt := kept_receipt(self._root, name):
-                listed = _name(Reference.parse(receipt.reference))
-                catalog.images[listed] = Mounted.of(receipt, listed)
-            else:
-                unread.append(name)
-        return catalog, unread
-
     def _sweep(self) -> None:
         """Remove layers that no image has, and what killed runs unpacked; everything if there is no image."""
         for name in self._place.names(UNPACKING):
@@ -275,8 +239,3 @@ class MountsOutput(ImageOutput):
             for name in (UNPACKING, TREES, EMPTY, LAYERS):
                 self._place.remove_empty(name)
             self._place.unlink(USER_MARKS)
-
-
-def _name(reference: Reference) -> str:
-    """Return the name of an image in mount.json."""
-    return str(reference.with_default_tag())

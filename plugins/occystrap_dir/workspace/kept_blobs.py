@@ -8,16 +8,18 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
+from typing import TypeVar
 
-from occystrap_core import OutgoingLayer
+from occystrap_core import OutgoingLayer, ServiceError
 from occystrap_core.files import CHUNK, HeldBytes, KeptBeside, is_current, output_errors, remove_if_abandoned
 from occystrap_core.oci import Descriptor, Digest
 from occystrap_dir.workspace import locks
 from occystrap_dir.workspace.beneath import Beneath
 
+H = TypeVar('H', bound=HeldBytes)
 LEAST = CHUNK
 """Bytes from which on a blob is kept: what one read brings is sooner read again."""
 _LONGEST = 7 * 24 * 3600
@@ -71,7 +73,23 @@ class KeptBlobs:
         descriptor = self._opened(blob.digest)
         return None if descriptor is None else KeptBeside(descriptor, blob.size)
 
-    def end(self, digest: Digest, file: HeldBytes, keep: bool) -> None:
+    @contextmanager
+    def held(self, digest: Digest, file: H | None) -> Iterator[H | None]:
+        """Yield a file that was opened here, and close it.
+
+        If the block is interrupted, or a service fails, it is kept; else it is removed, unless it was moved.
+        """
+        keep = False
+        try:
+            yield file
+        except BaseException as error:
+            keep = isinstance(error, ServiceError) or not isinstance(error, Exception)
+            raise
+        finally:
+            if file:
+                self._end(digest, file, keep)
+
+    def _end(self, digest: Digest, file: HeldBytes, keep: bool) -> None:
         """Close a file; remove it, unless it was renamed, or is to be kept and large enough."""
         descriptor, name = file.fileno(), self._name(digest)
         with suppress(OSError):  # what cannot be removed now is removed when it is a week old

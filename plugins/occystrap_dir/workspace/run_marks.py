@@ -12,6 +12,7 @@ from occystrap_core.files import is_current, write_all
 from occystrap_core.oci import Digest
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.partial_files import TEMPORARY
+from occystrap_dir.workspace.removal import remove_tree
 
 _LONGEST = 4096
 
@@ -34,6 +35,15 @@ class Marks:
         """Add lines to this run's mark, if it has been made."""
         if self._descriptor is not None:
             write_all(self._descriptor, b''.join(os.fsencode(f'{line}\n') for line in lines))
+
+    def take_over(self) -> None:
+        """Remove what killed runs left in the directory, having copied the lines of their marks to this run's mark."""
+        lines = self.lines()
+        self.begin()
+        self.note(lines)
+        for name in self._place.names(self._directory):
+            if f'{self._directory}/{name}' != self.name:
+                remove_tree(self._place, f'{self._directory}/{name}')
 
     def close(self) -> int | None:
         """Return the descriptor of the mark, which the caller closes, None if there is none."""

@@ -9,10 +9,9 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import TypeVar
 
-from occystrap_core import OutputError, ServiceError
-from occystrap_core.files import HeldBytes, ImageError, KeptBeside, output_errors
+from occystrap_core import OutputError
+from occystrap_core.files import ImageError, KeptBeside, output_errors
 from occystrap_core.oci import Descriptor, Digest
 from occystrap_dir.workspace import locks
 from occystrap_dir.workspace.beneath import Beneath
@@ -21,8 +20,6 @@ from occystrap_dir.workspace.kept_blobs import KeptBlobs, KeptFile
 from occystrap_dir.workspace.run_marks import Marks
 from occystrap_dir.workspace.partial_files import STATE, TEMPORARY, PartialFiles
 from occystrap_dir.workspace.removal import remove_tree
-
-H = TypeVar('H', bound=HeldBytes)
 
 RECEIPTS = f'{STATE}/receipts'
 LOCK = f'{STATE}/lock'
@@ -80,19 +77,10 @@ class Workspace(PartialFiles):
         try:
             if self.place.status(TEMPORARY):
                 self._found_remains = True
-                self._take_over()
+                self._marks.take_over()
         finally:
             os.close(active)
         return locks.take(self.place, _ACTIVE, fcntl.LOCK_SH)
-
-    def _take_over(self) -> None:
-        """Remove what killed runs left in `temporary`, having copied the names in their marks to this run's mark."""
-        lines = self._marks.lines()
-        self._marks.begin()
-        self.note(lines)
-        for name in self.place.names(TEMPORARY):
-            if f'{TEMPORARY}/{name}' != self._marks.name:
-                remove_tree(self.place, f'{TEMPORARY}/{name}')
 
     def note(self, names: Collection[str]) -> None:
         """Add names to the mark: files to remove when the last run leaves, unless an image names them.
@@ -131,26 +119,15 @@ class Workspace(PartialFiles):
         If the block is interrupted, or a service fails, it is kept; else it is removed, unless it was moved. Raises
         Cancelled.
         """
-        return self._held(digest, lambda: self._kept.open(digest))
+        with self._mutex:
+            self._check()
+            return self._kept.held(digest, self._kept.open(digest))
 
     def beside(self, blob: Descriptor) -> AbstractContextManager[KeptBeside | None]:
         """Yield the same for a blob that is kept besides what is made of it; raises Cancelled."""
-        return self._held(blob.digest, lambda: self._kept.open_beside(blob))
-
-    @contextmanager
-    def _held(self, digest: Digest, opened: Callable[[], H | None]) -> Iterator[H | None]:
         with self._mutex:
             self._check()
-            file = opened()
-        keep = False
-        try:
-            yield file
-        except BaseException as error:
-            keep = isinstance(error, ServiceError) or not isinstance(error, Exception)
-            raise
-        finally:
-            if file:
-                self._kept.end(digest, file, keep)
+            return self._kept.held(blob.digest, self._kept.open_beside(blob))
 
     def release(self, digests: Iterable[Digest]) -> None:
         """Note blobs that are not needed any more, so that the last run to leave removes what is kept of them."""

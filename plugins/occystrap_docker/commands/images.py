@@ -11,7 +11,8 @@ import click
 from occystrap_core import Location, OptionType, ServiceError, Settings, UsageError
 from occystrap_core.files import print_json, print_lines, printable, size_text
 from occystrap_core.oci import Digest, compile_pattern, natural_key, split_tag
-from occystrap_docker.daemon.daemon import Daemon, ImageFacts
+from occystrap_docker.daemon.daemon import Daemon
+from occystrap_docker.daemon.image_list import ImageFacts
 from occystrap_docker.daemon.image_list import Listed
 from occystrap_docker.daemon.selection import NamePattern, nothing_matches
 from occystrap_docker.options import CONNECTION

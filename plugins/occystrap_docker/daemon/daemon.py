@@ -4,20 +4,19 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from occystrap_core import ImageNotFound, Settings
 from occystrap_core.files import Patience, ReadAhead
-from occystrap_core.oci import Digest, Platform, Reference, required_field
+from occystrap_core.oci import Digest, Reference, required_field
 from occystrap_docker.connection.address import find_address
 from occystrap_docker.connection.answers import lines_of, loaded_image
 from occystrap_docker.connection.failures import refusal, translated
 from occystrap_docker.connection.patient_answer import LEAST_RATE
 from occystrap_docker.daemon.export_stream import Exported
-from occystrap_docker.daemon.image_list import Listed, listed
+from occystrap_docker.daemon.image_list import ImageFacts, Listed, facts_of, listed
 from occystrap_docker.daemon.itself import Itself
 from occystrap_docker.daemon.queries import Queries, location
 
@@ -31,39 +30,10 @@ _SLOWEST = 10 << 20
 """Bytes a second that any daemon processes: it prepares a whole archive before sending, or after receiving, it."""
 LOADING = 'loading the image'
 _LISTING = 'listing its images'
-_PLATFORM = ('Os', 'Architecture', 'Variant')
 _NO_CREDENTIALS = 'e30='
 """An empty JSON object in base64: Docker refuses a push without credentials."""
 _LINE, _SHORT = 512, 64 << 10
 """Bytes of an answer in lines that are read at once, and of a short one."""
-
-
-@dataclass(frozen=True)
-class ImageFacts:
-    """The facts that a daemon reports of an image; `size` in bytes, approximately.
-
-    With containerd's store `id` is the digest of a manifest or an index; `in_directories` is true for other stores
-    only. With containerd's, `manifest` may be known, and `blobs`: the layers' diff_ids by the digests of their blobs.
-    `created` is a time in ISO 8601, or empty; `digests` are names with the digests that they had in registries.
-    """
-
-    id: Digest
-    diff_ids: tuple[Digest, ...]
-    tags: tuple[str, ...]
-    size: int
-    platform: Platform | None = None
-    in_directories: bool = False
-    manifest: Digest | None = None
-    blobs: Mapping[Digest, Digest] | None = field(default=None, compare=False)
-    created: str = field(default='', compare=False)
-    digests: tuple[str, ...] = field(default=(), compare=False)
-    platforms: tuple[str, ...] = field(default=(), compare=False)
-    """All that the store has of an image for several platforms, once an export has shown them."""
-
-    @property
-    def root(self) -> Digest:
-        """The digest from which the config is found: the manifest if it is known, else the ID."""
-        return self.manifest or self.id
 
 
 class Daemon:
@@ -96,7 +66,7 @@ class Daemon:
         The answer may take `seconds`, by default the timeout of the run.
         """
         document = self._queries.find_document(f'inspecting {name}', 'images', name, 'json', seconds=seconds)
-        return None if document is None else _facts(document, name)
+        return None if document is None else facts_of(document, name)
 
     def description(self, image_id: Digest) -> dict[str, Any]:
         """Return what the daemon says of an image, as `docker inspect` shows it."""
@@ -236,18 +206,3 @@ def seconds_until(end: float) -> float:
 
 def _log(response: 'Response', **more: object) -> None:
     _LOG.debug('%s %s %s', response.request.method, response.request.path_url, response.status_code)
-
-
-def _facts(document: dict[str, Any], name: str) -> ImageFacts:
-    what = f'the description of {name} by the daemon'
-    layers = (document.get('RootFS') or {}).get('Layers') or []
-    return ImageFacts(Digest(required_field(document, 'Id', str, what)), tuple(Digest(layer) for layer in layers),
-                      tuple(document.get('RepoTags') or ()), int(document.get('Size') or 0),
-                      _platform(document), bool((document.get('GraphDriver') or {}).get('Data')),
-                      created=str(document.get('Created') or ''), digests=tuple(
-                          each for each in document.get('RepoDigests') or () if isinstance(each, str)))
-
-
-def _platform(document: dict[str, Any]) -> Platform | None:
-    os, architecture, variant = (str(document.get(key) or '') for key in _PLATFORM)
-    return Platform(os, architecture, variant) if os and architecture else None

@@ -12,7 +12,8 @@ from typing import Any
 from occystrap_core import ServiceError
 from occystrap_core.oci import Reference
 from occystrap_docker.connection.address import complete_name
-from occystrap_docker.daemon.daemon import Daemon, ImageFacts
+from occystrap_docker.daemon.daemon import Daemon
+from occystrap_docker.daemon.image_list import ImageFacts
 
 _ALL, _MANIFESTS = 43, 47
 """The first minor versions of API 1.x whose lists regard all platforms, and that list an image's manifests."""

@@ -1,11 +1,13 @@
-"""The image list of a daemon (Docker Engine API, ImageList): a row for each name of an image."""
+"""What a daemon says of images: a row for each name (Docker Engine API, ImageList), the facts of one (ImageInspect)."""
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from occystrap_core import InvalidImage, ServiceError
-from occystrap_core.oci import Digest
+from occystrap_core.oci import Digest, Platform, required_field
 
 _NOTHING = '<none>'
+_PLATFORM = ('Os', 'Architecture', 'Variant')
 
 
 class Listed(NamedTuple):
@@ -49,3 +51,47 @@ def _rows(image: Mapping[str, Any]) -> Iterator[Listed]:
 
 def _with_algorithm(image_id: str) -> str:
     return image_id if ':' in image_id else f'sha256:{image_id}'
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """The facts that a daemon reports of an image; `size` in bytes, approximately.
+
+    With containerd's store `id` is the digest of a manifest or an index; `in_directories` is true for other stores
+    only. With containerd's, `manifest` may be known, and `blobs`: the layers' diff_ids by the digests of their blobs.
+    `created` is a time in ISO 8601, or empty; `digests` are names with the digests that they had in registries.
+    """
+
+    id: Digest
+    diff_ids: tuple[Digest, ...]
+    tags: tuple[str, ...]
+    size: int
+    platform: Platform | None = None
+    in_directories: bool = False
+    manifest: Digest | None = None
+    blobs: Mapping[Digest, Digest] | None = field(default=None, compare=False)
+    created: str = field(default='', compare=False)
+    digests: tuple[str, ...] = field(default=(), compare=False)
+    platforms: tuple[str, ...] = field(default=(), compare=False)
+    """All that the store has of an image for several platforms, once an export has shown them."""
+
+    @property
+    def root(self) -> Digest:
+        """The digest from which the config is found: the manifest if it is known, else the ID."""
+        return self.manifest or self.id
+
+
+def facts_of(document: dict[str, Any], name: str) -> ImageFacts:
+    """Return the facts in the answer to an inspection of `name`; raises InvalidImage."""
+    what = f'the description of {name} by the daemon'
+    layers = (document.get('RootFS') or {}).get('Layers') or []
+    return ImageFacts(Digest(required_field(document, 'Id', str, what)), tuple(Digest(layer) for layer in layers),
+                      tuple(document.get('RepoTags') or ()), int(document.get('Size') or 0),
+                      _platform(document), bool((document.get('GraphDriver') or {}).get('Data')),
+                      created=str(document.get('Created') or ''), digests=tuple(
+                          each for each in document.get('RepoDigests') or () if isinstance(each, str)))
+
+
+def _platform(document: dict[str, Any]) -> Platform | None:
+    os, architecture, variant = (str(document.get(key) or '') for key in _PLATFORM)
+    return Platform(os, architecture, variant) if os and architecture else None

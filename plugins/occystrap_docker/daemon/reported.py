@@ -3,7 +3,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from occystrap_core.tar import ReportedImage
-from occystrap_docker.daemon.daemon import Daemon, ImageFacts
+from occystrap_docker.daemon.daemon import Daemon
+from occystrap_docker.daemon.image_list import ImageFacts
 
 _NOTE = ('as the daemon reports it: sizes are those of unpacked files; the digests of blobs are not known without an '
          'export or a push')

@@ -11,7 +11,7 @@ from occystrap_core import InvalidImage
 from occystrap_core.files import ByteStream, ChunkedSource, DigestMismatch, detect_compression, inflate
 from occystrap_core.oci import CONFIG_CAP, Compression, Digest, ImageConfig
 from occystrap_core.tar import ReadObservers, TarLayer
-from occystrap_docker.daemon.daemon import ImageFacts
+from occystrap_docker.daemon.image_list import ImageFacts
 from occystrap_docker.export.documents import Contained, Documents, distance
 from occystrap_docker.export.tar_stream import StreamedFile, TarStream
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from occystrap_core import ImageNotFound, InvalidImage
 from occystrap_core.oci import Index, Platform
-from occystrap_docker.daemon.daemon import Daemon, ImageFacts
+from occystrap_docker.daemon.daemon import Daemon
+from occystrap_docker.daemon.image_list import ImageFacts
 from occystrap_docker.export.documents import Contained, distance
 from occystrap_docker.export.export import Export
 

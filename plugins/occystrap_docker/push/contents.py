@@ -9,7 +9,7 @@ from occystrap_core.oci import (
     CONFIG_CAP, Descriptor, Digest, ImageConfig, Index, Manifest, media_types, parse_manifest_or_index,
 )
 from occystrap_core.tar import StoredLayer
-from occystrap_docker.daemon.daemon import ImageFacts
+from occystrap_docker.daemon.image_list import ImageFacts
 from occystrap_docker.export.documents import Documents
 from occystrap_docker.push.session import PushSession
 from occystrap_docker.push.storage import Blob

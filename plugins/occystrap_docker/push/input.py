@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from occystrap_core import Image, Layer, Location, OccystrapError, ServiceError, ServiceUnavailable, Settings
 from occystrap_core.oci import Digest, Reference
-from occystrap_docker.daemon.daemon import Daemon, ImageFacts
+from occystrap_docker.daemon.daemon import Daemon
+from occystrap_docker.daemon.image_list import ImageFacts
 from occystrap_docker.input import DaemonImage, DockerInput
 from occystrap_docker.push.contents import PushContents
 from occystrap_docker.push.session import INSTEAD, PushSession

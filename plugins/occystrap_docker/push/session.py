@@ -11,7 +11,8 @@ from pathlib import Path
 
 from occystrap_core import OutputError, ServiceError, ServiceUnavailable, Settings
 from occystrap_core.oci import Digest, Reference
-from occystrap_docker.daemon.daemon import Daemon, ImageFacts, seconds_until
+from occystrap_docker.daemon.daemon import Daemon, seconds_until
+from occystrap_docker.daemon.image_list import ImageFacts
 from occystrap_docker.push.daemon_push import Push
 from occystrap_docker.push.storage import Blob, PushStorage
 from occystrap_registry.embedded import RegistryServer

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from occystrap_core import AccessDenied, ServiceError, Settings
 from occystrap_registry.auth.grants import ANY, Grant, Grants, TokenSource
 from occystrap_registry.transport.address import Address
+from occystrap_registry.transport.answers import Answer
 from occystrap_registry.transport.url import URL
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ _YOUNG = 5.0
 """Seconds for which a token is certainly good."""
 _PAUSE = 30.0
 """Seconds before a failed token request is repeated, unless the registry sends a challenge."""
+TOKEN_EXPIRED = (400, 403)
+"""Answers of some registries to an expired token: ECR Public's, and GitHub's."""
 
 
 class Authentication:
@@ -140,3 +143,16 @@ class Authentication:
         token = fetch_token(self._ask, source.challenge, scope, source.registry, login, self.advice)
         grant = Grant(f'Bearer {token.text}', time.monotonic() + token.lifetime, time.time())
         self._grants.keep(login, scope, grant, source)
+
+
+def may_require_authorization(answer: Answer, sent: str | None) -> bool:
+    """Return whether authorization may help: none was sent, or its scope is too small (RFC 6750, 3.1).
+
+    A 404 may hide what exists from clients without a login; a 400 or 403 without a challenge may mean an expired token.
+    """
+    challenge = answer.headers.get('www-authenticate', '')
+    if answer.status in TOKEN_EXPIRED and not challenge:
+        return bool(sent and sent.startswith('Bearer '))
+    if answer.status == 403:
+        return bool(challenge) and (sent is None or 'insufficient_scope' in challenge)
+    return answer.status == 401 or (answer.status == 404 and sent is None)

@@ -3,17 +3,16 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl, quote
 
 from occystrap_core import AccessDenied, ServiceError, ServiceUnavailable, Settings
-from occystrap_registry.auth.authentication import Authentication
+from occystrap_registry.auth.authentication import TOKEN_EXPIRED, Authentication, may_require_authorization
 from occystrap_registry.transport.address import Address
 from occystrap_registry.transport.answers import SMALL, Answer, Reply
-from occystrap_registry.transport.connections import LOG, Body, Connections, follow, origin
+from occystrap_registry.transport.connections import LOG, Body, Connections, find_scheme, follow, origin
 from occystrap_registry.transport.endpoint import Endpoint
-from occystrap_registry.transport.http_stream import Unexpected
 from occystrap_registry.transport.proxies import note_of_proxy
 from occystrap_registry.transport.retries import (
-    Attempts, RedirectedNowhere, asked_host, note_of_limit, unsuccessful, whole_reply,
+    Attempts, RedirectedNowhere, note_of_limit, unsuccessful, whole_reply,
 )
-from occystrap_registry.transport.transport_errors import TimedOut, TransportError
+from occystrap_registry.transport.transport_errors import TransportError
 from occystrap_registry.transport.url import URL, parse_url
 
 _PING = '/v2/'
@@ -21,8 +20,6 @@ _STALE = (400, 401, 403, 404, 410)
 """Answers of storages to a signed URL that is not valid, or for a blob that is not there yet."""
 _STORED = ('/blobs/', '/manifests/')
 """What registries redirect to a storage; other requests they redirect to web sites."""
-_RUN_OUT = (400, 403)
-"""Answers of some registries to a token that has run out: ECR Public's, and GitHub's."""
 
 
 class InternalServerError(ServiceUnavailable):
@@ -106,7 +103,7 @@ class RegistryClient:
                 is_fresh = True
                 self.settings.requests.count(retries=1)
                 continue
-            if answer.status in refused or not _may_require_authorization(answer, sent):
+            if answer.status in refused or not may_require_authorization(answer, sent):
                 return answer
             if origin(answer.url) != origin(base):
                 return self._elsewhere(answer, method, scope, headers)
@@ -130,7 +127,7 @@ class RegistryClient:
         401 or 403 without a way to log in.
         """
         own = answer.headers.get_list('www-authenticate')
-        if not own and sent and answer.status in _RUN_OUT:
+        if not own and sent and answer.status in TOKEN_EXPIRED:
             return self.authentication.renew(scope, sent)
         challenges = own or self._challenges(base)
         if answer.status != 401 and not challenges:
@@ -219,30 +216,12 @@ class RegistryClient:
         """Return the registry's URL; the first call in a run finds its scheme by a request. Raises ServiceError."""
         with self.endpoint.lock:
             if self.endpoint.base is None:
-                self.endpoint.base = parse_url(f'{self._find_scheme()}://{self.address.host}/')
+                scheme, reply = find_scheme(self.address, self._connections)
+                if reply:
+                    self._note_challenges(reply)
+                    self.endpoint.answered = self.endpoint.answered or self._is_good(reply)
+                self.endpoint.base = parse_url(f'{scheme}://{self.address.host}/')
             return self.endpoint.base
-
-    def _find_scheme(self) -> str:
-        """Return https, unless the registry may be insecure and uses http; on loopback http is tried first."""
-        if not (self.address.insecure or self.address.is_loopback):
-            return 'https'
-        first, second = ('http', 'https') if self.address.is_loopback else ('https', 'http')
-        url = parse_url(f'{first}://{self.address.host}{_PING}')
-        try:
-            with self._connections.send('GET', url, {}) as answer:
-                reply = answer.whole()
-        except TransportError as error:
-            if asked_host(error) not in ('', self.address.host):
-                return first  # it answered, with a redirect to where nothing is
-            from occystrap_registry.transport.failures import is_refused
-            same_port = url.port is not None and is_refused(error)
-            return first if same_port or isinstance(error, TimedOut | Unexpected) else second
-        except ServiceError:
-            return first
-        if origin(reply.url) == origin(url):
-            self._note_challenges(reply)
-            self.endpoint.answered = self.endpoint.answered or self._is_good(reply)
-        return second if first == 'http' and reply.status == 400 and b'HTTPS' in reply.body[:200] else first
 
     def _send(self, method: str, url: URL, headers: Mapping[str, str] | None, body: Body | None,
               authorization: str | None) -> Answer:
@@ -262,16 +241,3 @@ class RegistryClient:
                 raise
             text = str(error).removesuffix(f' ({self.address.host} redirects there)')
             raise ServiceUnavailable(f'{text} ({self.address.host} names it as its token server)') from None
-
-
-def _may_require_authorization(answer: Answer, sent: str | None) -> bool:
-    """Return whether authorization may help: there was none, or its scope is too small (RFC 6750, 3.1).
-
-    A 404 may hide what exists from who is not logged in, a 400 or 403 without a challenge be about a token's time.
-    """
-    challenge = answer.headers.get('www-authenticate', '')
-    if answer.status in _RUN_OUT and not challenge:
-        return bool(sent and sent.startswith('Bearer '))
-    if answer.status == 403:
-        return bool(challenge) and (sent is None or 'insufficient_scope' in challenge)
-    return answer.status == 401 or (answer.status == 404 and sent is None)

@@ -7,14 +7,15 @@ from functools import lru_cache
 
 from occystrap_core import Cancelled, ServiceError, ServiceUnavailable, Settings
 from occystrap_registry.transport.address import Address
-from occystrap_registry.transport.answers import Answer
+from occystrap_registry.transport.answers import Answer, Reply
 from occystrap_registry.transport.connection_pool import ConnectionPool
 from occystrap_registry.transport.endpoint import keep_pace
-from occystrap_registry.transport.http_connection import Connection
 from occystrap_registry.transport.hosts import is_loopback, is_metadata, is_possible_port
+from occystrap_registry.transport.http_connection import Connection
+from occystrap_registry.transport.http_stream import Unexpected
 from occystrap_registry.transport.network import RefusedAddress
 from occystrap_registry.transport.silence import Silence
-from occystrap_registry.transport.transport_errors import TransportError
+from occystrap_registry.transport.transport_errors import TimedOut, TransportError
 from occystrap_registry.transport.url import URL, MalformedURL, parse_url
 
 LOG = logging.getLogger('occystrap.registry')
@@ -163,3 +164,32 @@ def follow(origin_url: URL, location: str) -> URL:
 def origin(url: URL) -> tuple[str, str, int | None]:
     """Return scheme, host and port: URLs with the same may get the same secrets (RFC 6454, 4)."""
     return url.scheme, url.host, url.port_or_default
+
+
+def find_scheme(address: Address, connections: Connections) -> tuple[str, Reply | None]:
+    """Return https, unless the registry may be insecure and uses http; on loopback http is tried first.
+
+    With it comes the registry's own answer to a request of `/v2/`, None if there was none.
+    """
+    if not (address.insecure or address.is_loopback):
+        return 'https', None
+    first, second = ('http', 'https') if address.is_loopback else ('https', 'http')
+    url = parse_url(f'{first}://{address.host}/v2/')
+    try:
+        with connections.send('GET', url, {}) as answer:
+            reply = answer.whole()
+    except TransportError as error:
+        return (second if _may_speak(second, error, url, address.host) else first), None
+    except ServiceError:
+        return first, None
+    wants_https = first == 'http' and reply.status == 400 and b'HTTPS' in reply.body[:200]
+    return second if wants_https else first, reply if origin(reply.url) == origin(url) else None
+
+
+def _may_speak(second: str, error: TransportError, url: URL, host: str) -> bool:
+    """Return whether a host may speak another scheme, given the error for the first."""
+    asked = error.url.netloc if error.url else host
+    if asked != host or isinstance(error, TimedOut | Unexpected):
+        return False  # it answered, with a redirect to where nothing is, or is silent, or speaks HTTP badly
+    from occystrap_registry.transport.failures import is_refused
+    return url.port is None or not is_refused(error)

@@ -16,7 +16,6 @@ _COUNT_CAP = 100_000
 _SPARSE_CAP = 1 << 40
 """Bytes that a file with holes may have, since holes take no space in an archive."""
 _FILES = (FILE, b'7', b'S')
-_ZEROS = bytes(64 << 10)
 
 MANIFEST = 'manifest.json'
 """The list of images in a docker archive."""
@@ -100,6 +99,7 @@ class Archive:
         """Return the bytes of a member from `start`, as the source of a stream; raises OSError."""
         what = f'{member.name} of {self.name}'
         if member.holes:
+            from occystrap_tar.archive.holed_member import HoledReader  # late, as few archives have holes
             return HoledReader(self.path, member.offset, member.holes, start, what)
         return MemberReader(self.path, member.offset + start, member.size - start, what)
 
@@ -195,43 +195,6 @@ class MemberReader:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-class HoledReader:
-    """The bytes of a member that has holes, which read as zeros."""
-
-    def __init__(self, path: str, offset: int, content: SparseContent, start: int, what: str) -> None:
-        """`offset` is that of its data in the archive. Raises OSError if the archive cannot be opened."""
-        self._what, self._size = what, content.size
-        self._file = open(path, 'rb', buffering=0)
-        self._pieces = iter([*content.extents, (content.size, 0)])
-        self._data, self._place = offset, start
-        self._piece, self._end = next(self._pieces)
-        self._end += self._piece
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Fill `buffer`; returns the number of bytes, 0 at the member's end; raises InvalidImage."""
-        while self._place >= self._end and self._place < self._size:
-            self._data += self._end - self._piece
-            self._piece, length = next(self._pieces)
-            self._end = self._piece + length
-        if self._place < self._piece:
-            count = min(len(buffer), len(_ZEROS), self._piece - self._place)
-            buffer[:count] = _ZEROS[:count]
-        else:
-            count = self._from_file(buffer[:self._end - self._place])
-        self._place += count
-        return count
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def _from_file(self, buffer: memoryview) -> int:
-        try:
-            return os.preadv(self._file.fileno(), [buffer], self._data + self._place - self._piece) if buffer else 0
-        except OSError as error:
-            raise InvalidImage(f'cannot read {self._what}: {error.strerror}') from None
 
 
 def _member(name: str, size: int, reader: TarFileReader) -> Member:

@@ -8,53 +8,16 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import BinaryIO
 
 from occystrap_core import Cancelled, OutputError, Settings
 from occystrap_core.files import WRITEBACK, output_errors
-from occystrap_core.tar import TAR_BLOCK, TAR_END, file_header, padded_size
+from occystrap_core.tar import TAR_END, file_header, padded_size
 from occystrap_tar.archive.members import MemberReader
-from occystrap_tar.new_archive.archive_file import ArchiveFile, remove_abandoned
+from occystrap_tar.new_archive.archive_file import ArchiveFile, Region, remove_abandoned
 from occystrap_tar.new_archive.destination_file import check_destination
 
 _HINT_CAP = 1 << 40
-
-
-@dataclass(eq=False, repr=False)
-class Region:
-    """The place of one member: its header at `offset`, then room for `reserved` bytes, None for no limit."""
-
-    offset: int
-    reserved: int | None
-    header: int = TAR_BLOCK
-    """Bytes reserved for the header."""
-    name: str = ''
-    """Set by the caller after the member was written; of several with one name and content, the first is kept."""
-    size: int = 0
-    flushed: int = 0
-    spill: BinaryIO | None = None
-    dropped: bool = False
-    """Whether its bytes are another member's: a thread that is late must not write them."""
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def data(self) -> int:
-        """The offset of its data."""
-        return self.offset + self.header
-
-    @property
-    def inside(self) -> int:
-        """How many of its bytes are in the archive; the others are in the spill file."""
-        return self.size if self.reserved is None else min(self.size, self.reserved)
-
-    def restart(self) -> None:
-        """Forget what was written, to write it again."""
-        self.size = self.flushed = 0
-        if self.spill:
-            self.spill.close()
-            self.spill = None
 
 
 class ArchiveBuilder:

@@ -1,14 +1,53 @@
-"""The temporary file of an archive, beside its final path, and removing those that killed runs left."""
+"""The temporary file of an archive, the places of members in it, and removing the files that killed runs left."""
 import fcntl
 import os
 import re
 import stat
+import threading
 from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from occystrap_core.files import CHUNK, WRITEBACK, PartialFile, lock_if_current, remove_if_abandoned, sync_directory
+from occystrap_core.tar import TAR_BLOCK
 
 _RANDOM = re.compile(r'[0-9a-f]{8}\.partial')
 _NAME_CAP = 200
+
+
+@dataclass(eq=False, repr=False)
+class Region:
+    """The place of one member: its header at `offset`, then room for `reserved` bytes, None for no limit."""
+
+    offset: int
+    reserved: int | None
+    header: int = TAR_BLOCK
+    """Bytes reserved for the header."""
+    name: str = ''
+    """Set by the caller after the member was written; of several with one name and content, the first is kept."""
+    size: int = 0
+    flushed: int = 0
+    spill: BinaryIO | None = None
+    dropped: bool = False
+    """Whether its bytes are another member's: a thread that is late must not write them."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def data(self) -> int:
+        """The offset of its data."""
+        return self.offset + self.header
+
+    @property
+    def inside(self) -> int:
+        """How many of its bytes are in the archive; the others are in the spill file."""
+        return self.size if self.reserved is None else min(self.size, self.reserved)
+
+    def restart(self) -> None:
+        """Forget what was written, to write it again."""
+        self.size = self.flushed = 0
+        if self.spill:
+            self.spill.close()
+            self.spill = None
 
 
 class ArchiveFile(PartialFile):

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from occystrap_core import Evidence, InvalidImage, Settings, WrittenLayer
 from occystrap_core.files import ByteStream
 from occystrap_core.oci import Digest
-from occystrap_tar.new_archive.archive_builder import ArchiveBuilder, Region
+from occystrap_tar.new_archive.archive_builder import ArchiveBuilder
+from occystrap_tar.new_archive.archive_file import Region
 
 
 class LayersOfRun:

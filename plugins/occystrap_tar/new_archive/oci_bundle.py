@@ -11,7 +11,8 @@ from occystrap_core.oci import (
 )
 from occystrap_tar.archive.oci_archive import name_keys, stored_key
 from occystrap_tar.archive.present_images import PresentImage
-from occystrap_tar.new_archive.archive_builder import ArchiveBuilder, Region
+from occystrap_tar.new_archive.archive_builder import ArchiveBuilder
+from occystrap_tar.new_archive.archive_file import Region
 from occystrap_tar.new_archive.carried_images import CarriedImage, carried_images
 from occystrap_tar.new_archive.replaced_archive import ReplacedArchive
 

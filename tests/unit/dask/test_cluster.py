@@ -12,7 +12,7 @@ import pytest
 from occystrap_core import OccystrapError
 from occystrap_core.orders import worker_name
 from occystrap_dask import cluster, worker_probe
-from occystrap_dask.cluster import dask_workers
+from occystrap_dask.executor import dask_workers
 from occystrap_dask.worker_task import execute
 
 

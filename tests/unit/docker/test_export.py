@@ -7,7 +7,7 @@ from occystrap_core import InvalidImage
 from occystrap_core.files import DigestMismatch, IteratorSource
 from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_config
-from occystrap_docker.daemon.daemon import ImageFacts
+from occystrap_docker.daemon.image_list import ImageFacts
 from occystrap_docker.export.export import Export
 from tests.unit.docker.layouts import LAYOUTS, Exported, blobs, containerd, double_tars, legacy, make_tar, podman
 

@@ -13,7 +13,8 @@ from occystrap_core import (
 )
 from occystrap_core.files import DigestMismatch
 from occystrap_core.oci import Digest, Reference
-from occystrap_docker.daemon.daemon import Daemon, ImageFacts
+from occystrap_docker.daemon.daemon import Daemon
+from occystrap_docker.daemon.image_list import ImageFacts
 from occystrap_docker.push.input import PushedImage
 from tests.unit.docker.fake_daemon import FakeDaemon
 from tests.unit.docker.layouts import legacy

@@ -6,7 +6,7 @@ import pytest
 from occystrap_core.image.description import describe_reported
 from occystrap_core.image.sequential_image import SequentialImage
 from occystrap_core.oci import Digest, Platform, Reference
-from occystrap_docker.daemon.daemon import ImageFacts
+from occystrap_docker.daemon.image_list import ImageFacts
 from occystrap_docker.daemon.reported import reported
 
 LAYERS = tuple(Digest.of(each) for each in (b'1', b'2'))

@@ -17,7 +17,7 @@ from occystrap_core.oci import Digest, ImageConfig, Reference
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.tar import TarLayer
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
-from occystrap_docker.daemon.daemon import ImageFacts
+from occystrap_docker.daemon.image_list import ImageFacts
 from occystrap_docker.writer import DockerWriter
 from tests.unit.docker.fake_daemon import FakeDaemon, fake_daemon
 from tests.unit.docker.layouts import LAYOUTS, Exported, blobs, legacy

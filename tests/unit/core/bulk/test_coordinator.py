@@ -10,7 +10,7 @@ from occystrap_core.bulk.jobs import Job
 from occystrap_core.bulk.order_work import Answer, OrderWork, WorkerOptions
 from occystrap_core.errors import AccessDenied, OutputError, ServiceUnavailable, TooManyRequests
 from occystrap_core.orders import ImageDone, ImageOrder, ImagePlan
-from occystrap_core.pipeline.run import REFUSALS
+from occystrap_core.pipeline.lane_threads import REFUSALS
 
 IMAGES = {'a': 'xy', 'b': 'yz', 'c': 'z', 'd': 'w'}
 """Images and their layers."""

@@ -13,10 +13,10 @@ from occystrap_core.bulk.bulk_run import BulkRun
 from occystrap_core.bulk.jobs import Job
 from occystrap_core.bulk.order_work import Answer, OrderWork
 from occystrap_core.bulk.orders_ahead import OrdersAhead
+from occystrap_core.cancellation import Cancellation
 from occystrap_core.oci import Reference
 from occystrap_core.orders import ImageDone, ImageOrder, ImagePlan
 from occystrap_core.report.progress import Progress
-from occystrap_core.settings import Cancellation
 from tests.unit.core.pipeline.memory import MemoryInput, MemoryOutput, memory_plugins
 
 copied = threading.Event()

@@ -12,7 +12,8 @@ from occystrap_core import (
 )
 from occystrap_core.errors import PluginError, TooManyRequests, UnknownOption, UnknownScheme
 from occystrap_core.oci import Digest, ImageConfig, Platform
-from occystrap_core.pipeline.run import REFUSALS, Run
+from occystrap_core.pipeline.lane_threads import REFUSALS
+from occystrap_core.pipeline.run import Run
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.receipts.receipt_file import ReceiptFile
 from occystrap_core.receipts.receipt_lines import read_receipts

@@ -9,7 +9,8 @@ import pytest
 
 from occystrap_core import InvalidImage, OutputError
 from occystrap_core.tar import TarEntry
-from occystrap_dir.extraction.attributes import AttributeRefused, Attributes, Setter, owner_message
+from occystrap_dir.extraction.attributes import Attributes, Setter, owner_message
+from occystrap_dir.extraction.checked_entry import AttributeRefused
 from occystrap_dir.file_list.acl import ACCESS, DEFAULT, Acl, canonical, stored_value
 from occystrap_dir.file_list.mtree import Line, line, xattr_keywords
 

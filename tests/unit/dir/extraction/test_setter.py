@@ -9,7 +9,8 @@ import pytest
 
 from occystrap_core import OutputError
 from occystrap_dir.extraction import attributes
-from occystrap_dir.extraction.attributes import ROOTLESS, AttributeRefused, Attributes, Setter
+from occystrap_dir.extraction.attributes import ROOTLESS, Attributes, Setter
+from occystrap_dir.extraction.checked_entry import AttributeRefused
 from occystrap_dir.file_list.acl import ACCESS, DEFAULT
 
 UID, GID = os.geteuid(), os.getegid()

@@ -11,7 +11,8 @@ import pytest
 from occystrap_core import InvalidImage, OutputError
 from occystrap_core.oci import Digest
 from occystrap_dir.extraction.attributes import Attributes, Setter
-from occystrap_dir.extraction.tree import Cover, Tree
+from occystrap_dir.extraction.attributes import Cover
+from occystrap_dir.extraction.tree import Tree
 from occystrap_dir.extraction.unpacked_tree import Limits
 from occystrap_dir.workspace.root import Root
 from tests.unit.core.tar.raw import GNU, header, pax, sparse
