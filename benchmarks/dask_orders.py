@@ -70,8 +70,8 @@ def main(count: int) -> None:
         print(f'no order: scheduler {memory_of(cluster.scheduler.pid)} MiB', flush=True)
         threading.Thread(target=watch, args=(cluster.scheduler.pid, count), daemon=True).start()
         started = execute(ExecutorKind('emptied', f'{__name__}:emptied'), count)
-        print(f'{count} orders after {time.monotonic() - started:.1f} s; the client took {time.process_time():.1f} s of '
-              f'the processor and {peak_memory():.0f} MiB')
+        print(f'{count} orders after {time.monotonic() - started:.1f} s; the client took {time.process_time():.1f} s '
+              f'of the processor and {peak_memory():.0f} MiB')
 
 
 if __name__ == '__main__':
