@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.bulk_orders import answered, execute, peak_memory
 from occystrap_core.api.schemes import ExecutorKind
 from occystrap_core.bulk.order_work import OrderWork
-from occystrap_dask.cluster import dask_workers
+from occystrap_dask.executor import dask_workers
 from tests.services.dask_cluster import dask_cluster
 
 WORKERS = 2

@@ -15,7 +15,7 @@ import distributed
 from occystrap_core import OccystrapError, ServiceUnavailable
 from occystrap_dask import worker_probe
 from occystrap_dask.worker_probe import error_text
-from occystrap_dask.worker_task import execute, interrupt
+from occystrap_dask.worker_task import execute, interrupt, new_key
 
 _LOOK = 0.5
 _AT_WORK = ('running', 'paused')
@@ -47,6 +47,8 @@ class Cluster(Executor):
         self._at_work: dict[str, tuple[Future[Any], 'distributed.Future']] = {}
         self._seen: dict[str, tuple[float, float]] = {}
         """When the scheduler last heard of a worker, by its clock, and when that was noticed, by ours."""
+        self._kept = list['distributed.Future']()
+        """A task that stays: without one, the scheduler makes a group for each that follows, and forgets none."""
         self._ended = False
         self._lost: OccystrapError | None = None
 
@@ -61,6 +63,7 @@ class Cluster(Executor):
         if not found:
             raise ServiceUnavailable(f'the Dask scheduler {self._address} has no worker that can be used: start some '
                                      f'with dask worker {self._address} --nthreads 1')
+        self._kept.append(self._client.submit(int, key=new_key()))
         threading.Thread(target=self._watch, name='dask', daemon=True).start()
         return found
 
@@ -82,7 +85,7 @@ class Cluster(Executor):
             while not self._ended and self._waiting and (idle := self._idle()):
                 work, future = self._waiting.popleft()
                 if future.set_running_or_notify_cancel():
-                    task = self._client.submit(execute, work, workers=[idle], allow_other_workers=False, pure=False,
+                    task = self._client.submit(execute, work, workers=[idle], allow_other_workers=False, key=new_key(),
                                                retries=0)
                     self._at_work[idle] = future, task
                     task.add_done_callback(partial(self._answered, idle, future))

@@ -1,5 +1,6 @@
 """What runs on a Dask worker: an order's work, interrupted when nobody waits for it any more."""
 import threading
+import uuid
 from collections.abc import Callable, Collection
 from concurrent.futures import BrokenExecutor
 from typing import Any, Protocol
@@ -23,6 +24,11 @@ class Work(Protocol):
 
 _at_work: dict[str, Work] = {}
 """What is done here, by the key of its task."""
+
+
+def new_key() -> str:
+    """Return the key of a new task; what is before its last hyphen is the task's group."""
+    return f'occystrap-image-{uuid.uuid4().hex}'
 
 
 def execute(work: Work) -> Any:

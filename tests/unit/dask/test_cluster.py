@@ -61,6 +61,13 @@ def retired(client: distributed.Client) -> list[str]:
     return found
 
 
+def test_the_scheduler_keeps_nothing_of_what_is_done(local: distributed.LocalCluster, executor: Executor) -> None:
+    for _ in range(20):
+        executor.submit(Work(False)).result(10)
+        time.sleep(0.05)  # until it is forgotten
+    assert len(local.scheduler.extensions['spans'].spans) == 1
+
+
 def test_what_a_retired_worker_had_is_done_by_another(local: distributed.LocalCluster, executor: Executor) -> None:
     waiting = executor.submit(Work(True))
     with distributed.Client(local, set_as_default=False) as client:
