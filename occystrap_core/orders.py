@@ -88,7 +88,7 @@ class ImageDone(NamedTuple):
 
 
 def run_order(order: ImageOrder, settings: 'Settings', layer_cache: str | None = None, plan: ImagePlan | None = None,
-              brought: Mapping[str, str] | None = None) -> ImageDone:
+              brought: Mapping[str, str] | None = None, proofs: bool = False) -> ImageDone:
     """Copy and verify the image of an order as `process` does, and return what became of it.
 
     `settings.verify` is the level of verification. Connections, tokens and logins stay in `settings.shared` for the
@@ -96,25 +96,28 @@ def run_order(order: ImageOrder, settings: 'Settings', layer_cache: str | None =
     logins are seen. What a run has found at a destination, such as blobs that are there, is never kept, as it may be
     gone by the next order. `layer_cache` is a file with results of filters for layers. `plan` is that of the order:
     what it has read is not read again. `brought` has layers that others brought, and the URI of an image at the
-    destination with each. May be called by several threads. Failures are in the result; raises Cancelled if
-    `settings.cancellation` is set.
+    destination with each. With `proofs`, the report has each expectation with what was observed. May be called by
+    several threads. Failures are in the result; raises Cancelled if `settings.cancellation` is set.
     """
     own = _own(order, settings, dict(plan.documents) if plan else None)
-    return _done(order, own, {'layer_cache': layer_cache, 'is_missing': plan is not None}, brought or {})
+    how = {'layer_cache': layer_cache, 'is_missing': plan is not None, 'proofs': proofs}
+    return _done(order, own, how, brought or {})
 
 
 def plan_order(order: ImageOrder, settings: 'Settings', earlier: str = '', refresh: bool = True,
-               ) -> ImagePlan | ImageDone:
+               proofs: bool = False) -> ImagePlan | ImageDone:
     """Find out what copying the image of an order takes; if that is nothing, or impossible, return what became of it.
 
     `earlier` is a receipt of the image, as a line: with it, or by what the destination keeps, an image is left as it
-    is if it is proved to be there and, with `refresh`, still the source's. Raises as `run_order` does.
+    is if it is proved to be there and, with `refresh`, still the source's. `proofs` is that of `run_order`. Raises as
+    that does.
     """
     from occystrap_core.tasks.earlier_run import EarlierRun
     from occystrap_core.verification.receipt import Receipt
     own, found = _own(order, settings, {}), list[ImagePlan]()
     known = EarlierRun([Receipt.from_json(earlier)] if earlier else ())
-    done = _done(order, own, {'earlier': known, 'refresh': refresh, 'look': partial(_look, order, found.append)}, {})
+    how = {'earlier': known, 'refresh': refresh, 'look': partial(_look, order, found.append), 'proofs': proofs}
+    done = _done(order, own, how, {})
     return found[0]._replace(requests=done.requests, hosts=done.hosts) if found and done.succeeded else done
 
 

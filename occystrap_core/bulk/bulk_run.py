@@ -92,7 +92,7 @@ class BulkRun:
     def _execute(self, jobs: OrdersAhead) -> Mapping[str, int]:
         """Return how many images each worker has ended."""
         with ExitStack() as stopped, self._executor() as (executor, slots):
-            options = WorkerOptions.of(self.settings, self.level, self.refresh, slots)
+            options = WorkerOptions.of(self.settings, self.level, self.refresh, bool(self.reports), slots)
             self.progress.begin(())
             coordinator = Coordinator(executor, slots, options, self.settings.cancellation.check, self._ended,
                                       self._skips)

@@ -29,14 +29,16 @@ class WorkerOptions(NamedTuple):
     names: int
     """Bytes for names of entries."""
     refresh: bool = True
+    proofs: bool = False
+    """Whether reports have each expectation with what was observed."""
     version: str = __version__
 
     @classmethod
-    def of(cls, settings: Settings, level: VerifyLevel, refresh: bool, slots: int) -> 'WorkerOptions':
+    def of(cls, settings: Settings, level: VerifyLevel, refresh: bool, proofs: bool, slots: int) -> 'WorkerOptions':
         """Return the options for workers with so many slots in total, which share the rate limit of a host."""
         shared = replace(settings, rate_limit=settings.rate_limit and settings.rate_limit / slots)
         fields = tuple((name, getattr(shared, name)) for name in _TRAVEL)
-        return cls(fields, level.value, settings.names.most, refresh)
+        return cls(fields, level.value, settings.names.most, refresh, proofs)
 
 
 class Answer(NamedTuple):
@@ -77,8 +79,8 @@ class OrderWork:
         try:
             settings = replace(_lasting.of(self.options), cancellation=self._cancellation)
             if self.plan:
-                return run_order(self.order, settings, plan=self.plan, brought=self.brought)
-            return plan_order(self.order, settings, self.earlier, self.options.refresh)
+                return run_order(self.order, settings, plan=self.plan, brought=self.brought, proofs=self.options.proofs)
+            return plan_order(self.order, settings, self.earlier, self.options.refresh, self.options.proofs)
         except Cancelled as reason:
             kept += getattr(reason, '__notes__', ())
             return ImageDone(self.order, error=ServiceUnavailable('interrupted'))

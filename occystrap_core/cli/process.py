@@ -126,7 +126,8 @@ def _run(plugins: Plugins, settings: Settings, level: VerifyLevel, source: str, 
     with closing(_earlier(options)) as read, _receipt_file(options) as receipts:
         run = Run(plugins, settings, level, progress_for(quiet=shared.quiet), receipts, read, options['fail_fast'],
                   options['layer_cache'], options['refresh'], partial(_in_files, options) if options['prune'] else None,
-                  options['reports'], keeps_images=shared.format == 'json' or bool(options['reports']))
+                  options['reports'], keeps_images=shared.format == 'json' or bool(options['reports']),
+                  proofs=bool(options['reports']))
         return _processed(run, source, destinations, options, shared)
 
 

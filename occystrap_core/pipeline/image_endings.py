@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class ImageEndings:
     """Verifies and records the images of a run as each of them ends; used by several threads.
 
-    `reports` are the files of --report, in which each expectation is to be found. `only` says that the run has one
+    `proofs`: the report has each expectation with what was observed. `only` says that the run has one
     image, so that an error is raised instead of recorded.
     """
 
@@ -33,7 +33,7 @@ class ImageEndings:
     level: VerifyLevel
     progress: Progress
     receipts: 'ReceiptFile | None'
-    reports: Sequence[str]
+    proofs: bool
     only: bool
     over: Callable[[ImageReport], None] = lambda report: None
     """Called with each image that has ended."""
@@ -52,7 +52,7 @@ class ImageEndings:
     def judged(self, task: ImageTask, verdict: Verdict) -> None:
         """Report what verification said of an image."""
         task.report.judged(verdict)
-        if self.reports:
+        if self.proofs:
             task.report.looks = verdict.to_json()
 
     def failed_with(self, task: ImageTask, started: float, error: BaseException) -> None:

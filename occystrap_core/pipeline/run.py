@@ -43,11 +43,12 @@ class Run:
     `earlier`: receipts of an earlier run, besides those that destinations keep; images they prove are not copied again
     if, with `refresh`, they are still what the source has. `fail_fast`: begin no image after one has failed.
     `layer_cache`: the file with results of filters and compression for layers. `prune` gives the receipts by which
-    images go that sources with prune=true no longer have; None keeps all. `reports`: the files of --report, in which
-    each expectation is to be found. `of_one_image`: a source of several images is refused. `look` is called instead of
-    copying an image that is not there. `is_missing`: no image is there already. `keeps_images`: the report of very many
-    images has those that succeeded, and not their number alone. `brought`: blobs that other processes brought to the
-    destination, each with an image there that has it. `report` is that of `process`, also if it raised.
+    images go that sources with prune=true no longer have; None keeps all. `reports`: the files of --report. `proofs`:
+    the report has each expectation with what was observed. `of_one_image`: a source of several images is refused.
+    `look` is called instead of copying an image that is not there. `is_missing`: no image is there already.
+    `keeps_images`: the report of very many images has those that succeeded, and not their number alone. `brought`:
+    blobs that other processes brought to the destination, each with an image there that has it. `report` is that of
+    `process`, also if it raised.
     """
 
     plugins: Plugins
@@ -65,6 +66,7 @@ class Run:
     look: Callable[[ImageTask], None] | None = None
     is_missing: bool = False
     keeps_images: bool = True
+    proofs: bool = False
     brought: Mapping[Digest, Location] = field(default_factory=dict)
     report: RunReport | None = field(init=False, default=None)
     _joint: JointImages[tuple[Receipt, Verdict]] = field(default_factory=lambda: JointImages(()))
@@ -125,7 +127,7 @@ class Run:
             report.pruned.append(each)
 
     def _process_all(self, tasks: Sequence[ImageTask], report: RunReport) -> None:
-        self._ends = ImageEndings(self.plugins, self.level, self.progress, self.receipts, self.reports, len(tasks) == 1)
+        self._ends = ImageEndings(self.plugins, self.level, self.progress, self.receipts, self.proofs, len(tasks) == 1)
         self._joint = JointImages(tasks)
         self.progress.begin(report.images)
         for image in report.images[len(tasks):]:
@@ -136,7 +138,7 @@ class Run:
         """Process the tasks that are known, and meanwhile look for the others."""
         from occystrap_core.pipeline.long_run import AT_ONCE, LongRun  # late, as few runs have so many images
         long = LongRun(self.plugins, self.settings, todo, report, self.progress, self.keeps_images)
-        self._ends = ends = ImageEndings(self.plugins, self.level, self.progress, self.receipts, self.reports, False,
+        self._ends = ends = ImageEndings(self.plugins, self.level, self.progress, self.receipts, self.proofs, False,
                                          long.ended)
         tasks = long.tasks(ends.ended, self._begin_joint, lambda: self.fail_fast and ends.failed.is_set())
         self._process_with(LaneThreads(self.settings.images, self.settings, AT_ONCE), tasks)

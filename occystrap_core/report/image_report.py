@@ -62,7 +62,7 @@ class ImageReport:
             [CheckResult(Severity(each['severity']), each['item'], each['message']) for each in found['findings']],
             found['failure'] or '', found['notes'], PlatformChoices.of_document(found.get('platforms')),
             found.get('bytes_moved'), found.get('bytes_reused', 0), found['seconds'], found['done_before'],
-            found.get('source_asked', True), found.get('settle_seconds', 0.0))
+            found.get('source_asked', True), found.get('settle_seconds', 0.0), looks=found.get('expectations'))
 
     def received(self, receipt: Receipt) -> None:
         """Take over the receipt of the image, and its destination from there."""

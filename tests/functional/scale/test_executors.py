@@ -1,4 +1,5 @@
 """Bulk runs: many images on threads, on processes: each shared layer crosses the wire once, each receipt holds."""
+import json
 import time
 from pathlib import Path
 
@@ -34,6 +35,22 @@ def test_destinations_on_the_disk_that_processes_share(goes: str, sixty: SixtyIm
                        'receipts').assert_success()
     assert result.err.splitlines()[-1].endswith(f', {count}/{count} verified'), result
     assert_all_there(occystrap, tmp_path / 'receipts', count)
+
+
+@pytest.mark.parametrize('executor', EXECUTORS)
+def test_the_report_of_a_bulk_run_has_the_proofs(executor: str, sixty: SixtyImages, destination: Registry,
+                                                 occystrap: CommandLine, tmp_path: Path) -> None:
+    """Of images that are copied, and of those that are there already."""
+    for name in ('first.json', 'again.json'):
+        occystrap('process', sixty.listed(tmp_path, 2), mirror_at(destination.host), '--executor', executor,
+                  '--receipt', 'receipts', '--resume', 'receipts', '--report', name).assert_success()
+        images = json.loads((tmp_path / name).read_text())['images']
+        assert len(images) == 2
+        for image in images:
+            kinds = [each['kind'] for each in image['expectations']]
+            assert sorted(kinds) == ['config', *['layer'] * image['layers'], 'manifest'], image
+            assert all(each['observed'] for each in image['expectations'])
+    assert all(image['done_before'] for image in images)
 
 
 def test_workers_keep_one_rate_of_requests_together(sixty: SixtyImages, destination: Registry, occystrap: CommandLine,

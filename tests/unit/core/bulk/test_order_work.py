@@ -11,7 +11,7 @@ ORDER = ImageOrder('registry://127.0.0.1:1/app:v1', 'registry://127.0.0.1:1/copy
 
 def options(settings: Settings, slots: int = 4) -> WorkerOptions:
     """Return the options of a run."""
-    return WorkerOptions.of(settings, VerifyLevel.FULL, True, slots)
+    return WorkerOptions.of(settings, VerifyLevel.FULL, True, False, slots)
 
 
 def test_passwords_of_the_client_do_not_travel() -> None:
