@@ -16,3 +16,11 @@ class TestOwner(FilterConformance):
 
 class TestInspect(FilterConformance):
     filter = 'inspect:file={directory}/report'
+
+
+class TestAllow(FilterConformance):
+    filter = 'allow:pattern=etc/*'
+
+
+class TestSearch(FilterConformance):
+    filter = 'search:pattern=*.conf,file={directory}/matches'

@@ -50,3 +50,11 @@ class TestDocker(InDaemon, WriterConformance):
 class TestDockerInput(InDaemon, InputConformance):
     inapplicable = TestDocker.inapplicable
     reads_all_to_open = True
+
+
+class TestDockerPushInput(TestDockerInput):
+    """What the daemon pushes to the input; it is put there by docker://."""
+
+    @pytest.fixture(autouse=True)
+    def _pushed(self, _daemon: None) -> None:
+        self.written, self.uri = self.uri, self.uri.replace('docker://', 'dockerpush://')

@@ -9,6 +9,7 @@ import pytest
 from occystrap_core import Receipt, VerifyLevel
 from occystrap_core.testing.conformance import uri_fields
 from occystrap_core.testing.damage import Damage
+from occystrap_core.testing.input_conformance import InputConformance
 from occystrap_core.testing.writer_conformance import WriterConformance
 from tests.services.localstack import ObjectStorage
 from tests.services.requirements import EVERYTHING
@@ -17,7 +18,9 @@ OFTEN = ('fast_verification', 'another_process', 'wrong_bytes', '[sample]', 'pla
 """Parts of the names of tests that always run: each request to the server takes milliseconds."""
 
 
-class TestS3(WriterConformance):
+class InBucket:
+    """A prefix for each test, in a bucket that is shared."""
+
     inapplicable = {'many_layers': 'hundreds of requests, which show nothing more'}
     uri = ''
 
@@ -28,6 +31,12 @@ class TestS3(WriterConformance):
         self.storage, self.bucket = object_storage, bucket
         self.uri = f's3://{bucket}/{{name}}/image:v1'
 
+
+class TestS3Input(InBucket, InputConformance):
+    pass
+
+
+class TestS3(InBucket, WriterConformance):
     def content(self, directory: Path) -> Mapping[str, object]:
         """The records of images: blobs that a failed run has left are nobody's."""
         found = {key: self.storage.read(self.bucket, key) for key in self._keys(directory) if '/images/' in key}
