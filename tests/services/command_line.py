@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from io import FileIO
 from pathlib import Path
@@ -115,11 +115,13 @@ _OF_THE_INTERPRETER = ('PYTHON', 'LC_', 'LANG')
 class WarmCommandLine:
     """Runs `occystrap` by forks of the process `server`, one after the other; see `warm_server.py`.
 
-    A fork is kept for the next run if the last one has left it as it was, unless each is to have its own.
+    A fork is kept for the next run if the last one has left it as it was, unless each is to have its own. With `user` it
+    is that user's.
     """
 
     server: 'subprocess.Popen[bytes]'
     kept: bool
+    user: int | None = None
 
     def __call__(self, directory: Path, home: Path, *arguments: str | Path, input: str = '') -> CommandResult:
         """Run `occystrap` in a directory; `home` is one that its user may write to, input and output go through it."""
@@ -154,7 +156,7 @@ class WarmCommandLine:
     def _ask(self, words: tuple[str, ...], directory: Path, environment: Mapping[str, str], streams: Sequence[Path],
              **more: bool) -> None:
         request = {'arguments': words, 'directory': str(directory), 'environment': dict(environment),
-                   'streams': list(map(str, streams)), **more}
+                   'streams': list(map(str, streams)), 'user': self.user, **more}
         assert self.server.stdin
         self.server.stdin.write(json.dumps(request).encode() + b'\n')
 
@@ -224,6 +226,11 @@ def warm_command_line(wrapper: tuple[str, ...] = (), kept: bool = not EVERYTHING
         yield WarmCommandLine(server, kept)
         assert server.stdin
         server.stdin.close()
+
+
+def shared_command_line(user: int | None = None) -> WarmCommandLine:
+    """Return the process that all tests of this one share, whose forks are those of `user`."""
+    return replace(_process_of_all()[0], user=user)
 
 
 @cache

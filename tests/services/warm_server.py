@@ -2,8 +2,9 @@
 
 It reads a line of JSON for each run, and writes a line with the process's number and one with its exit code. Where the
 request has `kept`, the fork is kept for the next such run, if it is as it was; where it has `under_way`, the code comes
-only when it is asked for, by a line with `ended`: the process's number.
+only when it is asked for, by a line with `ended`: the process's number. With `user` the fork is that user's.
 """
+import ctypes
 import functools
 import gc
 import importlib
@@ -34,6 +35,7 @@ RUNS = ('--version', 'check dir://{0}/absent', '-q process dir://{0}/image layou
         'info registry://{1}/app:v1', '-q process tar://{0}/app.tar dir://{0}/again -f normalize-timestamps')
 MOST = 100
 """Runs in one process."""
+PR_SET_DUMPABLE = 4
 PATIENCE = 0.1
 """Seconds that each thread has to end by itself when the run is done."""
 
@@ -100,11 +102,12 @@ class Runner:
     A fork for each copies some thousand pages each time, which takes longer than most commands.
     """
 
-    def __init__(self, caches: Sequence[Any]) -> None:
+    def __init__(self, caches: Sequence[Any], user: int | None) -> None:
         (requests, self._requests), (self._codes, codes) = os.pipe(), os.pipe()
         self.number = os.fork()
         if not self.number:
             os.close(self._requests)  # else it would not see its end
+            _become(user)
             _run_each(open(requests), codes, caches)
         os.close(requests)
         os.close(codes)
@@ -172,6 +175,7 @@ def _is_as(before: tuple[object, ...]) -> bool:
 
 def run(request: dict[str, Any]) -> NoReturn:
     """Become the command, in its directory, with its environment and its output in files."""
+    _become(request.get('user'))
     _enter(request)
     main(request['arguments'])
 
@@ -186,17 +190,27 @@ def _enter(request: dict[str, Any]) -> None:
         os.close(opened)
 
 
+def _become(user: int | None) -> None:
+    """Have the rights of a user, for good; what is its own in /proc stays readable, as after a start."""
+    if user is not None:
+        os.setgroups([])
+        os.setgid(user)
+        os.setuid(user)
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1)
+
+
 def serve() -> None:
     """Run what comes."""
     caches = prepare()
-    runner = None
+    runners: dict[int | None, Runner] = {}
     for line in sys.stdin:
         request = json.loads(line)
         if request.get('kept'):
-            runner = runner or Runner(caches)
+            user = request.get('user')
+            runner = runners[user] = runners.get(user) or Runner(caches, user)
             print(runner.number, flush=True)
             if (code := runner.code_of(line)) is None:
-                code, runner = runner.end(), None
+                code = runners.pop(user).end()
             print(code, flush=True)
             continue
         child = request.get('ended') or os.fork()

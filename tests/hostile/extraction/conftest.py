@@ -1,18 +1,20 @@
 """The ground, for root and an ordinary user, on the destinations that tests run on."""
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import occystrap_core
+import occystrap_dir
+import occystrap_tar
 import pytest
 
 from tests.conftest import require_service
 from tests.hostile.extraction.ground import ALL, DESTINATIONS, NOBODY, Ground, User
-from tests.services.command_line import CommandLine, CommandResult, warm_command_line
+from tests.services.command_line import CommandLine, CommandResult, shared_command_line
 from tests.services.directories import service_directory
 from tests.services.requirements import require_program, require_root
 
@@ -81,28 +83,26 @@ def _open_directories(directory: Path) -> None:
 
 
 @pytest.fixture(scope='session')
-def users() -> Iterator[Callable[[str], User]]:
-    """Gives `root` and the `ordinary` user, each with a process that runs the command as often as it takes."""
-    with ExitStack() as stack:
-        yield cache(lambda name: _user(name, stack))
+def users() -> Callable[[str], User]:
+    """Gives `root` and the `ordinary` user, who run the command as often as it takes."""
+    return cache(_user)
 
 
-def _user(name: str, stack: ExitStack) -> User:
-    wrapper: tuple[str, ...] = ()
+def _user(name: str) -> User:
     number = os.geteuid()
     if name == 'root':
         with require_service(lambda: nullcontext(require_root('owning what is unpacked'))):
-            pass
-    elif not number:
-        number = NOBODY
-        with require_service(lambda: nullcontext(require_program('setpriv', 'util-linux'))) as setpriv:
-            wrapper = (setpriv, f'--reuid={number}', f'--regid={number}', '--clear-groups', '--')
-        if not _can_run(wrapper):
+            return User(name, number, shared_command_line())
+    if number:
+        return User(name, number, shared_command_line())
+    with require_service(lambda: nullcontext(require_program('setpriv', 'util-linux'))) as setpriv:
+        if not _can_read(setpriv):
             pytest.skip('an ordinary user cannot read the interpreter or this checkout: put them where he can')
-    return User(name, number, stack.enter_context(warm_command_line(wrapper)))
+    return User(name, NOBODY, shared_command_line(NOBODY))
 
 
-@cache
-def _can_run(wrapper: tuple[str, ...]) -> bool:
-    program = 'import occystrap_core.cli.main, occystrap_dir.plugin, occystrap_tar.plugin'
-    return not subprocess.run([*wrapper, sys.executable, '-c', program], cwd='/', capture_output=True).returncode
+def _can_read(setpriv: str) -> bool:
+    """Return whether the ordinary user finds what a run imports late."""
+    modules = (os.__file__, occystrap_core.__file__, occystrap_dir.__file__, occystrap_tar.__file__)
+    return not any(subprocess.run([setpriv, f'--reuid={NOBODY}', f'--regid={NOBODY}', '--clear-groups', '--', 'test',
+                                   '-r', str(each)]).returncode for each in modules)
