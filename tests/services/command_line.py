@@ -115,8 +115,8 @@ _OF_THE_INTERPRETER = ('PYTHON', 'LC_', 'LANG')
 class WarmCommandLine:
     """Runs `occystrap` by forks of the process `server`, one after the other; see `warm_server.py`.
 
-    A fork is kept for the next run if the last one has left it as it was, unless each is to have its own. With `user` it
-    is that user's.
+    A fork is kept for the next run if the last one has left it as it was, unless each is to have its own. With `user`
+    it is that user's.
     """
 
     server: 'subprocess.Popen[bytes]'

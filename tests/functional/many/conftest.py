@@ -9,7 +9,7 @@ from tests.services.command_line import CommandLine
 from tests.services.many_images import ManyImages, many_images, many_registry
 from tests.services.registry import Registry
 
-COUNT = int(os.environ.get('OCCYSTRAP_TEST_MANY', '24'))
+COUNT = int(os.environ.get('OCCYSTRAP_TEST_MANY', '20'))
 
 
 @pytest.fixture(scope='session')

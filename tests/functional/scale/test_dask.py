@@ -233,7 +233,7 @@ def test_no_password_travels(private_registry: Registry, trusted_cluster: DaskCl
 def test_a_worker_without_a_login_is_left_out_and_its_images_are_copied_by_others(
         private_registry: Registry, trusted_cluster: DaskCluster, sixty: SixtyImages, occystrap: CommandLine,
         tmp_path: Path) -> None:
-    goes, count = f'registry://{private_registry.host}/fleet/{{repository}}:{{tag}}', 20
+    goes, count = f'registry://{private_registry.host}/fleet/{{repository}}:{{tag}}', 12
     worker = trusted_cluster.add_worker(environment={
         name: text for name, text in trusted_cluster.environment.items() if name not in _login(private_registry)})
     try:
