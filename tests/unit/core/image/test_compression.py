@@ -34,12 +34,16 @@ def zstandarded(data: bytes) -> bytes:
     return zstandard.ZstdCompressor(write_checksum=False).compress(data)
 
 
+def xz(data: bytes) -> bytes:
+    return lzma.compress(data, preset=0)
+
+
 def inflated(data: bytes, found: Callable[[Compression], object] = lambda _: None, step: int = 1 << 30) -> bytes:
     stream = ByteStream(inflate(Source(data, step), 'layer 3', found))
     return b''.join(bytes(chunk) for chunk in stream.chunks())
 
 
-PACKS = [gzipped, zstandarded, lzma.compress, bz2.compress]
+PACKS = [gzipped, zstandarded, xz, bz2.compress]
 
 
 @pytest.mark.parametrize('data', [b'', TEXT, bytes(30 * MIB), random.Random(2).randbytes(MIB)])
@@ -91,7 +95,7 @@ def test_a_flipped_bit_in_gzip_is_found() -> None:
         inflated(bytes(packed))
 
 
-@pytest.mark.parametrize('pack', [lzma.compress, bz2.compress])
+@pytest.mark.parametrize('pack', [xz, bz2.compress])
 def test_a_bomb_of_xz_or_bzip2_is_read_in_pieces(pack: Callable[[bytes], bytes]) -> None:
     source = inflate(Source(pack(bytes(30 * MIB)), 1 << 30), 'layer 3')
     buffer = memoryview(bytearray(1 << 15))
