@@ -28,14 +28,20 @@ DIRECTORIES = ['temporary', 'blobs', 'blobs/sha256', 'blobs/sha512', 'repositori
                'repositories/app/_referrers/sha256-0']
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A storage with two images, all of it old."""
-    root = tmp_path / 'storage'
+@pytest.fixture(scope='module')
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage with two images, all of it old, to be copied."""
+    root = tmp_path_factory.mktemp('filled')
     with open_storage(root) as storage, RegistryServer(storage) as server:
         push(server.host, Settings())
         push(server.host, Settings(), sample_image(variant='other'), 'app:v2')
     return aged(root)
+
+
+@pytest.fixture
+def root(filled: Path, tmp_path: Path) -> Path:
+    """Such a storage of the test's own."""
+    return Path(shutil.copytree(filled, tmp_path / 'storage', symlinks=True))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_image, sample_layers
 from occystrap_dir.directory.checksums import CHECKSUMS, read_checksums, write_checksums
 from occystrap_dir.directory.writer import DirOutput
+from tests.services.requirements import EVERYTHING
 from tests.unit.dir.directories import content, copy, findings, write
 from tests.unit.dir.test_at_once import in_processes, kept_receipts
 from tests.unit.dir.test_rerun import breaking
@@ -153,7 +154,7 @@ def test_damage_of_a_file_is_seen_by_sha256sum(tmp_path: Path) -> None:
 def test_any_flipped_bit_of_the_list_is_found_fast(tmp_path: Path) -> None:
     receipt = write_summed(tmp_path)
     whole = (tmp_path / CHECKSUMS).read_bytes()
-    for place in range(len(whole)):
+    for place in range(0, len(whole), 1 if EVERYTHING else 3):
         (tmp_path / CHECKSUMS).write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1:])
         found = findings(receipt)
         assert found and all(each.startswith(f'error checksums {CHECKSUMS}: ') for each in found), place
