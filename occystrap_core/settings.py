@@ -72,6 +72,7 @@ class Shared:
         """`lasting` has what is shared with other runs of this process, which its owner closes."""
         self._lasting = lasting
         self._entries: dict[Hashable, _Entry] = {}
+        self._kept: dict[Hashable, _Entry] = {}
         self._made: list[Any] = []
         self._lock = threading.Lock()
 
@@ -98,22 +99,26 @@ class Shared:
                     self._made.append(entry.thing)
             return cast(T, entry.thing)
 
+    def keep(self, key: Hashable, thing: object) -> None:
+        """Have a key stand for what the caller has made, who also closes it: `close` neither closes nor forgets it."""
+        with self._lock:
+            self._kept[key] = self._entries[key] = _Entry(thing)
+
     def close(self) -> None:
         """Close all values that can be closed, the last made first; a value requested later is made again."""
         with self._lock:
-            made, self._made, self._entries = self._made, [], {}
+            made, self._made, self._entries = self._made, [], {**self._kept}
         for thing in reversed(made):
             if callable(close := getattr(thing, 'close', None)):
                 close()
 
 
 class _Entry:
-    """One shared value; the lock is held while it is made."""
+    """One shared value, None until it is made; the lock is held meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, thing: object = None) -> None:
         self.lock = threading.RLock()
-        self.thing: Any = None
-        self.is_made = False
+        self.thing, self.is_made = thing, thing is not None
 
 
 def default_jobs() -> int:

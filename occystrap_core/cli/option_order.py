@@ -35,14 +35,19 @@ def _is_level(text: str) -> bool:
 
 
 def behind_command(arguments: Sequence[str], group: click.Group) -> list[str]:
-    """Return the arguments with what stands before the command's name and is an option of the command behind it."""
+    """Return the arguments with what stands before the command's name and is an option of the command behind it.
+
+    What stands behind it already is left to the command, which may have levels of its own.
+    """
     options = [each for each in group.params if isinstance(each, click.Option)]
     takes_value = {name: not each.is_flag for each in options for name in (*each.opts, *each.secondary_opts)}
     spelled_out = {each.opts[0]: each.opts[1] for each in options if len(each.opts) == 2}
-    rest = levels_joined(arguments)
+    rest = list(arguments)
     before: list[str] = []
     moved: list[str] = []
     while rest and rest[0].startswith('-') and rest[0] != '--':
+        if rest[0] == '--verify' and rest[1:] and _is_level(rest[1]):
+            rest[:2] = levels_joined(rest[:2])
         name, equals, _ = rest[0].partition('=')
         words = rest[:2] if not equals and _has_value(name, takes_value) else rest[:1]
         if len(words) == 1 + (not equals and _has_value(name, takes_value)):

@@ -14,6 +14,7 @@ from occystrap_registry.distribution.documents import fetch_manifest, get_manife
 from occystrap_registry.distribution.error_answers import speaks_as_registry
 from occystrap_registry.distribution.fresh_documents import FreshDocument, FreshDocuments
 from occystrap_registry.distribution.known_blobs import KnownBlobs
+from occystrap_registry.distribution.read_blobs import ReadBlobs
 from occystrap_registry.distribution.referrers import list_referrers
 from occystrap_registry.distribution.seen_blobs import SeenBlobs
 from occystrap_registry.distribution.settle_time import SettleTime
@@ -89,10 +90,12 @@ def _require_tag(receipt: Receipt, results: CheckResults) -> None:
 def _find_all(client: RegistryClient, receipt: Receipt, level: VerifyLevel) -> list[_Finding]:
     """Check all items in parallel, the largest first; return the findings in the order of the receipt.
 
-    What was sent again because it was damaged is hashed at each level.
+    What was sent again because it was damaged is hashed at each level, and what a proxy wants to have read once.
     """
-    resent = receipt.options.get('resend', '').split(',')
-    findings = [_Finding(each, VerifyLevel.FULL if each.digest in resent else level) for each in receipt.expectations]
+    resent, read = receipt.options.get('resend', '').split(','), ReadBlobs.of(client.address.host, client.settings)
+    due = {each.digest for each in receipt.of_kind('layer')
+           if each.digest in resent or read.is_due(client.address.reference.repository, each.digest)}
+    findings = [_Finding(each, VerifyLevel.FULL if each.digest in due else level) for each in receipt.expectations]
     _look(client, sorted(findings, key=lambda finding: -finding.expectation.size))
     return findings
 
@@ -166,8 +169,10 @@ def _run(check: Check, client: RegistryClient, finding: _Finding) -> None:
     except OccystrapError as error:
         results.unreachable(expectation, str(error))
     if any(each.digest == expectation.digest and each.proof is READ for each in results.observations):
-        KnownBlobs.of(client.address.host, client.settings).add(client.address.reference.repository,
-                                                                [expectation.digest])
+        host, repository = client.address.host, client.address.reference.repository
+        KnownBlobs.of(host, client.settings).add(repository, [expectation.digest])
+        if expectation.kind == 'layer':
+            ReadBlobs.of(host, client.settings).note_read(repository, expectation.digest)
 
 
 def _summed_up(findings: Sequence[_Finding]) -> CheckResults:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from occystrap_registry.proxy.remote import Remote
 
 _DOWNSTREAM = [option for scheme in register_writers() for option in scheme.options if option.name != 'untagged']
+_ONCE = 'once'
 _SECONDS = OptionType.number(0.1, name='seconds')
 _M_ARENA_MAX, _ARENAS = -8, 2
 """The parameter of mallopt (3), and the limit of heaps; eight for each processor are the default."""
@@ -34,9 +35,10 @@ _M_ARENA_MAX, _ARENAS = -8, 2
 @click.option('--storage', type=click.Path(path_type=Path), metavar='PATH',
               help='Directory for images in transit and for what the proxy remembers (default: '
               '~/.local/share/occystrap/proxy).')
-@click.option('--verify', 'level', type=click.Choice(['fast', 'full']), is_flag=False, flag_value='fast',
-              default='fast', help='How images are verified downstream before a push is acknowledged (default: fast); '
-                                   'full reads every byte back.')
+@click.option('--verify', 'level', type=click.Choice([_ONCE, 'fast', 'full']), is_flag=False, flag_value=_ONCE,
+              default=_ONCE, help='How images are verified downstream before a push or pull is acknowledged (default: '
+              'once): once reads each blob back when it is sent, or new to the proxy; full, for each image; fast '
+              'believes sizes.')
 @click.option('--fresh', type=OptionType.SECONDS, default=60.0, show_default=True, metavar='SECONDS',
               help='How long a tag is remembered before upstream is asked again.')
 @click.option('-c', '--concurrency', type=OptionType.whole(1, 256), default=4, show_default=True, metavar='NUMBER',
@@ -73,7 +75,7 @@ def proxy(downstream: str, upstream: str | None, filters: Sequence[str], storage
     _require_filters(there, filters, settings)
     options = ServerOptions.of(given)
     wanted = Proxy(Path(storage or default_storage('proxy')), there, above, filters, Limits(concurrency, deadline),
-                   quota, fresh)
+                   quota, fresh, level == _ONCE)
     served, _ = with_operations(options.settings(drain), 'occystrap proxy', _described(there, above, filters),
                                 options.access_log)
     _save_memory()
@@ -96,7 +98,7 @@ def _save_memory() -> None:
 
 def _settings(level: str, given: dict[str, Any]) -> Settings:
     network = {name: given.pop(name) for name in ('timeout', 'retries', 'ca_file')}
-    return Settings(verify=VerifyLevel(level), settle=10.0, **network)
+    return Settings(verify=VerifyLevel.FAST if level == _ONCE else VerifyLevel(level), settle=10.0, **network)
 
 
 def _remote(option: str, text: str, options: Sequence[Option], settings: Settings) -> 'Remote':

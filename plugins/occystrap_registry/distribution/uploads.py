@@ -10,6 +10,7 @@ from occystrap_registry.distribution.blob_upload import BlobUpload, Way
 from occystrap_registry.distribution.blobs import stored_size
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.known_blobs import KnownBlobs
+from occystrap_registry.distribution.read_blobs import ReadBlobs
 from occystrap_registry.distribution.upload_session import UploadSession, open_session
 from occystrap_registry.transport.connections import Body
 
@@ -31,6 +32,7 @@ class Uploads:
         self._sent: set[Digest] = set()
         self._begun: dict[Digest, UploadSession] = {}
         self._known = KnownBlobs.of(self._address.host, client.settings)
+        self._read = ReadBlobs.of(self._address.host, client.settings)
         self.is_for_new_name = False
         """Whether the registry has nothing under the name of the image."""
         self._brought = False
@@ -92,6 +94,7 @@ class Uploads:
         with alone:
             if descriptor.digest in self._sent:
                 return False
+            self._note_sending(descriptor)
             upload = BlobUpload(self._client, descriptor, body, lambda: self._asks_for(descriptor))
             upload.send(self._begun.pop(descriptor.digest, None))
             self._note_sent(descriptor)
@@ -109,12 +112,20 @@ class Uploads:
         The arguments are those of StreamedUpload. Raises OutputError, ServiceError.
         """
         from occystrap_registry.distribution.streamed_upload import StreamedUpload  # late, as few sources have tars
-        descriptor = StreamedUpload(self._client, body, made, self._asks_for).send()
+
+        def made_and_noted() -> Descriptor | None:
+            if descriptor := made():
+                self._note_sending(descriptor)
+            return descriptor
+        descriptor = StreamedUpload(self._client, body, made_and_noted, self._asks_for).send()
         if descriptor is None:
             self._client.endpoint.refused_ways.add(_STREAMED)
             return None
         self._note_sent(descriptor)
         return descriptor
+
+    def _note_sending(self, descriptor: Descriptor) -> None:
+        self._read.note_sending(self._address.reference.repository, descriptor.digest)
 
     def _note_sent(self, descriptor: Descriptor) -> None:
         self._sent.add(descriptor.digest)
@@ -132,6 +143,7 @@ class Uploads:
         source = self._known.elsewhere(self._address.reference.repository, descriptor.digest)
         if source is None:
             return False
+        self._note_sending(descriptor)
         scope = f'{self._address.push_scope} repository:{source}:pull'
         target = f'{self._address.uploads}?mount={descriptor.digest}&from={quote(source, safe="")}'
         try:

@@ -1,4 +1,7 @@
-"""Blobs that are downstream, as far as they are whole: one that was found damaged is remembered, and sent anew."""
+"""Blobs that are downstream, as far as they are whole: one that was found damaged is remembered, and sent anew.
+
+One that came there is read back.
+"""
 from collections import deque
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -7,6 +10,7 @@ from occystrap_core import InvalidImage, OutputError, Receipt
 from occystrap_core.files import CHUNK
 from occystrap_core.oci import Digest, Index, Manifest
 from occystrap_core.orders import ImageDone
+from occystrap_registry.distribution.read_blobs import ReadBlobs
 from occystrap_registry.proxy.known_digests import KnownDigests
 from occystrap_registry.proxy.remote import Remote
 
@@ -69,6 +73,26 @@ class DownstreamBlobs:
                 f'{digest} is damaged downstream, and sending it again has not mended it: remove it there '
                 f'({done.error})'))
         return done
+
+
+class ReadOnce(ReadBlobs):
+    """The blobs downstream, of which each is read back once by verification: the first time, and when it was sent."""
+
+    def __init__(self, downstream: Remote, known: KnownDigests, is_demanded: bool) -> None:
+        """Nothing is due unless that `is_demanded`; what is read and sent is noted nevertheless, for the next start."""
+        self._downstream, self._known, self._is_demanded = downstream, known, is_demanded
+
+    def is_due(self, repository: str, digest: Digest) -> bool:
+        """Return whether a blob has to be read."""
+        return self._is_demanded and not self._known.is_read(self._downstream.own_name(repository), digest)
+
+    def note_read(self, repository: str, digest: Digest) -> None:
+        """Note that a blob was read."""
+        self._known.note_read(self._downstream.own_name(repository), digest)
+
+    def note_sending(self, repository: str, digest: Digest) -> None:
+        """Note that a blob is about to be sent."""
+        self._known.forget_read(self._downstream.own_name(repository), digest)
 
 
 def _wrong_blobs(done: ImageDone) -> Iterator[Digest]:

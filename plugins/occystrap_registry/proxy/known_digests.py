@@ -1,5 +1,5 @@
 """What a proxy remembers from one start to the next: what a tag meant upstream, which digest replaced which, and which
-blobs are damaged downstream.
+blobs downstream are damaged, or have been read back.
 """
 import sqlite3
 import threading
@@ -19,6 +19,8 @@ CREATE TABLE IF NOT EXISTS tags (repository TEXT, tag TEXT, recipe TEXT, source 
 CREATE TABLE IF NOT EXISTS replaced (repository TEXT, original TEXT, recipe TEXT, stored TEXT,
     PRIMARY KEY (repository, original)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS damaged (repository TEXT, digest TEXT, recipe TEXT,
+    PRIMARY KEY (repository, digest)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS read (repository TEXT, digest TEXT, recipe TEXT,
     PRIMARY KEY (repository, digest)) WITHOUT ROWID;
 """
 
@@ -85,12 +87,26 @@ class KnownDigests:
     def note_damaged(self, repository: str, digests: Iterable[Digest]) -> None:
         """Note that blobs are damaged downstream."""
         for each in digests:
+            self.forget_read(repository, each)
             self._ask('INSERT OR REPLACE INTO damaged VALUES (?, ?, ?)', repository, each, self._recipe)
 
     def note_sound(self, repository: str, digests: Iterable[Digest]) -> None:
         """Note that blobs have been read from downstream, and are whole."""
         for each in self.damaged(repository).intersection(digests):
             self._ask('DELETE FROM damaged WHERE repository = ? AND digest = ?', repository, each)
+
+    def is_read(self, repository: str, digest: Digest) -> bool:
+        """Return whether a blob was read back after it came downstream, and was whole."""
+        return bool(self._ask('SELECT 1 FROM read WHERE repository = ? AND digest = ? AND recipe = ?', repository,
+                              digest, self._recipe))
+
+    def note_read(self, repository: str, digest: Digest) -> None:
+        """Note that a blob was read back, and was whole."""
+        self._ask('INSERT OR REPLACE INTO read VALUES (?, ?, ?)', repository, digest, self._recipe)
+
+    def forget_read(self, repository: str, digest: Digest) -> None:
+        """Note that a blob has to be read back, if it was before."""
+        self._ask('DELETE FROM read WHERE repository = ? AND digest = ?', repository, digest)
 
     def close(self) -> None:
         """Close the file."""

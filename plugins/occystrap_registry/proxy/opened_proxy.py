@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from occystrap_core import OutputError, Settings
 from occystrap_core.files import output_errors
-from occystrap_registry.proxy.downstream_blobs import DownstreamBlobs
+from occystrap_registry.proxy.downstream_blobs import DownstreamBlobs, ReadOnce
 from occystrap_registry.proxy.image_orders import ImageOrders, Limits
 from occystrap_registry.proxy.images import ProxiedImages, Sources
 from occystrap_registry.proxy.known_digests import KnownDigests
@@ -39,6 +39,8 @@ class Proxy(NamedTuple):
     """Bytes of what is on its way."""
     fresh: float = 60.0
     """Seconds for which upstream is not asked again what a tag means."""
+    reads_once: bool = True
+    """Verification reads each blob back once, at whatever level it is."""
 
     @property
     def recipe(self) -> str:
@@ -79,6 +81,7 @@ def _sources(proxy: Proxy, settings: Settings) -> Iterator[Sources]:
         _require_own(place)
         place.mkdir(parents=True, exist_ok=True)
     with closing(KnownDigests(place / _KNOWN, proxy.recipe)) as known:
+        ReadOnce(proxy.downstream, known, proxy.reads_once).keep(proxy.downstream.host, settings)
         blobs, readiness = DownstreamBlobs(proxy.downstream, known), Readiness(proxy.downstream)
         with open_storage_as(place / _STAGING, lambda root: Staging(
                 root, proxy.downstream, blobs, readiness, proxy.quota)) as staging:

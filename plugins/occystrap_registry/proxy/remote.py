@@ -57,6 +57,10 @@ class Remote:
         """Return a repository's name with the host and the prefix."""
         return f'{self._address.reference.host}/{self._prefix}{repository}'
 
+    def own_name(self, repository: str) -> str:
+        """Return the name that clients use for a repository of the registry."""
+        return repository.removeprefix(self._prefix)
+
     def manifest(self, repository: str, reference: Digest | str) -> Manifest | Index | None:
         """Return a manifest or index whose bytes have its digest, None if there is none; raises InvalidImage."""
         with self._client(repository) as client:
@@ -110,7 +114,7 @@ class Remote:
     def repositories(self) -> list[str]:
         """Return the names of all repositories below the prefix, without it."""
         with self._client('any') as client:
-            return sorted(name.removeprefix(self._prefix) for name in list_repositories(client)
+            return sorted(self.own_name(name) for name in list_repositories(client)
                           if name.startswith(self._prefix))
 
     def referrers(self, repository: str, subject: Digest) -> list[Descriptor]:

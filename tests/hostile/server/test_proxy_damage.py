@@ -132,7 +132,7 @@ def test_an_index_is_fetched_again_for_one_of_its_images(tmp_path: Path, filters
 @pytest.mark.parametrize('filters', [(), (FILTER,)])
 def test_what_stays_damaged_is_never_a_201(tmp_path: Path, filters: tuple[str, ...]) -> None:
     """Downstream says that it has taken the blob, and keeps the wrong bytes: fast verification reads that one back."""
-    with proxied(tmp_path, filters) as proxy:
+    with proxied(tmp_path, filters, reads_once=False) as proxy:
         assert send(proxy).status_code == 201
         digest = found_damaged(proxy)
         proxy.down.storage.fault = lambda kind, data: changed(data) if kind == 'blob' else data
