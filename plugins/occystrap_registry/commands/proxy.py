@@ -39,6 +39,8 @@ _M_ARENA_MAX, _ARENAS = -8, 2
               default=_ONCE, help='How images are verified downstream before a push or pull is acknowledged (default: '
               'once): once reads each blob back when it is sent, or new to the proxy; full, for each image; fast '
               'believes sizes.')
+@click.option('--delete', 'deletes', is_flag=True,
+              help='Pass DELETE of tags and manifests on to downstream, for whoever may push; otherwise it is refused.')
 @click.option('--fresh', type=OptionType.SECONDS, default=60.0, show_default=True, metavar='SECONDS',
               help='How long a tag is remembered before upstream is asked again.')
 @click.option('-c', '--concurrency', type=OptionType.whole(1, 256), default=4, show_default=True, metavar='NUMBER',
@@ -56,8 +58,9 @@ _M_ARENA_MAX, _ARENAS = -8, 2
 @click.option('--ca-file', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
               help='Certificates of authorities to trust in addition to the system\'s.')
 @server_options
-def proxy(downstream: str, upstream: str | None, filters: Sequence[str], storage: Path | None, level: str, fresh: float,
-          concurrency: int, quota: int, deadline: float, drain: float, **given: Any) -> None:
+def proxy(downstream: str, upstream: str | None, filters: Sequence[str], storage: Path | None, level: str,
+          deletes: bool, fresh: float, concurrency: int, quota: int, deadline: float, drain: float,
+          **given: Any) -> None:
     """Run a proxy that filters what is pushed and pulled through it, until a signal stops it.
 
     An image that is pushed is filtered, stored downstream and verified there before the client hears that all is
@@ -75,13 +78,13 @@ def proxy(downstream: str, upstream: str | None, filters: Sequence[str], storage
     _require_filters(there, filters, settings)
     options = ServerOptions.of(given)
     wanted = Proxy(Path(storage or default_storage('proxy')), there, above, filters, Limits(concurrency, deadline),
-                   quota, fresh, level == _ONCE)
+                   quota, fresh, level == _ONCE, deletes)
     served, _ = with_operations(options.settings(drain), 'occystrap proxy', _described(there, above, filters),
                                 options.access_log)
     _save_memory()
     with open_proxy(wanted, replace(settings, temporary=wanted.temporary()), served, options.port) as server:
         _announce(there, above, f'{options.scheme}://{server.host}')
-        options.warn(read_only=False, what='push through this proxy, by its login')
+        options.warn(read_only=False, what=f'push {"and delete " if deletes else ""}through this proxy, by its login')
         _look(there)
         wait_for_signal(server, drain)
 

@@ -15,8 +15,8 @@ from occystrap_registry.distribution.settle_time import SettleTime
 from occystrap_registry.transport.address import address_of
 from occystrap_registry.transport.answers import Reply
 
-_DELETED = (200, 202, 204, 404)
-_CANNOT = (400, 405, 501)
+DELETED = (200, 202, 204, 404)
+CANNOT_DELETE = (400, 405, 501)
 """Answers of registries that delete nothing, or no tags (distribution-spec, Deleting tags)."""
 
 
@@ -163,10 +163,10 @@ class Repository:
         address = self._client.address
         scope = f'repository:{reference.repository}:pull,delete'
         reply = self._client.fetch('DELETE', address.manifest(name), scope)
-        if reply.status in _CANNOT:
+        if reply.status in CANNOT_DELETE:
             raise CannotDelete(f'{address.host} refuses to delete {address.name_of(name)} (HTTP {reply.status}): '
                                'enable that there, for example with REGISTRY_STORAGE_DELETE_ENABLED=true')
-        if reply.status not in _DELETED:
+        if reply.status not in DELETED:
             raise self._client.failure(reply, f'{address.name_of(name)} cannot be deleted')
         self._require_gone(reference)
 

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -68,7 +68,7 @@ class ImageOrders:
         long, or is broken off as the proxy stops.
         """
         begun, note = time.monotonic(), ''
-        with self._names[hash(reference) % len(self._names)], self._turns:
+        with self.alone(reference), self._turns:
             done = self._run(order)
             if isinstance(done.error, NothingToFilter):
                 done, note = self._run(order._replace(filters=())), _UNFILTERED
@@ -76,6 +76,10 @@ class ImageOrders:
         self._note(done, note, RecentImage(name, reference, done.digest, direction, done.order.filters,
                                            seconds=time.monotonic() - begun, when=time.time()))
         return done, note
+
+    def alone(self, reference: str) -> AbstractContextManager[object]:
+        """Return what nobody else is within for the same place."""
+        return self._names[hash(reference) % len(self._names)]
 
     def stop(self) -> None:
         """Break off all orders."""

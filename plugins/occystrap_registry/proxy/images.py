@@ -16,7 +16,6 @@ from occystrap_registry.proxy.known_digests import KnownDigests, KnownTag
 from occystrap_registry.proxy.remote import Remote, replaced_parts
 from occystrap_registry.proxy.staged_images import Staging
 from occystrap_registry.proxy.upstream_referrers import UpstreamReferrers
-from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import PushedManifest
 
 
@@ -243,8 +242,3 @@ def _as_pushed(document: Manifest | Index, known: KnownTag | None) -> Manifest |
     """Return what a tag means with the digest by which a client has pushed it, if it is the same."""
     as_known = document._replace(algorithm=known.stored.algorithm) if known else document
     return as_known if known and as_known.digest == known.stored else document
-
-
-def refused_deletion() -> Problem:
-    """Return the answer to DELETE."""
-    return Problem(405, 'UNSUPPORTED', 'a proxy deletes nothing: delete it downstream', {'Allow': 'GET, HEAD, PUT'})

@@ -63,6 +63,14 @@ class KnownDigests:
         self._ask('INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?, ?)', repository, tag, self._recipe, source,
                   stored, time.time())
 
+    def forget(self, repository: str, reference: Digest | str) -> None:
+        """Forget a tag that is gone downstream, or a manifest with all its tags."""
+        if isinstance(reference, Digest):
+            for table in ('tags', 'replaced'):
+                self._ask(f'DELETE FROM {table} WHERE repository = ? AND stored = ?', repository, reference)
+        else:
+            self._ask('DELETE FROM tags WHERE repository = ? AND tag = ?', repository, reference)
+
     def stored_for(self, repository: str, original: Digest) -> Digest | None:
         """Return the digest that an image got downstream, None if it is not known."""
         rows = self._ask('SELECT stored FROM replaced WHERE repository = ? AND original = ? AND recipe = ?', repository,

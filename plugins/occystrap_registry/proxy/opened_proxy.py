@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from occystrap_core import OutputError, Settings
 from occystrap_core.files import output_errors
+from occystrap_registry.proxy.deletions import Deletions
 from occystrap_registry.proxy.downstream_blobs import DownstreamBlobs, ReadOnce
 from occystrap_registry.proxy.image_orders import ImageOrders, Limits
 from occystrap_registry.proxy.images import ProxiedImages, Sources
@@ -41,6 +42,8 @@ class Proxy(NamedTuple):
     """Seconds for which upstream is not asked again what a tag means."""
     reads_once: bool = True
     """Verification reads each blob back once, at whatever level it is."""
+    deletes: bool = False
+    """Tags and manifests may be deleted."""
 
     @property
     def recipe(self) -> str:
@@ -64,7 +67,7 @@ def open_proxy(proxy: Proxy, settings: Settings, served: ServerSettings, port: i
         orders = ImageOrders(settings, proxy.filters, proxy.limits, recent, str(proxy.place / _LAYERS))
         stack.callback(orders.stop)
         requests = ProxyRequests(ProxiedImages(sources, orders, proxy.fresh), orders, proxy.downstream, sources.blobs,
-                                 sources.staging)
+                                 sources.staging, Deletions(proxy.downstream, sources.known, orders, proxy.deletes))
         server = RegistryServer(sources.staging, port, settings=served._replace(
             recent=recent, handlers=requests.handlers))
         assert server.uploads

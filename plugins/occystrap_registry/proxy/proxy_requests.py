@@ -11,10 +11,11 @@ from occystrap_core import Cancelled, OccystrapError
 from occystrap_core.oci import Digest, Index
 from occystrap_registry.distribution.reported_digest import STORED
 from occystrap_registry.proxy.blob_streams import BlobStream, in_thread
+from occystrap_registry.proxy.deletions import Deletions, refused
 from occystrap_registry.proxy.downstream_blobs import DownstreamBlobs
 from occystrap_registry.proxy.order_problems import pull_problem
 from occystrap_registry.proxy.image_orders import ImageOrders, Stored
-from occystrap_registry.proxy.images import ProxiedImages, refused_deletion
+from occystrap_registry.proxy.images import ProxiedImages
 from occystrap_registry.proxy.remote import Remote
 from occystrap_registry.proxy.staged_images import Staging
 from occystrap_registry.server import blob_requests, manifest_requests, request_names
@@ -34,15 +35,15 @@ class ProxyRequests:
     """The handlers of a proxy."""
 
     def __init__(self, images: ProxiedImages, orders: ImageOrders, downstream: Remote, blobs: DownstreamBlobs,
-                 staging: Staging) -> None:
+                 staging: Staging, deletions: Deletions) -> None:
         self._images, self._orders, self._downstream, self._staging = images, orders, downstream, staging
-        self._blobs = blobs
+        self._blobs, self._deletions = blobs, deletions
 
     @property
     def handlers(self) -> Handlers:
         """What answers which request."""
         return Handlers(self.catalog, self.list_tags, self.list_referrers, self.get_manifest, self.put_manifest,
-                        self.delete, self.head_blob, self.get_blob, self.delete)
+                        self.delete_manifest, self.head_blob, self.get_blob, self.delete_blob)
 
     async def put_manifest(self, request: Request) -> Response:
         """PUT: answer 201 when the image is stored downstream, and proved to be there.
@@ -131,9 +132,14 @@ class ProxyRequests:
         return Response(index.raw, media_type=index.media_type,
                         headers={'OCI-Filters-Applied': 'artifactType'} if kind else {})
 
-    def delete(self, request: Request) -> Response:
-        """DELETE: raise Problem."""
-        raise refused_deletion()
+    async def delete_manifest(self, request: Request) -> Response:
+        """DELETE: delete a tag or a manifest downstream, if the proxy may."""
+        await _ask(self._deletions.delete, *manifest_requests.addressed(request))
+        return Response(status_code=202)
+
+    def delete_blob(self, request: Request) -> Response:
+        """DELETE: raise Problem, as images of others may need the blob."""
+        raise refused('a proxy deletes no blobs')
 
 
 async def _ask(work: Callable[..., T], *arguments: object) -> T:

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from occystrap_core import Location, OutputError, Settings, UsageError
+from occystrap_core import ImageNotFound, Location, OutputError, Settings, UsageError
 from occystrap_core.files import ByteStream
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest
 from occystrap_registry.distribution.blobs import BlobSource, stored_size
@@ -13,6 +13,7 @@ from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.documents import find_manifest, get_manifest, present_digest
 from occystrap_registry.distribution.manifests import put_manifest
 from occystrap_registry.distribution.referrers import list_referrers, referrers_by_api
+from occystrap_registry.distribution.removal import CANNOT_DELETE, DELETED
 from occystrap_registry.distribution.settle_time import SettleTime
 from occystrap_registry.distribution.uploads import Uploads
 from occystrap_registry.transport.address import Address, parse_address, split_userinfo
@@ -105,6 +106,25 @@ class Remote:
                 if not settle.again():
                     raise OutputError(f'{client.address.name_of(tag)} is not what was written: it is '
                                       f'{found.digest if found else "missing"}, expected {digest}')
+
+    def delete(self, repository: str, reference: Digest | str) -> None:
+        """Delete a tag, or a manifest with all its tags, and see that it is gone.
+
+        Raises ImageNotFound, UsageError if the registry deletes no such things, OutputError if it only says so.
+        """
+        with self._client(repository) as client:
+            target, name = client.address.manifest(reference), client.address.name_of(reference)
+            reply = client.fetch('DELETE', target, f'repository:{client.address.reference.repository}:pull,delete')
+            if reply.status == 404:
+                raise ImageNotFound(f'{name} is not there')
+            if reply.status in CANNOT_DELETE:
+                raise UsageError(f'{client.address.host} does not delete {name} (HTTP {reply.status})')
+            if reply.status not in DELETED:
+                raise client.failure(reply, f'{name} cannot be deleted')
+            settle = SettleTime(self._settings)
+            while client.fetch('HEAD', target, client.address.pull_scope).status != 404:
+                if not settle.again():
+                    raise OutputError(f'{name} is still there after it was deleted')
 
     def tags(self, repository: str) -> list[str]:
         """Return the tags of a repository; raises ImageNotFound."""

@@ -1,0 +1,38 @@
+"""What a proxy deletes downstream, if it may: tags and manifests, which are then unknown to it as well."""
+from occystrap_core import UsageError
+from occystrap_core.oci import Digest
+from occystrap_registry.proxy.image_orders import ImageOrders
+from occystrap_registry.proxy.known_digests import KnownDigests
+from occystrap_registry.proxy.remote import Remote
+from occystrap_registry.server.problems import Problem
+
+
+class Deletions:
+    """Deletes images; methods raise Problem, and OccystrapError for what downstream has done."""
+
+    def __init__(self, downstream: Remote, known: KnownDigests, orders: ImageOrders, is_allowed: bool) -> None:
+        self._downstream, self._known, self._orders, self._is_allowed = downstream, known, orders, is_allowed
+
+    def delete(self, repository: str, reference: Digest | str) -> None:
+        """Delete a tag, or a manifest with all its tags, when nobody copies an image to that name.
+
+        It is forgotten when it is gone. A proxy that is killed between serves an image from upstream once more, which
+        upstream still has.
+        """
+        if not self._is_allowed:
+            raise refused('a proxy deletes nothing unless it is started with --delete')
+        if isinstance(reference, Digest) and (stored := self._known.stored_for(repository, reference)) and (
+                stored != reference):
+            raise Problem(404, 'MANIFEST_UNKNOWN', f'{repository}@{reference} was filtered, and is {stored} now')
+        named = f'{"@" if isinstance(reference, Digest) else ":"}{reference}'
+        with self._orders.alone(f'{self._downstream.full_name(repository)}{named}'):
+            try:
+                self._downstream.delete(repository, reference)
+            except UsageError as error:
+                raise refused(str(error)) from None
+            self._known.forget(repository, reference)
+
+
+def refused(reason: str) -> Problem:
+    """Return the answer to DELETE of what is not deleted (distribution-spec, Content Management)."""
+    return Problem(405, 'UNSUPPORTED', f'{reason}: delete it downstream', {'Allow': 'GET, HEAD, PUT'})

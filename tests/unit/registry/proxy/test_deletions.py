@@ -1,0 +1,94 @@
+"""DELETE through a proxy: refused, or passed on and forgotten."""
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from occystrap_core import Settings
+from occystrap_core.oci import Digest, media_types
+from occystrap_registry.server.problems import Problem
+from tests.services.proxied import Proxied, proxied, trusting
+from tests.unit.registry.images import push
+
+FILTER = 'normalize-timestamps'
+FILTERS = pytest.mark.parametrize('filters', [(), (FILTER,)])
+
+
+def delete(proxy: Proxied, path: str, status: int) -> httpx.Response:
+    """Ask for a deletion, whose answer must have this status, and an error the spec's JSON."""
+    answer = proxy.request('DELETE', f'app/{path}')
+    assert answer.status_code == status, answer.text
+    if status >= 400:
+        error, = answer.json()['errors']
+        assert error['code'] == {405: 'UNSUPPORTED', 404: 'MANIFEST_UNKNOWN'}.get(status, error['code'])
+    return answer
+
+
+def test_nothing_is_deleted_unless_that_is_allowed(tmp_path: Path) -> None:
+    with proxied(tmp_path) as proxy:
+        digest = push(proxy.host, Settings()).manifest_digest
+        for path in ('manifests/v1', f'manifests/{digest}', f'blobs/{Digest.of(b"1")}'):
+            answer = delete(proxy, path, 405)
+            assert 'delete it downstream' in answer.text and answer.headers['allow'] == 'GET, HEAD, PUT'
+        assert proxy.manifest('app').status_code == 200
+
+
+@FILTERS
+def test_a_tag_is_deleted_and_forgotten(tmp_path: Path, filters: tuple[str, ...]) -> None:
+    with proxied(tmp_path, filters, deletes=True) as proxy:
+        push(proxy.host, trusting())
+        digest = proxy.manifest('app').headers['docker-content-digest']
+        delete(proxy, 'manifests/v1', 202)
+        assert proxy.manifest('app').status_code == 404 and proxy.manifest('app', digest).status_code == 200
+        delete(proxy, 'manifests/v1', 404)
+        push(proxy.host, trusting())
+        assert proxy.manifest('app').headers['docker-content-digest'] == digest
+
+
+@FILTERS
+def test_a_manifest_is_deleted_with_its_tags(tmp_path: Path, filters: tuple[str, ...]) -> None:
+    with proxied(tmp_path, filters, deletes=True) as proxy:
+        original = push(proxy.host, trusting()).manifest_digest
+        push(proxy.host, trusting(), name='app:v2')
+        digest = proxy.manifest('app').headers['docker-content-digest']
+        if filters:
+            assert digest in delete(proxy, f'manifests/{original}', 404).text, 'what it is now'
+        delete(proxy, f'manifests/{digest}', 202)
+        for reference in ('v1', 'v2', digest):
+            assert proxy.manifest('app', reference).status_code == 404
+        delete(proxy, f'blobs/{Digest.of(b"1")}', 405)
+
+
+@FILTERS
+def test_what_is_from_upstream_is_fetched_again(tmp_path: Path, filters: tuple[str, ...]) -> None:
+    """It is not taken for something that is downstream, however lately upstream was asked."""
+    with proxied(tmp_path, filters, upstream=True, deletes=True) as proxy:
+        assert proxy.up
+        push(proxy.up.host, Settings())
+        digest = proxy.manifest('app').headers['docker-content-digest']
+        for gone in ('v1', digest):
+            delete(proxy, f'manifests/{gone}', 202)
+            assert proxy.down.storage.tags('mirror/app') == []
+            assert proxy.manifest('app').headers['docker-content-digest'] == digest
+            assert proxy.down.storage.tags('mirror/app') == ['v1']
+
+
+def refusing(status: int, code: str) -> Callable[..., None]:
+    """Return what a registry does that deletes nothing; 202 is a lie."""
+    def refuse(repository: str, reference: Digest | str) -> None:
+        if status != 202:
+            raise Problem(status, code, 'no')
+    return refuse
+
+
+@pytest.mark.parametrize(('says', 'code', 'status'), [
+    (405, 'UNSUPPORTED', 405), (400, 'UNSUPPORTED', 405), (403, 'DENIED', 502), (500, 'UNKNOWN', 503), (202, '', 500)])
+def test_what_downstream_keeps_is_no_202(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: int, code: str,
+                                         status: int) -> None:
+    with proxied(tmp_path, deletes=True) as proxy:
+        push(proxy.host, Settings())
+        monkeypatch.setattr(proxy.down.storage, 'delete_manifest', refusing(says, code))
+        delete(proxy, 'manifests/v1', status)
+        found = proxy.manifest('app')
+        assert found.status_code == 200 and found.headers['content-type'] == media_types.OCI_MANIFEST
