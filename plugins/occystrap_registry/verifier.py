@@ -13,8 +13,7 @@ from occystrap_registry.distribution.client import InternalServerError, Registry
 from occystrap_registry.distribution.documents import fetch_manifest, get_manifest
 from occystrap_registry.distribution.error_answers import speaks_as_registry
 from occystrap_registry.distribution.fresh_documents import FreshDocument, FreshDocuments
-from occystrap_registry.distribution.known_blobs import KnownBlobs
-from occystrap_registry.distribution.read_blobs import ReadBlobs
+from occystrap_registry.distribution.known_blobs import KnownBlobs, ReadBlobs
 from occystrap_registry.distribution.referrers import list_referrers
 from occystrap_registry.distribution.seen_blobs import SeenBlobs
 from occystrap_registry.distribution.settle_time import SettleTime

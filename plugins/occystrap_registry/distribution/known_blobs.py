@@ -1,4 +1,4 @@
-"""Repositories that are known to have a blob, so that it need not be sent, or can be mounted from there."""
+"""What is known of blobs: which repositories have one, so that it need not be sent; and whether it was read back."""
 import threading
 from collections import defaultdict
 from collections.abc import Iterable
@@ -52,3 +52,29 @@ class KnownBlobs:
                 return None
             others = (each for each in self._repositories.get(digest, ()) if each not in self._denied)
             return next((each for each in others if each != repository), None)
+
+
+class ReadBlobs:
+    """The blobs of one host that were read back. This one demands nothing: the level of verification says what is read.
+
+    A proxy has another one, which lasts.
+    """
+
+    def keep(self, host: str, settings: Settings) -> None:
+        """Have this be that of `host[:port]`, for all runs with these settings."""
+        settings.shared.lasting.keep((ReadBlobs, host), self)
+
+    @classmethod
+    def of(cls, host: str, settings: Settings) -> 'ReadBlobs':
+        """Return that of `host[:port]`."""
+        return settings.shared.lasting.get((ReadBlobs, host), ReadBlobs)
+
+    def is_due(self, repository: str, digest: Digest) -> bool:
+        """Return whether a blob has to be read at each level of verification."""
+        return False
+
+    def note_read(self, repository: str, digest: Digest) -> None:
+        """Note that a verifier has read a blob, and that it is whole."""
+
+    def note_sending(self, repository: str, digest: Digest) -> None:
+        """Note that a blob is about to be sent or mounted: whatever was read before may be replaced."""

@@ -9,8 +9,7 @@ from occystrap_core.oci import Descriptor, Digest
 from occystrap_registry.distribution.blob_upload import BlobUpload, Way
 from occystrap_registry.distribution.blobs import stored_size
 from occystrap_registry.distribution.client import RegistryClient
-from occystrap_registry.distribution.known_blobs import KnownBlobs
-from occystrap_registry.distribution.read_blobs import ReadBlobs
+from occystrap_registry.distribution.known_blobs import KnownBlobs, ReadBlobs
 from occystrap_registry.distribution.upload_session import UploadSession, open_session
 from occystrap_registry.transport.connections import Body
 

@@ -10,7 +10,7 @@ from occystrap_core import InvalidImage, OutputError, Receipt
 from occystrap_core.files import CHUNK
 from occystrap_core.oci import Digest, Index, Manifest
 from occystrap_core.orders import ImageDone
-from occystrap_registry.distribution.read_blobs import ReadBlobs
+from occystrap_registry.distribution.known_blobs import ReadBlobs
 from occystrap_registry.proxy.known_digests import KnownDigests
 from occystrap_registry.proxy.remote import Remote
 
