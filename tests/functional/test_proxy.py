@@ -14,6 +14,7 @@ from tests.services.command_line import CommandLine
 from tests.services.proxied import Registry, started
 from tests.services.served import proxied
 from tests.unit.registry.images import HTTP
+from tests.unit.registry.scripted import Answer, Scripted
 
 
 class Gated(Registry):
@@ -74,3 +75,11 @@ def test_a_push_under_way_may_end(drain: str, ends: bool, occystrap: CommandLine
     downstream.gate.set()
     tags = HTTP.get(f'http://{downstream.host}/v2/app/tags/list')
     assert tags.json().get('tags', []) == (['v1'] if ends else [])
+
+
+def test_who_names_no_registry_hears_of_it(occystrap: CommandLine, tmp_path: Path) -> None:
+    """It may be one nevertheless, so the proxy starts."""
+    with Scripted() as web:
+        web.routes['GET /v2/'] = Answer(200, b'<html>', [('Content-Type', 'text/html')])
+        with proxied(occystrap, '-d', f'registry://{web.host}', '--storage', tmp_path / 'p') as proxy:
+            assert proxy.hear().startswith(f'occystrap: warning: {web.host} does not answer as a registry')

@@ -107,7 +107,7 @@ def test_a_storage_is_served_read_only_beside_its_server(occystrap: CommandLine,
         with served(occystrap, '--storage', tmp_path / 's', '--read-only') as reading:
             run_here('process', f'registry://{reading.host}/app:v1', f'dir://{tmp_path}/out').assert_success()
         taken = occystrap('serve', '--storage', tmp_path / 's', '--listen', '127.0.0.1:0', timeout=20)
-        assert taken.code == 1 and 'is in use by another occystrap serve or gc: stop that first' in taken.err
+        assert taken.code == 1 and 'is in use by another occystrap serve, proxy or gc: stop that first' in taken.err
         assert 'is in use' in occystrap('gc', tmp_path / 's').assert_code(1).err
 
 

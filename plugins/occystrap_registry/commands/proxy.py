@@ -12,7 +12,7 @@ import click
 
 from occystrap_core import Location, OccystrapError, Option, OptionType, Settings, UsageError, VerifyLevel
 from occystrap_core.files import print_message
-from occystrap_registry.commands.server_options import ServerOptions, default_storage, server_options, wait_for_signal
+from occystrap_registry.commands.server_options import ServerOptions, server_options, storage_path, wait_for_signal
 from occystrap_registry.plugin import CONNECTION, register_writers
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _M_ARENA_MAX, _ARENAS = -8, 2
               help='Where images are fetched from that are pulled and not found downstream.')
 @click.option('-f', '--filter', 'filters', multiple=True, metavar='NAME:KEY=VALUE,…',
               help='Filter for each image; may be given several times.')
-@click.option('--storage', type=click.Path(path_type=Path), metavar='PATH',
+@click.option('--storage', type=click.Path(), metavar='PATH',
               help='Directory for images in transit and for what the proxy remembers (default: '
               '~/.local/share/occystrap/proxy).')
 @click.option('--verify', 'level', type=click.Choice([_ONCE, 'fast', 'full']), is_flag=False, flag_value=_ONCE,
@@ -58,7 +58,7 @@ _M_ARENA_MAX, _ARENAS = -8, 2
 @click.option('--ca-file', type=click.Path(exists=True, dir_okay=False), metavar='FILE',
               help='Certificates of authorities to trust in addition to the system\'s.')
 @server_options
-def proxy(downstream: str, upstream: str | None, filters: Sequence[str], storage: Path | None, level: str,
+def proxy(downstream: str, upstream: str | None, filters: Sequence[str], storage: str | None, level: str,
           deletes: bool, fresh: float, concurrency: int, quota: int, deadline: float, drain: float,
           **given: Any) -> None:
     """Run a proxy that filters what is pushed and pulled through it, until a signal stops it.
@@ -77,7 +77,8 @@ def proxy(downstream: str, upstream: str | None, filters: Sequence[str], storage
     _require_separate(there, above)
     _require_filters(there, filters, settings)
     options = ServerOptions.of(given)
-    wanted = Proxy(Path(storage or default_storage('proxy')), there, above, filters, Limits(concurrency, deadline),
+    _require_elsewhere(options, there, above)
+    wanted = Proxy(_storage(storage), there, above, filters, Limits(concurrency, deadline),
                    quota, fresh, level == _ONCE, deletes)
     served, _ = with_operations(options.settings(drain), 'occystrap proxy', _described(there, above, filters),
                                 options.access_log)
@@ -101,6 +102,9 @@ def _save_memory() -> None:
 
 def _settings(level: str, given: dict[str, Any]) -> Settings:
     network = {name: given.pop(name) for name in ('timeout', 'retries', 'ca_file')}
+    if network['ca_file']:
+        from occystrap_registry.transport.tls import require_authorities
+        require_authorities(Path(network['ca_file']))
     return Settings(verify=VerifyLevel.FAST if level == _ONCE else VerifyLevel(level), settle=10.0, **network)
 
 
@@ -129,6 +133,21 @@ def _require_separate(downstream: 'Remote', upstream: 'Remote | None') -> None:
                          'in with occystrap login')
 
 
+def _require_elsewhere(options: ServerOptions, downstream: 'Remote', upstream: 'Remote | None') -> None:
+    """Raise UsageError for a proxy that would ask itself."""
+    for option, remote in (('--downstream', downstream), ('--upstream', upstream)):
+        if remote and options.listens_at(remote.host):
+            raise UsageError(f'{option} {remote.host} is where the proxy itself would listen: choose another place '
+                             'with --listen HOST:PORT')
+
+
+def _storage(given: str | None) -> Path:
+    place = storage_path(given, 'proxy')
+    if '://' in place:
+        raise UsageError(f'{place} cannot be the storage of a proxy: give the PATH of a directory')
+    return Path(place)
+
+
 def _require_filters(downstream: 'Remote', filters: Sequence[str], settings: Settings) -> None:
     from occystrap_core.orders import ImageOrder, require_possible
     uri = downstream.uri('any', ':any')
@@ -149,8 +168,9 @@ def _announce(downstream: 'Remote', upstream: 'Remote | None', url: str) -> None
 
 
 def _look(downstream: 'Remote') -> None:
-    """Warn if downstream does not answer now."""
+    """Warn if downstream does not answer now, or not as a registry."""
     try:
-        downstream.require_answer()
+        if odd := downstream.require_answer():
+            print_message(f'occystrap: warning: {odd}')
     except OccystrapError as error:
         print_message(f'occystrap: warning: {error}; nothing can be pushed or pulled before it does')

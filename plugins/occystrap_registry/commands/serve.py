@@ -7,7 +7,7 @@ import click
 
 from occystrap_core import UsageError
 from occystrap_core.files import print_message
-from occystrap_registry.commands.server_options import ServerOptions, default_storage, server_options, wait_for_signal
+from occystrap_registry.commands.server_options import ServerOptions, server_options, storage_path, wait_for_signal
 
 if TYPE_CHECKING:
     from occystrap_registry.server.contents import Contents
@@ -34,7 +34,7 @@ def serve(storage: str | None, read_only: bool, gc_untagged: bool, **given: Any)
     from occystrap_registry.server.operations import with_operations
     from occystrap_registry.server.server_thread import RegistryServer
     options = ServerOptions.of(given)
-    place = storage or default_storage('registry')
+    place = storage_path(storage, 'registry')
     read_only = read_only or place.startswith(_LAYOUT)
     if read_only and gc_untagged:
         raise click.UsageError('--gc-untagged removes manifests, which a read-only registry cannot do')

@@ -18,6 +18,7 @@ F = TypeVar('F', bound=Callable[..., Any])
 
 _ADDRESS = re.compile(r'(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})')
 _LOOPBACK = re.compile(r'127\.[0-9.]+|::1|localhost')
+_EVERYWHERE = ('0.0.0.0', '::')
 _SIGNALLED = 128
 """Exit codes above are those of signals."""
 _CONNECTIONS, _OTHER_FILES = 4096, 64
@@ -61,6 +62,8 @@ class ServerOptions(NamedTuple):
     def of(cls, given: dict[str, Any]) -> Self:
         """Return those of a command's arguments; raises UsageError, and ServiceUnavailable for a port that is taken."""
         host, port = _address(given['listen'])
+        if '' in given['allow']:
+            raise click.UsageError('--allow is empty, and would allow nothing: give a pattern such as team/*')
         if given['anonymous_pull'] and not given['htpasswd']:
             raise click.UsageError('--anonymous-pull is for a registry with logins: add --htpasswd FILE')
         _require_free(host, port)
@@ -83,6 +86,13 @@ class ServerOptions(NamedTuple):
     def scheme(self) -> str:
         """That of the server's URL."""
         return 'https' if self.certificate else 'http'
+
+    def listens_at(self, host: str) -> bool:
+        """Return whether `host[:port]` leads to this server."""
+        name, _, port = host.rpartition(':')
+        here, there = (each.strip('[]').replace('localhost', '127.0.0.1') for each in (self.host, name))
+        is_here = there == here or here in _EVERYWHERE and _LOOPBACK.fullmatch(there) is not None
+        return is_here and port == str(self.port)
 
     def warn(self, read_only: bool, what: str = 'push and delete') -> None:
         """Say what other machines may do, if they can reach the registry."""
@@ -156,7 +166,9 @@ def _no_password() -> str:
     raise ValueError('the key has a password')
 
 
-def default_storage(name: str) -> str:
-    """Return the directory of a user's own registry or proxy."""
+def storage_path(given: str | None, name: str) -> str:
+    """Return the directory of --storage, or that of a user's own registry or proxy."""
+    if given == '':
+        raise click.UsageError('--storage is empty: give the PATH of a directory')
     base = os.environ.get('XDG_DATA_HOME') or os.path.expanduser('~/.local/share')
-    return os.path.join(base, 'occystrap', name)
+    return given or os.path.join(base, 'occystrap', name)

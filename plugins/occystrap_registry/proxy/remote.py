@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from occystrap_core import ImageNotFound, Location, OutputError, Settings, UsageError
+from occystrap_core import ImageNotFound, Location, OutputError, ServiceError, Settings, UsageError
 from occystrap_core.files import ByteStream
 from occystrap_core.oci import Descriptor, Digest, Index, Manifest
 from occystrap_registry.distribution.blobs import BlobSource, stored_size
@@ -147,11 +147,11 @@ class Remote:
         with self._client(repository) as client:
             return any(each.digest == digest for each in referrers_by_api(client, subject) or ())
 
-    def require_answer(self) -> None:
-        """Raise ServiceError unless the registry answers now, to one request."""
+    def require_answer(self) -> ServiceError | None:
+        """Raise ServiceError unless the registry answers now, to one request; return why it may be none."""
         patience = min(_PATIENCE, self._settings.timeout)
         with self._client('any', replace(self._settings, timeout=patience, retries=0)) as client:
-            client.connect(client.address.pull_scope)
+            return client.connect(client.address.pull_scope)
 
     @contextmanager
     def _client(self, repository: str, settings: Settings | None = None) -> Iterator[RegistryClient]:

@@ -39,8 +39,8 @@ def open_storage_as(root: Path, make: Callable[[Path], S]) -> Iterator[S]:
         storage = make(root)
         lock = storage.files.lock()
     if lock is None:
-        raise OutputError(f'{root} is in use by another occystrap serve or gc: stop that first, or choose another '
-                          'directory')
+        raise OutputError(f'{root} is in use by another occystrap serve, proxy or gc: stop that first, or choose '
+                          'another directory')
     try:
         with output_errors(str(root)):
             storage.files.clear_temporary()

@@ -29,6 +29,11 @@ def context_for(host: str, lenient: bool, insecure: bool, settings: Settings, ht
     return settings.shared.lasting.get(('tls context', host, lenient, insecure, http2), make)
 
 
+def require_authorities(path: Path) -> None:
+    """Raise UsageError for a file that has no certificates of authorities."""
+    _trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), path)
+
+
 class CertificateFiles:
     """The files in certs.d for exactly this host and port."""
 

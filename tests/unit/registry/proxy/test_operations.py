@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from occystrap_core import Settings
+from occystrap_registry.commands.server_options import ServerOptions
 from occystrap_registry.proxy import readiness, remote
 from occystrap_registry.server.operations import with_operations
 from occystrap_registry.server.problems import Problem
@@ -86,3 +87,14 @@ def test_what_happened_is_counted_and_shown(tmp_path: Path) -> None:
         assert page.index('refused:v1') < page.index('own:v1') < page.index('app:v1')
         for text in ('not for you', FILTER, f'{proxy.down.host}/mirror/own:v1', 'for a registry'):
             assert text in page
+
+
+@pytest.mark.parametrize(('listens', 'host', 'is_here'), [
+    ('127.0.0.1', '127.0.0.1:5000', True), ('localhost', '127.0.0.1:5000', True), ('0.0.0.0', 'localhost:5000', True),
+    ('::', '[::1]:5000', True), ('registry.example', 'registry.example:5000', True),
+    ('127.0.0.1', '127.0.0.2:5000', False), ('127.0.0.1', '127.0.0.1:5001', False),
+    ('127.0.0.1', 'registry.example:5000', False),
+    ('0.0.0.0', 'registry.example:5000', False), ('127.0.0.1', 'registry.example', False)])
+def test_where_a_proxy_would_ask_itself(listens: str, host: str, is_here: bool) -> None:
+    options = ServerOptions(listens, 5000, (), None, False, None, None)
+    assert options.listens_at(host) is is_here
