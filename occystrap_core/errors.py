@@ -18,7 +18,7 @@
     │   └── AccessDenied           credentials are missing or refused
     └── OutputError                the destination could not be written
 
-    Cancelled                      exit code 130: the run was interrupted; no Exception, since it is no failure
+    Cancelled                      exit code 130: the run was interrupted; not an Exception, since it is not a failure
 
 A message is one line that names the item and says what to do about it.
 """

@@ -42,7 +42,7 @@ class ImageOrder(NamedTuple):
 
 
 class ImagePlan(NamedTuple):
-    """What copying the image of an order takes, found out by opening it; it travels to whoever copies it."""
+    """What copying the image of an order takes, found out by opening it; it travels to the worker that copies it."""
 
     order: ImageOrder
     store: str = ''

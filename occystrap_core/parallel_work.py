@@ -16,7 +16,7 @@ def in_parallel(threads: DaemonThreads, work: Callable[[A], B], items: Iterable[
     `check`.
 
     A worker thread that calls this takes part, as does any caller that is `helping`: it never waits for an item that
-    nobody has begun, so worker threads cannot wait for each other. Other callers only wait.
+    no thread has begun, so worker threads cannot wait for each other. Other callers only wait.
     """
     batch = _Batch(work, list(items), check)
     helping = helping or threads.is_current()
@@ -49,7 +49,7 @@ class _Batch(Generic[A, B]):
         self._stopped = False
 
     def work_through(self) -> None:
-        """Work on items that nobody has begun, until none is left."""
+        """Work on items that no thread has begun, until none is left."""
         while claim := self._claim():
             place, item = claim
             try:

@@ -156,7 +156,7 @@ class Settings:
     this is for, each with worker threads of its own, so that none waits for a slow one. `bringer`: source,
     destination and list of an image as receipts name them (Bringer). `documents`: manifests and configs of the only
     image, by name or digest, each with the media type it was served with, which another process has read and an input
-    need not read again; an input adds what it reads. None if nobody asks for them. `shared`: what plugins keep for the
+    need not read again; an input adds what it reads. None if they are not needed. `shared`: what plugins keep for the
     run.
     """
 

@@ -27,7 +27,7 @@ class WrittenUri(NamedTuple):
 
 
 def parse_uri(text: str) -> WrittenUri:
-    """Return the parts of `text`; raises UsageError if it is no `scheme://path`.
+    """Return the parts of `text`; raises UsageError if it is not of the form `scheme://path`.
 
     The path ends at the first `?`; a `?` or `%` in the path is written %3F or %25.
     """

@@ -106,7 +106,7 @@ class PlacedLayer:
 
     @property
     def moved(self) -> int:
-        """The bytes that were written for it; those that an earlier run had kept as they are here are none of them."""
+        """The bytes that were written for it, without those that an earlier run had kept unchanged."""
         if self.resumed and self.resumed.reused == self.resumed.blob.size:
             return 0
         return self.size - (self.resumed.reused if self.resumed and self.descriptor else 0)

@@ -67,7 +67,7 @@ class Coordinator:
         return notes
 
     def run(self, jobs: Iterator[Job | ImageDone | None]) -> None:
-        """Execute all jobs, of which so many are taken as are needed soon. Raises an OccystrapError of the executor.
+        """Execute all jobs, taking only those that are needed soon. Raises an OccystrapError of the executor.
 
         Among them may be results of what cannot become a job, and None as long as no other is known yet.
         """
@@ -191,7 +191,7 @@ class Coordinator:
     def _take_back(self) -> bool:
         """Decide, when nothing else can be done, about images that were denied; return whether there were any.
 
-        There may be more work then, since only so many of them are waited for.
+        There may be more work then, since only some of them are waited for.
         """
         ended, again = self._denials.rest()
         self._sort(ended, again)

@@ -38,7 +38,7 @@ class Denials(Generic[T]):
         return [], self._of_unfit()
 
     def rest(self) -> tuple[Sequence[T], Sequence[T]]:
-        """Return, as `answered`, what is held back when nothing else can be done: nobody has access, or others do."""
+        """Return, as `answered`, what is held back when nothing else is left: all workers lack access, or only some."""
         held = [each for results in self._held.values() for each in results]
         self._held.clear()
         return ([], held) if self._good else (held, [])

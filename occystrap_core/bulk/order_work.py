@@ -35,7 +35,7 @@ class WorkerOptions(NamedTuple):
 
     @classmethod
     def of(cls, settings: Settings, level: VerifyLevel, refresh: bool, proofs: bool, slots: int) -> 'WorkerOptions':
-        """Return the options for workers with so many slots in total, which share the rate limit of a host."""
+        """Return the options for workers with this number of slots in total, which share the rate limit of a host."""
         shared = replace(settings, rate_limit=settings.rate_limit and settings.rate_limit / slots)
         fields = tuple((name, getattr(shared, name)) for name in _TRAVEL)
         return cls(fields, level.value, settings.names.most, refresh, proofs)

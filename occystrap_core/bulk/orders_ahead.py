@@ -1,4 +1,4 @@
-"""Orders that are made while others are executed: a source that is slow to list holds up nobody."""
+"""Orders that are made while others are executed: a source that is slow to list does not hold up the others."""
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator

@@ -58,7 +58,7 @@ class HostPaces:
         self._at_work[_servers(job)] += 1
 
     def ended(self, job: Job, hosts: Mapping[str, bool]) -> None:
-        """Note that it is no more, and which hosts were asked, each with whether it refused."""
+        """Note that it has ended, and which hosts were asked, each with whether it refused."""
         servers = _servers(job)
         self._at_work[servers] -= 1
         if not self._at_work[servers]:

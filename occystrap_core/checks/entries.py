@@ -30,7 +30,7 @@ class EntryChecks:
         """The directories that contain paths, with or without an entry, each with its own directory; nothing for the
         root."""
         self._odd: set[bytes] = set()
-        """Those of them that are no directories, so far."""
+        """Those of them that are not directories, so far."""
         self.whiteouts: set[bytes] = set()
 
     def entry(self, entry: TarEntry) -> TarEntry:

@@ -68,7 +68,7 @@ class LazyGroup(click.Group):
         return super().parse_args(context, behind_command(args, self))
 
     def invoke(self, context: click.Context) -> None:
-        """Run the command; its return value is no exit code, `context.exit` sets that."""
+        """Run the command; its return value is not an exit code, `context.exit` sets that."""
         super().invoke(context)
 
     def resolve_command(self, context: click.Context, args: list[str],

@@ -47,7 +47,7 @@ class Signals:
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         for number in heard:
             signal.signal(number, self._handle)
-        with suppress(RuntimeError):  # no thread is permitted: then nobody helps a main thread that is stuck
+        with suppress(RuntimeError):  # no thread is permitted: then a stuck main thread is not ended
             threading.Thread(target=self._watch, args=(reading,), name='signals', daemon=True).start()
 
     def end(self) -> None:

@@ -35,7 +35,7 @@ class PrunedSource(NamedTuple):
     """The images that it has now."""
     is_list: bool = False
     images: ImageInput | None = None
-    """The input, and how it is written, if it is no list."""
+    """The input, and how it is written, unless it is a list."""
     written: Location | None = None
 
     def keeping(self, *names: str) -> set[str]:
@@ -64,7 +64,7 @@ def destination_name(plugins: Plugins, location: Location) -> str:
 
 
 def bringers(settings: Settings) -> Sequence[Bringer]:
-    """Return who brings the images that are copied with these settings; nobody if they are of no run."""
+    """Return the bringers of images that are copied with these settings; none outside of a run."""
     return (Bringer(*settings.bringer),) if settings.bringer else ()
 
 

@@ -33,7 +33,7 @@ class Claims:
 
     def become_many(self) -> None:
         """Keep places as numbers from now on, since there may be millions; those that are kept already, too."""
-        from occystrap_core.destinations.many_claims import ManyClaims  # late, as few runs have so many images
+        from occystrap_core.destinations.many_claims import ManyClaims  # late, as few runs are so long
         many = ManyClaims()
         for each in _all(self._claimed):
             many.keep(each.place, each.source, each.form, each.destination.scheme)

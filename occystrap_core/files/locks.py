@@ -21,7 +21,7 @@ def lock_if_current(descriptor: int, operation: int, status: Callable[[], os.sta
                     optional: bool = False) -> int | None:
     """Lock an open file or directory and return its descriptor; close it and return None if it has lost its name.
 
-    That happens when whoever held the lock before removed it: the caller opens or makes it once more. `operation` is
+    That happens when the previous holder of the lock removed it: the caller opens or makes it again. `operation` is
     fcntl.LOCK_SH or LOCK_EX; with LOCK_NB, BlockingIOError is raised instead of waiting. `status` is as for
     `is_current`. With `optional`, a file system without locks is not an error. Raises OSError, with
     `descriptor` closed.
@@ -42,9 +42,9 @@ def lock_if_current(descriptor: int, operation: int, status: Callable[[], os.sta
 
 def remove_if_abandoned(descriptor: int, status: Callable[[], os.stat_result | None], remove: Callable[[], object], *,
                         wait: bool = False) -> bool:
-    """Call `remove` for an open file or directory unless somebody has locked it; return whether it was called.
+    """Call `remove` for an open file or directory unless it is locked; return whether it was called.
 
-    With `wait`, wait until nobody has. `status` is as for `is_current`; what has lost its name is not removed. Closes
+    With `wait`, wait for the lock. `status` is as for `is_current`; what has lost its name is not removed. Closes
     `descriptor`. Raises OSError, and what `remove` raises.
     """
     try:

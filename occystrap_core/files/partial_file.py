@@ -44,7 +44,7 @@ class PartialFile:
     def written(self, offset: int, count: int) -> None:
         """With `sync`, start writing `count` bytes at `offset`, which will not change, to the device; raises OSError.
 
-        `write` does so itself; whoever uses `write_at` calls this after WRITEBACK bytes or more.
+        `write` does so itself; users of `write_at` call this after WRITEBACK bytes or more.
         """
         if self._sync and count:
             start_writeback(self.fileno(), offset, count)

@@ -62,7 +62,7 @@ class ByteStream:
         self._observers.append(observer)
 
     def tee(self, write: Callable[[memoryview], object]) -> None:
-        """Have `write` called with all bytes, too, while somebody reads the stream; this call itself reads nothing.
+        """Have `write` called with all bytes that are read from the stream; this call itself reads nothing.
 
         An exception from `write` stops the stream.
         """

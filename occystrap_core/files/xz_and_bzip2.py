@@ -15,7 +15,7 @@ class DamagedStream(ValueError):
 
 
 class _Decompressor(Protocol):
-    """What both libraries have; `decompress` returns at most so many bytes as asked for."""
+    """What both libraries have; `decompress` returns at most as many bytes as requested."""
 
     @property
     def eof(self) -> bool: ...  # noqa: D102

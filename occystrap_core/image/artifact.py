@@ -1,4 +1,4 @@
-"""Artifacts: manifests of an image's form that are no images, such as a signature, an SBOM or a chart."""
+"""Artifacts: manifests in the form of an image that are not images, such as a signature, an SBOM or a chart."""
 from collections.abc import Callable
 from functools import partial
 
@@ -34,7 +34,7 @@ class OpaqueBlob(Layer):
         return stream
 
     def tar(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
-        """Raise InvalidImage: an opaque blob is no tar."""
+        """Raise InvalidImage: an opaque blob is not a tar."""
         assert self.descriptor
         raise InvalidImage(f'blob {self.descriptor.digest} is a {self.descriptor.media_type}, not a layer of an image')
 

@@ -1,4 +1,4 @@
-"""What is said of layers that are kept for the next run, and of those that an earlier run had kept."""
+"""Notes about layers that are kept for the next run, and about those that an earlier run had kept."""
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping

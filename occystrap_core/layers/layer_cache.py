@@ -72,7 +72,7 @@ class FileCache:
     """Remembers results in a SQLite file, which several processes may use in parallel."""
 
     def __init__(self, path: str) -> None:
-        """Open or create the file; raises UsageError if it is no layer cache, OutputError if it cannot be used."""
+        """Open or create the file; raises UsageError if it is not a layer cache, OutputError if it cannot be used."""
         import sqlite3  # late: the import takes milliseconds, and few copies need it
         self._path, self._error = path, sqlite3.Error
         if os.path.lexists(path) and not os.path.isfile(path):

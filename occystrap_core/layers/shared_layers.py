@@ -64,7 +64,7 @@ class SharedLayers:
         return _like(layer, partial(self._open, origin, layer))
 
     def arrivals(self, image: Image) -> Iterator[Layer]:
-        """Yield the layers of a sequential image, for one destination; whoever is first has the next one read."""
+        """Yield the layers of a sequential image, for one destination; the first one to ask has the next one read."""
         with self._lock:
             arriving = self._arriving.setdefault(id(image), SharedArrivals(image, self._take_arrival))
         return arriving.layers()
@@ -100,7 +100,7 @@ class SharedLayers:
         return reading
 
     def _open(self, origin: LayerOrigin, layer: Layer) -> Readable:
-        """Open a layer: at its source itself if nobody else needs it."""
+        """Open a layer: at its source itself if no other destination needs it."""
         with self._lock:
             reading = self._held.get(origin)
             if reading is None:

@@ -96,7 +96,7 @@ def note_bringers(plugins: Plugins, settings: Settings, receipts: Sequence[Recei
 
 
 class Prunable:
-    """The images that sources with prune=true no longer name: those that they brought, and nobody else."""
+    """The images that sources with prune=true no longer name: those that they brought, and no other source."""
 
     def __init__(self, plugins: Plugins, todo: TaskList, mirror: Mirror) -> None:
         self._plugins = plugins

@@ -34,7 +34,7 @@ class Counterpart(NamedTuple):
     receipt: Receipt | None = None
     """What an earlier run meant to write there, if that is known; it may be of another image now."""
     has_filters: bool = False
-    """Whether it is copied with filters, so far as the source says that."""
+    """Whether it is copied with filters, as far as the source says so."""
     called: Reference | None = None
     """Its name at the destination, if it is another there."""
 

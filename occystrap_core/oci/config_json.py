@@ -1,4 +1,4 @@
-"""Reading the JSON of image configs: fields that nobody reads may have what Go skips and nothing here could hold."""
+"""Reading the JSON of image configs: unused fields may have values that Go skips and this program could not hold."""
 import json
 import re
 from typing import Any
@@ -38,7 +38,7 @@ def parse_config(raw: bytes, what: str = 'the config', names: FieldNames = CONFI
 
 
 def _parse_shallow(raw: bytes, names: FieldNames, failure: InvalidImage) -> dict[str, Any]:
-    """Return the same without what is too large or too deep; raises `failure` for what is no JSON object."""
+    """Return the same without what is too large or too deep; raises `failure` for anything but a JSON object."""
     reader = NameReader(names)
     try:
         value = reader.whole(json.loads(_without_depth(raw.decode(errors='replace')), parse_constant=refuse_constant,

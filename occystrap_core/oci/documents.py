@@ -31,7 +31,7 @@ def parse_object(raw: bytes, what: str, cap: int = MANIFEST_CAP, names: FieldNam
 def parse_json(raw: bytes, what: str, cap: int = MANIFEST_CAP, names: FieldNames = EXACT) -> Any:
     """Return the JSON value in `raw`. Fields are spelled as in `names`, whatever their case in `raw`.
 
-    Bytes that are no UTF-8 become U+FFFD, as in Go, but are refused where fields are STRICT.
+    Bytes that are not UTF-8 become U+FFFD, as in Go, but are refused where fields are STRICT.
     Raises InvalidImage, naming `what`, if `raw` is not JSON, has over `cap` bytes, or has a name twice.
     """
     if len(raw) > cap:
@@ -105,7 +105,7 @@ class ParsedContents(Generic[T]):
     """What the last few contents were parsed to. The file itself is read each time: only equal bytes are the same."""
 
     def __init__(self, most: int = 4) -> None:
-        """Keep at most so many contents."""
+        """Keep at most `most` contents."""
         self._most = most
         self._values: dict[bytes, T] = {}
 

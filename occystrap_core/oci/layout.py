@@ -104,7 +104,7 @@ def _without_name(entry: Descriptor) -> Descriptor:
 
 
 def _reference(name: str, unnamed: Reference) -> Reference:
-    """Return a name as a reference, UNTAGGED if it is none; image-spec annotations.md also allows a tag alone."""
+    """Return a name as a reference, UNTAGGED if it is invalid; image-spec annotations.md also allows a tag alone."""
     is_tag = '/' not in name and ':' not in name
     found = parse_name(f'untagged:{name}' if is_tag else name)
     return unnamed._replace(tag=found.tag) if is_tag and found.tag else found

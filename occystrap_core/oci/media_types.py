@@ -79,7 +79,7 @@ def may_be_config(media_type: str) -> bool:
 
 
 def is_generic(media_type: str) -> bool:
-    """Return whether a media type says nothing about what it is the type of: none, or one of no program's own."""
+    """Return whether a media type says nothing about the content: an empty or a general one."""
     return bool(re.fullmatch(_GENERIC, essence(media_type)))
 
 

@@ -95,7 +95,7 @@ def _all_names(offer: Offer[T]) -> Sequence[Reference]:
 
 
 def _distinct(offer: Offer[T], reference: Reference) -> Reference:
-    """Return the reference, with the digest if it would else be that of each image whose name is none."""
+    """Return the reference, with the digest if every image with an invalid name would have the same."""
     if reference != UNTAGGED or not offer.hex:
         return reference
     return UNTAGGED._replace(digest=Digest.of_hex(offer.hex))
@@ -118,7 +118,7 @@ def parse_name(name: str) -> Reference:
 
 def are_of_other_repositories(old: Iterable[str], new: Iterable[str]) -> bool:
     """Return whether the names of an image and those of one that would replace it share no repository, whatever their
-    hosts and tags; names that are no references, or a tag alone, tell nothing."""
+    hosts and tags; names that are not references, or a tag alone, say nothing."""
     there, comes = _repositories(old), _repositories(new)
     return bool(there and comes) and there.isdisjoint(comes)
 

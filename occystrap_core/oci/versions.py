@@ -28,7 +28,7 @@ class Version(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Return the version that a tag is, with or without `v`; None if it is none."""
+        """Return the version that a tag is, with or without `v`; None if it is not a version."""
         found = re.fullmatch(_VERSION, text)
         return cls.made(found['numbers'], found['before']) if found else None
 

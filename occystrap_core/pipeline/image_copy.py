@@ -135,7 +135,7 @@ class ImageCopy:
                     raise
 
     def _copy(self, layer: Layer) -> tuple[LayerKey, PlacedLayer]:
-        """Write one layer, unless it is there; return its key, which is known at the latest when it was read."""
+        """Write one layer, unless it is there; return its key, which is known once it was read."""
         ready: Layer | None = None
         try:
             self._check(0)

@@ -50,7 +50,7 @@ class ImageEndings:
         self.finished(task, started)
 
     def judged(self, task: ImageTask, verdict: Verdict) -> None:
-        """Report what verification said of an image."""
+        """Report the verdict about an image."""
         task.report.judged(verdict)
         if self.proofs:
             task.report.looks = verdict.to_json()
@@ -74,7 +74,7 @@ class ImageEndings:
         self.over(report)
 
     def _record(self, report: ImageReport, brought_by: Sequence[Bringer]) -> None:
-        """Record the receipt with its verdict, and write it; if that fails the image is no success."""
+        """Record the receipt with its verdict, and write it; if that fails, the image has failed."""
         if not report.receipt:
             return
         verdict = RecordedVerdict.now((report.outcome or Outcome.UNVERIFIED).value, self.level.value)

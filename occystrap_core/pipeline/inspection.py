@@ -48,8 +48,8 @@ def read_images(plugins: Plugins, settings: Settings, source: str, read: Read[T]
     """Have `read` inspect every image of a source, or of a list of sources; return its results.
 
     Raises the error of the only image; among several images an error is recorded and the others continue. With `unfit`
-    an image that cannot be opened is no failure: `unfit` makes a result of the error. All are added to `images` before
-    they are read, so that their results are there whatever is raised.
+    an image that cannot be opened is not a failure: `unfit` makes a result of the error. All are added to `images`
+    before they are read, so that their results are there whatever is raised.
     """
     images = [] if images is None else images
     with ExitStack() as closed:

@@ -78,7 +78,7 @@ class JointImages(Generic[T]):
         """Return what `find` returns for a task, but None if it returns that for another task of the group.
 
         The whole group is replaced at its destination: if one of them must be copied, all of them must. So must they if
-        `find` fails for one, which is then said of that one when it is copied.
+        `find` fails for one, which is then reported for that one when it is copied.
         """
         group = self._of.get(id(task.report))
         if group is None:

@@ -97,7 +97,7 @@ class LaneThreads:
 
 
 class _Begun:
-    """Work that was begun, and that nobody has seen to end."""
+    """Work that was begun, and whose end was not seen yet."""
 
     def __init__(self, settings: Settings) -> None:
         self._check = settings.cancellation.check

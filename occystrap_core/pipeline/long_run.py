@@ -1,4 +1,4 @@
-"""A run of so many images that the last ones are found while the first are copied, and only what failed is kept."""
+"""A run of many images: the last ones are found while the first are copied, and only failed ones are kept."""
 import threading
 from collections.abc import Callable, Iterator, Sequence
 

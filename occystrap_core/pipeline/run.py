@@ -136,7 +136,7 @@ class Run:
 
     def _process_long(self, todo: TaskList, report: RunReport) -> None:
         """Process the tasks that are known, and meanwhile look for the others."""
-        from occystrap_core.pipeline.long_run import AT_ONCE, LongRun  # late, as few runs have so many images
+        from occystrap_core.pipeline.long_run import AT_ONCE, LongRun  # late, as few runs are so long
         long = LongRun(self.plugins, self.settings, todo, report, self.progress, self.keeps_images)
         self._ends = ends = ImageEndings(self.plugins, self.level, self.progress, self.receipts, self.proofs, False,
                                          long.ended)

@@ -8,11 +8,11 @@ _NO_THREAD = "can't start new thread"
 """What Python says when the system refuses another thread (threading.Thread.start)."""
 SCARCE = ('out of memory, or of threads: give lower -j and -J, or permit more (ulimit -v and -u, the limits of the '
           'container)')
-"""What is said when memory or threads ran out."""
+"""The messages for lack of memory or threads."""
 
 
 def unexpected(error: BaseException, plugins: Plugins | None, *advice: str) -> str:
-    """Return the message for an exception that is no OccystrapError: one line, with the plugin's name if it is at
+    """Return the message for an exception that is not an OccystrapError: one line, with the plugin's name if it is at
     fault. That memory or threads ran out is nobody's fault."""
     if ran_out(error):
         return SCARCE

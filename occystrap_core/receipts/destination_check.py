@@ -20,7 +20,7 @@ def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, setti
     Only the plugin that declares the receipt's scheme observes what the receipt expects; others add findings of their
     own, such as a policy. An exception of one plugin does not suppress the reports of others: if it could not reach
     something, that is unverified, anything else is an error. `besides` is an observation of something else than the
-    destination, whose expectation is judged with those of the receipt. Raises Cancelled: a signal is no verdict.
+    destination, whose expectation is judged with those of the receipt. Raises Cancelled: a signal is not a verdict.
     """
     results = CheckResults()
     owners = [(plugin, each) for plugin, each in plugins.declared(WriterScheme)
@@ -58,7 +58,7 @@ def _names(plugins: Sequence[Plugin]) -> str:
 
 
 def _take(reported: Any, results: CheckResults, plugin: Plugin, receipt: Receipt, *, observes: bool) -> None:
-    """Add one plugin's report; raises TypeError if it is none."""
+    """Add one plugin's report; raises TypeError if it is not a CheckResults."""
     if reported is None:
         return
     if type(reported) is not CheckResults:  # a subclass could behave differently

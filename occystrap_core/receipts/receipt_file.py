@@ -90,7 +90,7 @@ class ReceiptFile:
             os.close(self._take())
 
     def _take(self) -> int:
-        """Return the open file, which whoever takes it closes."""
+        """Return the open file, which the caller closes."""
         descriptor, self._descriptor = self._opened, None
         return descriptor
 
@@ -184,7 +184,7 @@ class ReceiptFile:
                 yield with_bringers(line, kept[number]) if number in kept else line
 
     def _lines(self) -> Iterator[bytes]:
-        """Yield the complete lines of the file, which nobody else may change meanwhile; raises InvalidReceipt, OSError.
+        """Yield the complete lines of the file, which must not change meanwhile; raises InvalidReceipt, OSError.
         """
         with open(os.dup(self._opened), 'rb') as file:
             file.seek(0)

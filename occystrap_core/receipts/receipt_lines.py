@@ -128,7 +128,7 @@ def _receipts_in(file: BufferedReader, path: str, cut: bool, note: Callable[[byt
 def require_digest(path: str, expected: str) -> Digest:
     """Return the digest in `expected`, written with or without `sha256:`; raise InvalidReceipt unless the file has it.
 
-    What is read later may be another file, which `read_receipts` sees. Raises UsageError for text that is no such
+    What is read later may be another file, which `read_receipts` sees. Raises UsageError for text that is not such a
     digest, and for a file that cannot be read.
     """
     try:
@@ -156,7 +156,7 @@ def with_bringers(line: bytes, all_bringers: Collection[Bringer]) -> bytes:
 
 
 def without_bringers(line: bytes, withdrawn: Mapping[Hashable, Collection[Bringer] | None]) -> bytes:
-    """Return the line of a receipt without those who no longer bring its image; nothing if nobody is left."""
+    """Return the line of a receipt without those that no longer bring its image; empty if none is left."""
     receipt = Receipt.from_json(line)
     if receipt.identity not in withdrawn:
         return line

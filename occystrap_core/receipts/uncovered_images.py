@@ -1,4 +1,4 @@
-"""Images at a place that receipts were carried to, and that no receipt covers: whoever copies all copies them, too."""
+"""Images at a place that receipts were carried to, and that no receipt covers: copying all would copy them."""
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing

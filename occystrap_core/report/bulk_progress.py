@@ -10,11 +10,11 @@ from occystrap_core.terminal_text import counted
 
 _INTERVAL = 10.0
 _SHOWN = 8
-"""Workers of which a line says what each does; of more it is said by machine."""
+"""Up to this number of workers a line shows what each does; for more it shows machines."""
 
 
 class BulkProgress(Progress):
-    """The same lines on a terminal and in a log, as nobody knows how many images are to come."""
+    """The same lines on a terminal and in a log, as the number of images is unknown."""
 
     def __init__(self, interval: float = _INTERVAL) -> None:
         """`interval` is in seconds."""

@@ -40,8 +40,7 @@ class ImageReport:
     settle_seconds: float = 0.0
     """How long the destination did not show all that was written, 0 if it did at once."""
     left_out: bool = False
-    """Whether it is an artifact of a pattern, which the destination cannot hold: then it is none of the run's images.
-    """
+    """Whether it is an artifact of a pattern, which the destination cannot hold: it does not count as an image then."""
     verb: str = 'copied'
     """What was done, if it was not verified."""
     written_to: str = ''

@@ -35,7 +35,7 @@ def junit_report(command: str, document: Mapping[str, Any]) -> str:
 
 
 def _other_problems(document: Mapping[str, Any], images: Sequence[ReportedImage]) -> list[str]:
-    """Return why a run has not succeeded, as far as that is no problem of an image."""
+    """Return why a run has not succeeded, apart from problems of single images."""
     stopped = one_line(document.get('error', ''))
     found = [stopped] if stopped and not any(stopped in image.problems for image in images) else []
     found += [pruned_text(each) for each in document.get('pruned', ()) if each['reason']]

@@ -65,7 +65,7 @@ class TerminalProgress(MeteredProgress):
         self._console.print(line)
 
     def _columns(self) -> int:
-        """Return the width of the terminal as it is, whatever COLUMNS said when the run began."""
+        """Return the current width of the terminal, whatever COLUMNS was when the run began."""
         try:
             return os.get_terminal_size(self._console.file.fileno()).columns or _USUAL
         except OSError:

@@ -46,7 +46,7 @@ class ReportFiles:
     def write(self, document: Document) -> None:
         """Write all files, each completely or not at all; raises OutputError for the first that cannot be written.
 
-        A file that somebody else has put there since the beginning is left as it is.
+        A file that another program has put there since the beginning is left as it is.
         """
         failed: list[OccystrapError] = []
         for path in self.paths:
@@ -94,7 +94,7 @@ def _require_writable(directory: str) -> None:
 
 
 def _replace(path: str, content: bytes) -> None:
-    """Write a file under a name of its own and rename it, so that whoever reads the report reads a complete one."""
+    """Write a file under a temporary name and rename it, so that a reader never sees an incomplete report."""
     directory = os.path.dirname(path)
     partial = os.path.join(directory, f'.occystrap-report-{os.urandom(8).hex()}.partial')
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

@@ -21,7 +21,7 @@ class ReportedImage(NamedTuple):
     seconds: float
     problems: Sequence[str]
     remarks: Sequence[str]
-    """Warnings and notes, which are no failure."""
+    """Warnings and notes, which are not failures."""
     facts: Mapping[str, str]
     expectations: Sequence[Mapping[str, Any]]
 

@@ -31,13 +31,13 @@ class RunReport:
     sources: int | None = None
     """The number of images without their copies, if `images` are not all."""
     notes: list[str] = field(default_factory=list)
-    """Lines for the user about what is no image of the run."""
+    """Lines for the user that are not about an image of the run."""
     pruned: list[PrunedImage] = field(default_factory=list)
     """Images that the source no longer has, gone or not."""
     others: ImageTotals = field(default_factory=ImageTotals)
     """Images that succeeded, and that are not in `images`."""
     pruning: bool = False
-    """Whether there may be such images, so that a source without any is no failure."""
+    """Whether there may be such images, so that a source without any is not a failure."""
 
     @property
     def count(self) -> int:

@@ -10,7 +10,7 @@ from occystrap_core.oci.referrers import is_referrer_tag
 from occystrap_core.oci.versions import Version
 
 VersionOf = Callable[[Reference], Version | None]
-"""Returns the version in the tag of an image, None if it is none."""
+"""Returns the version in the tag of an image, None without one."""
 _SHOWN = 5
 
 

@@ -68,7 +68,7 @@ def _without_comment(line: str) -> str:
 
 
 def _written(text: str) -> str:
-    """Return the URI for a line, or the line if it is none."""
+    """Return the URI for a line, or the line if it is not a URI."""
     try:
         return source_uri(text)
     except UsageError:

@@ -129,7 +129,7 @@ def _checksum(header: bytes | bytearray) -> int:
 def prefix(header: bytes | bytearray) -> bytes:
     """Return the part of the path before the name, with a slash: shorter in star's headers, none in V7's and GNU's.
 
-    Go up to 1.7 wrote a prefix under GNU's magic, in the fields of times; as in Go, a field that is no time is a
+    Go up to 1.7 wrote a prefix under GNU's magic, in the fields of times; as in Go, a field that is not a time is a
     prefix.
     """
     if not header[PREFIX.start]:

@@ -20,7 +20,7 @@ class TarReader:
     def __init__(self, chunks: Iterator[memoryview], skip: Callable[[int], None] | None = None) -> None:
         """`chunks` are the tar, each valid until the next is requested, such as `ByteStream.chunks()`.
 
-        `skip`, if given, makes the next chunk begin so many bytes later.
+        `skip`, if given, makes the next chunk begin that number of bytes later.
         """
         self._chunks, self._skip_chunks = chunks, skip
         self._chunk = memoryview(b'')
@@ -117,7 +117,7 @@ class TarReader:
         return max(0, self._scanner.left - self._scanner.padding)
 
     def _piece(self, most: int) -> memoryview:
-        """Return the next data, at most so many bytes; raises InvalidImage at the end of the tar."""
+        """Return the next data, at most `most` bytes; raises InvalidImage at the end of the tar."""
         scanner = self._scanner
         if scanner.place == len(self._chunk) and not self._advance():
             raise InvalidImage('a tar is cut off within an entry')

@@ -23,7 +23,7 @@ def is_whiteout(path: bytes) -> bool:
 
 
 def whiteout_of(path: bytes) -> Whiteout | None:
-    """Return what the whiteout at a plain path deletes; None if it is none or has no effect.
+    """Return what the whiteout at a plain path deletes; None if it is not a whiteout or has no effect.
 
     Other names that begin with `.wh..wh.` are internal to aufs.
     """

@@ -41,7 +41,7 @@ class OpenSources:
 
 
 class _OpenSource:
-    """An input and the number of its users: its images, and whoever lists them."""
+    """An input and the number of its users: its images, and the listing of them."""
 
     def __init__(self, closing: ExitStack) -> None:
         self.closing = closing

@@ -65,7 +65,7 @@ class Opening:
             opened.source.close()
 
     def _forget(self) -> None:
-        """Free the memory of an image that nobody needs any more."""
+        """Free the memory of an image that is no longer needed."""
         if self._told and not self._users:
             self._opened = None
 

@@ -107,7 +107,7 @@ class _SourceTasks:
 
 
 class TaskList:
-    """The tasks of a run, all known before the first begins, or so many. Close it after the run."""
+    """The tasks of a run, all known before the first begins, or the first of many. Close it after the run."""
 
     def __init__(self, plugins: Plugins, settings: Settings) -> None:
         self._plugins, self._settings = plugins, settings

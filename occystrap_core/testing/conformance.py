@@ -69,7 +69,7 @@ class DestinationConformance(Conformance):
     """A destination below an empty directory, or in a service."""
 
     uri = ''
-    """The destination, with fields: `{directory}` is an empty directory, `{name}` a name that nobody else uses."""
+    """The destination, with fields: `{directory}` is an empty directory, `{name}` a unique name."""
     private: tuple[str, ...] = ()
     """Names of files and directories for the writer's own use, in which damage need not be found."""
     secondary: tuple[str, ...] = ()

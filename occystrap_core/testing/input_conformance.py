@@ -100,7 +100,7 @@ class InputConformance(DestinationConformance):
             pytest.skip('the format has no metadata of its own: reads_all_to_open')
         self.put(tmp_path, big_image(LARGE))
         with self.opened(tmp_path):
-            pass  # what is imported at first use is no concern here
+            pass  # what is imported at first use does not matter here
         before = _bytes_read()
         with self.opened(tmp_path):
             read = _bytes_read() - before

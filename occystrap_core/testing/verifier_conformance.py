@@ -44,7 +44,7 @@ class VerifierConformance(VerifyingPlugin, DestinationConformance):
     reports_only = False
     """Whether a service reports digests and gives documents only together with all layers, as with WriterScheme."""
     added_entries_are_damage = False
-    """Whether a file that nobody wrote must be found, as in an unpacked tree."""
+    """Whether an extra file must be found, as in an unpacked tree."""
 
     def damages(self, directory: Path, receipt: Receipt) -> Sequence[Damage]:
         """Return ways to damage what was written: by default, of files. For a service, override this.

@@ -57,7 +57,7 @@ class FailingCall:
 
     @property
     def failed(self) -> bool:
-        """Whether so many calls were made that one has failed."""
+        """Whether a call has failed."""
         return self.count > self._number
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:

@@ -22,7 +22,7 @@ from occystrap_core.verification.provenance import Bringer, PlatformChoices, Rec
 LONGEST = 16 << 20
 """Most bytes of a receipt: some 60,000 expectations."""
 _BRACKETS, _BYTES_PER_BRACKET = 256, 16
-"""A receipt has no more brackets than this number, and one for so many bytes besides; real ones have a tenth."""
+"""A receipt has at most this many brackets, plus one for each 16 bytes; real ones have a tenth."""
 VERSION = 2
 """Version 1 had no seal and no mapping of blobs to layers; it can be read, and is reported as unsealed."""
 

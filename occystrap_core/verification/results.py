@@ -188,7 +188,7 @@ class CheckResults:
         self.settle_seconds = max(self.settle_seconds, seconds)
 
     def error(self, item: object, message: str) -> None:
-        """Report an error besides the expectations, such as a broken policy or a file that nobody wrote."""
+        """Report an error besides the expectations, such as a broken policy or an extra file."""
         self.results.append(CheckResult(Severity.ERROR, str(item), message))
 
     def unverified(self, item: object, reason: str) -> None:

@@ -53,7 +53,7 @@ class Cluster(Executor):
         self._lost: OccystrapError | None = None
 
     def begin(self, count: int, seconds: float) -> int:
-        """Wait for so many workers, or at least one; return their number."""
+        """Wait for `count` workers, or at least one; return their number."""
         until = time.monotonic() + seconds
         self._look()
         wait([*self._asked.values()], max(seconds, worker_probe.PATIENCE))

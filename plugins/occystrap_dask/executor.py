@@ -20,7 +20,7 @@ def dask_workers(options: Mapping[str, Any], note: Callable[[str], None]) -> Ite
     """
     address = options['scheduler']
     for name in ('distributed', 'distributed.client', 'distributed.core', 'tornado', 'asyncio'):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what matters is said in one line of ours
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what matters is reported in one line of our own
     try:
         client = distributed.Client(address, set_as_default=False, timeout=min(10.0, max(1.0, options['wait'])))
     except TypeError:  # what Dask raises without them

@@ -24,7 +24,7 @@ class _Listed(NamedTuple):
     other_names: Iterable[str]
     digest: Digest
     is_referrer: Callable[[], bool] = lambda: False
-    """Whether it is no image of its own, which need not have a receipt."""
+    """Whether it belongs to another image; then it need not have a receipt."""
 
 
 def kept_in_directory(location: Location) -> KeptReceipts:
@@ -37,7 +37,7 @@ def kept_in_directory(location: Location) -> KeptReceipts:
 def kept_in_layout(location: Location) -> KeptReceipts:
     """Return the receipts of a layout://PATH, or of one image in it: PATH:TAG, PATH@DIGEST, PATH?image=NAME.
 
-    Referrers that other programs put there are no images without a receipt.
+    Referrers that other programs put there do not count as images without a receipt.
     """
     return _kept(location, 'layout', lambda root: [
         _Listed(min(names_of(entry)) or str(entry['digest']), (*names_of(entry), str(entry['digest'])),

@@ -44,7 +44,7 @@ class RegistryOutput(ImageOutput):
         """The answer to the request for the tag, or the digest, before the copy; None if it was not made."""
         self._looking = threading.Lock()
         self._replaced: frozenset[Digest] | None = None
-        """The diff_ids of the image that the tag meant before the copy; None while nobody asked."""
+        """The diff_ids of the image that the tag meant before the copy; None until they are needed."""
         self.layer_store = 'registry', self._address.host
 
     def place(self, reference: Reference) -> Place:
@@ -108,7 +108,7 @@ class RegistryOutput(ImageOutput):
             KnownBlobs.of(there.host, self.settings).add(there.reference.repository, [digest])
 
     def stream_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Push the blob while it is made, unless it is small, or may be what the tag has already."""
+        """Push the blob while it is made, unless it is small, or the tag may have it already."""
         size = layer.tar_size()
         is_small = size is not None and size < _WORTH_STREAMING
         if is_small or not self._uploads.can_stream or self._may_have(layer):
@@ -181,7 +181,7 @@ class RegistryOutput(ImageOutput):
         self._client.close()
 
     def _note(self, written: Manifest | Index) -> None:
-        """Note what was written, and what there is to say of it."""
+        """Note the written document, and lines for the user about it."""
         self.rewritten, self.settle_seconds = written, self._client.settle_seconds
         self.notes = [*self._forms.notes, *self._uploads.notes()]
 

@@ -121,7 +121,7 @@ class BucketCheck:
     def _digest_of_parts(self, expected: Expectation, found: StoredObject) -> Digest | None:
         """Return the digest of a blob that was sent in parts, if the server still has those.
 
-        Only what the receipt itself expects says which those are: whoever replaces a blob can write another record.
+        Only what the receipt itself expects says which those are: whatever replaces a blob can replace its record.
         """
         stored = StoredChecksum(expected.digest, found.size, found.checksum)
         return expected.digest if stored.is_of_parts and stored.expectation in self._checksums else None

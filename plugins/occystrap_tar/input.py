@@ -70,7 +70,7 @@ class TarInput(ImageInput):
         return chosen.config if isinstance(chosen, ArchivedImage) else tuple(entry.digest for entry in chosen)
 
     def present_digest(self, reference: Reference) -> Digest | None:
-        """Return the digest in index.json, or that of a docker archive's config; None if there is no one."""
+        """Return the digest in index.json, or that of a docker archive's config; None if there is not exactly one."""
         chosen = self._chosen[reference]
         if isinstance(chosen, ArchivedImage):
             return chosen.proved_digest

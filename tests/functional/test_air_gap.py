@@ -92,27 +92,27 @@ def assert_same(sites: Sites) -> None:
 def test_the_guide(sites: Sites) -> None:
     assert sites.blocks.pop(0)[0] == 'names'
     near = sites.places['near']
-    said = sites.run('near')
-    assert '13/13 verified' in said and 'Receipts: trip-1.receipt, sha256:' in said
+    output = sites.run('near')
+    assert '13/13 verified' in output and 'Receipts: trip-1.receipt, sha256:' in output
     sites.run('near')
-    assert (near / 'paper').read_text().strip() in said
+    assert (near / 'paper').read_text().strip() in output
     sites.carry('trip-1.tar', 'trip-1.receipt', 'paper', 'cosign.pub')
-    layers = re.findall(r'13/13 images, (\d+) layers', said)
+    layers = re.findall(r'13/13 images, (\d+) layers', output)
     for _ in range(3):
-        said = sites.run('far')
-        assert '13/13 verified' in said and re.findall(r'13/13 images, (\d+) layers', said) == layers
+        output = sites.run('far')
+        assert '13/13 verified' in output and re.findall(r'13/13 images, (\d+) layers', output) == layers
     assert_same(sites)
     damage_on_the_way(sites)
     put_tiny_image(sites.near, 'team/app-5', 'v1', files={'etc/name': b'changed'})
     changed = sites.near.tag_digest('team/app-5', 'v1')
-    said = sites.run('near')
-    assert '13/13 verified' in said and ' left out' in said
+    output = sites.run('near')
+    assert '13/13 verified' in output and ' left out' in output
     layer, = carried_layers(near / 'trip-2.tar', near / 'trip-2.receipt')
     assert [each['digest'] for each in json.loads(sites.near.read_blob(changed))['layers']] == [layer]
     sites.carry('trip-2.tar', 'trip-2.receipt', 'paper')
     assert 'leaves out 1 of 1 layers' in sites.run('far', commands='occystrap info ./usb/trip-2.tar --platform=all')
-    said = sites.run('far', 1, commands='occystrap process "tar://usb/trip-2.tar?referrers=true" layout://empty')
-    assert said.count(' needs layer sha256:') >= 12 and '12 FAILED' in said  # the changed one has no other layer
+    output = sites.run('far', 1, commands='occystrap process "tar://usb/trip-2.tar?referrers=true" layout://empty')
+    assert output.count(' needs layer sha256:') >= 12 and '12 FAILED' in output  # the changed one has no other layer
     before = len(sites.far.requests())
     assert sites.run('far').count('13/13 verified') == 3
     uploads = [each for each in sites.far.requests()[before:] if re.match(r'PUT \S+/blobs/uploads/', each)]
@@ -132,13 +132,13 @@ def damage_on_the_way(sites: Sites) -> None:
     check = 'occystrap verify {} trip-1.receipt --at tar://usb/damaged.tar?format=oci'
     rebuild(far / 'usb/damaged.tar', {**content, name: raw[:-1] + bytes([raw[-1] ^ 1])})
     assert '13/13 verified' in sites.run('far', commands=check.format('--verify=fast'))
-    said = sites.run('far', 1, commands=check.format('--full'))
-    assert name in said and '12/13 verified, 1 FAILED' in said
+    output = sites.run('far', 1, commands=check.format('--full'))
+    assert name in output and '12/13 verified, 1 FAILED' in output
     rebuild(far / 'usb/damaged.tar', {**content, name: None})
-    said = sites.run('far', 1, commands=check.format('--verify=fast'))
-    assert name in said and '12/13 verified, 1 FAILED' in said
+    output = sites.run('far', 1, commands=check.format('--verify=fast'))
+    assert name in output and '12/13 verified, 1 FAILED' in output
     sites.run('far', commands='cp trip-1.receipt kept; occystrap process "tar://usb/trip-1.tar?image=**app-1:v1" '
               '"tar://usb/damaged.tar?format=oci&tag=team/app-2:v1" --force --receipt trip-1.receipt')
-    said = sites.run('far', 1, commands='occystrap verify trip-1.receipt --expect "$(cat paper)"')
-    assert 'it is not the file that was written' in said
+    output = sites.run('far', 1, commands='occystrap verify trip-1.receipt --expect "$(cat paper)"')
+    assert 'it is not the file that was written' in output
     sites.run('far', commands='mv kept trip-1.receipt')

@@ -44,9 +44,9 @@ def test_a_mirror_counts(host: str, tmp_path: Path) -> None:
 def test_the_only_image_that_fails_is_reported_to_programs(name: str, host: str, tmp_path: Path) -> None:
     words = ['process', f'registry://{host}/{name}', f'dir://{tmp_path}/x']
     result = run_here(*words, '-O', 'json').assert_code(1)
-    said = result.json()
-    assert said['succeeded'] is False and said['counts']['changed'] == 0 and said['error'] in result.err
-    assert [(each['failure'], each['status']) for each in said['images']] == [(said['error'], 'failed')] * (
+    report = result.json()
+    assert report['succeeded'] is False and report['counts']['changed'] == 0 and report['error'] in result.err
+    assert [(each['failure'], each['status']) for each in report['images']] == [(report['error'], 'failed')] * (
         '*' not in name)
     text = run_here(*words).assert_code(1)
     assert text.out == '' and len(text.errors) == 1
@@ -70,23 +70,23 @@ def test_an_interrupted_run_counts_what_it_did(host: str, tmp_path: Path) -> Non
         wait_until(lambda: (tmp_path / 'done').exists() and (tmp_path / 'done').read_text().count('\n') == 2)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
-    said = json.loads(out)
-    assert process.returncode == 130 and said['error'] == 'interrupted'
-    assert [each['failure'] for each in said['images']] == [None, None, 'interrupted']
-    assert (said['counts']['changed'], said['counts']['failed']) == (2, 1)
-    assert [each['status'] for each in said['images']] == ['copied', 'copied', 'failed']
-    assert all(each['manifest_digest'] and each['source_digest'] for each in said['images'][:2])
+    report = json.loads(out)
+    assert process.returncode == 130 and report['error'] == 'interrupted'
+    assert [each['failure'] for each in report['images']] == [None, None, 'interrupted']
+    assert (report['counts']['changed'], report['counts']['failed']) == (2, 1)
+    assert [each['status'] for each in report['images']] == ['copied', 'copied', 'failed']
+    assert all(each['manifest_digest'] and each['source_digest'] for each in report['images'][:2])
     *_, before, last = err.splitlines()
-    assert 'interrupted; nothing half-written' in err and last == said['summary']
+    assert 'interrupted; nothing half-written' in err and last == report['summary']
     assert before.startswith(f'Resume: run the same command with --resume {tmp_path}/done; ')
 
 
 def test_the_layers_of_an_index_are_counted_by_verify_too(host: str, tmp_path: Path) -> None:
     put_many(host, Settings())
     words = ['process', f'registry://{host}/many:v1', f'layout://{tmp_path}/x', '--receipt', str(tmp_path / 'done')]
-    said = [run_here(*words), run_here(*words, '--resume', str(tmp_path / 'done')),
+    runs = [run_here(*words), run_here(*words, '--resume', str(tmp_path / 'done')),
             run_here('verify', tmp_path / 'done')]
-    ends = [each.err.splitlines()[-1].partition('6 layers, ')[2].partition(', ')[0] for each in said]
+    ends = [each.err.splitlines()[-1].partition('6 layers, ')[2].partition(', ')[0] for each in runs]
     assert ends == ['1.2 KiB moved', '0 B moved', '1.2 KiB'], 'what moved, and for verify what is there'
 
 

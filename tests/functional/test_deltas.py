@@ -246,8 +246,8 @@ def test_the_receipt_of_a_delta_is_for_the_store_as_well(kind: str, trips: Trips
     again = f'tar://{trips.directory}/again.tar?format=oci'
     run('process', f'{store}?referrers=true', again)
     for at in (store, again, delta.partition('?')[0]):
-        said = run('verify', '--full', trips.directory / 'second', '--at', at).err
-        assert '3/3 verified' in said and (' left out' in said) == (at not in (store, again))
+        output = run('verify', '--full', trips.directory / 'second', '--at', at).err
+        assert '3/3 verified' in output and (' left out' in output) == (at not in (store, again))
     moved = trips.directory / f'moved{".tar" if kind == "tar" else ""}'
     (trips.directory / f'delta{".tar" if kind == "tar" else ""}').rename(moved)
     assert '3/3 verified' in run('verify', '--full', trips.directory / 'second', '--at', f'{kind}://{moved}').err

@@ -133,8 +133,8 @@ def test_the_place_that_was_checked_is_named(host: str, tmp_path: Path) -> None:
     shutil.copytree(tmp_path / 'site', tmp_path / 'usb')
     expected = f'layout://{tmp_path}/usb/out (written to layout://{tmp_path}/site/out)'
     assert f'Checked: {expected}\n' in run('verify', tmp_path / 'usb/receipts').err
-    said = run('verify', '-O', 'json', receipts, '--at', f'layout://{tmp_path}/usb/out').json()['images']
-    assert {(each['destination'], each['written_to']) for each in said} == {
+    verified = run('verify', '-O', 'json', receipts, '--at', f'layout://{tmp_path}/usb/out').json()['images']
+    assert {(each['destination'], each['written_to']) for each in verified} == {
         (f'layout://{tmp_path}/usb/out', f'layout://{tmp_path}/site/out')}
 
 

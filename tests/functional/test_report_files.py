@@ -148,8 +148,8 @@ def test_an_interrupted_run(here: Path) -> None:
             if line.startswith(b'[1/2]'):
                 break
         running.send_signal(signal.SIGINT)
-        said = running.stderr.read()
-        assert running.wait() == 130, said
+        message = running.stderr.read()
+        assert running.wait() == 130, message
     first, second = json.loads((here / 'r.json').read_text())['images']
     assert first['outcome'] == 'verified' and second['failure'] == 'interrupted'
     found = cases(here / 'r.xml')
@@ -184,20 +184,20 @@ def test_a_report_is_none_of_the_other_files(here: Path) -> None:
     assert done.returncode == 2 and b'is stdout, where' in done.stderr
 
 
-@pytest.mark.parametrize(('words', 'said'), [
+@pytest.mark.parametrize(('words', 'message'), [
     (['tar://a.tar', 'dir://out', '--receipt', 'r.json', '--report', 'r.json'], 'both write to'),
     (['tar://a.tar', 'tar://new.json', '--report', 'new.json'], 'lies within'),
     (['list://list', 'tar://{tag}.json', '--report', 'v1.json'], 'lies within'),
     (['list://list.json', 'dir://out?unique_names=true', '--receipt', 'list.json', '--force'], 'lies within')])
-def test_workers_get_no_image_that_is_a_file_of_the_run(words: list[str], said: str, here: Path) -> None:
+def test_workers_get_no_image_that_is_a_file_of_the_run(words: list[str], message: str, here: Path) -> None:
     (here / 'list').rename('list.json')
     (here / 'list').symlink_to('list.json')
     before = {path: path.read_bytes() for path in here.iterdir()}
-    is_refused(run_here('process', *words, '--executor', 'processes:workers=1'), said, code=2)
+    is_refused(run_here('process', *words, '--executor', 'processes:workers=1'), message, code=2)
     assert {path: path.read_bytes() for path in here.iterdir()} == before
 
 
-def test_what_somebody_put_there_meanwhile_stays(here: Path) -> None:
+def test_a_file_that_appears_meanwhile_stays(here: Path) -> None:
     files = ReportFiles('check', ['r.json', 'r.xml'])
     (here / 'r.json').write_text('{"mine": true}')
     with pytest.raises(OutputError, match='r.json exists and is no such report'):
@@ -205,15 +205,15 @@ def test_what_somebody_put_there_meanwhile_stays(here: Path) -> None:
     assert (here / 'r.json').read_text() == '{"mine": true}' and not cases(here / 'r.xml')
 
 
-@pytest.mark.parametrize(('pruned', 'said'), [
+@pytest.mark.parametrize(('pruned', 'message'), [
     ([{'reference': 'app:v1', 'destination': 'dir://out', 'reason': 'in use'}],
      'Not pruned: app:v1 at dir://out: in use'), ([], 'Summary: 0/0 images')])
 def test_a_run_that_fails_without_an_image_is_no_success_for_ci_systems(
-        pruned: list[dict[str, str]], said: str, tmp_path: Path) -> None:
+        pruned: list[dict[str, str]], message: str, tmp_path: Path) -> None:
     document = {'succeeded': False, 'seconds': 0.5, 'summary': 'Summary: 0/0 images', 'images': [], 'pruned': pruned}
     (tmp_path / 'r.xml').write_text(junit_report('process', document))
     case, = cases(tmp_path / 'r.xml').values()
-    assert case.find('error').attrib['message'] == said  # type: ignore[union-attr]
+    assert case.find('error').attrib['message'] == message  # type: ignore[union-attr]
 
 
 def test_a_report_replaces_an_older_one_as_a_whole(here: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_pushed_image_appears(window: Browser, occystrap: CommandLine, tmp_pat
             assert '>team/app:v1<' in window.source() and 'http-equiv="refresh"' in window.source()
 
 
-def test_what_passes_a_proxy_appears(window: Browser, tmp_path: Path) -> None:
+def test_an_image_that_passes_a_proxy_appears(window: Browser, tmp_path: Path) -> None:
     settings, _ = with_operations(ServerSettings(), 'occystrap proxy', 'for a registry', None)
     with proxied(tmp_path, ['normalize-timestamps'], upstream=True, served=settings) as proxy:
         assert proxy.up

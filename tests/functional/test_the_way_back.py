@@ -144,8 +144,8 @@ def test_one_that_cannot_be_read_hides_no_other(carry: Carry, tmp_path: Path) ->
     listed = json.loads((tmp_path / 'gap/index.json').read_text())['manifests']
     (tmp_path / 'gap/blobs/sha256' / listed[1]['digest'].partition(':')[2]).unlink()
     result = run('info', '-O', 'json', source, code=1)
-    said = result.json()['images']
-    assert len(said) == 4 and ['failure' in each for each in said].count(True) == 1
+    images = result.json()['images']
+    assert len(images) == 4 and ['failure' in each for each in images].count(True) == 1
     assert result.err.startswith('FAILED ') and listed[1]['digest'] in result.err
 
 

@@ -93,10 +93,10 @@ class Written:
 
     def _served(self, server: Scripted) -> str:
         for raw, kind in ((self.inner, 'index'), (self.manifest, 'manifest')):
-            said = Answer(200, raw, [('Content-Type', f'{_KIND}.{kind}.v1+json')])
-            server.routes[f'GET /v2/app/manifests/{Digest.of(raw)}'] = said
+            answer = Answer(200, raw, [('Content-Type', f'{_KIND}.{kind}.v1+json')])
+            server.routes[f'GET /v2/app/manifests/{Digest.of(raw)}'] = answer
             if kind == 'index':
-                server.routes['GET /v2/app/manifests/v1'] = said
+                server.routes['GET /v2/app/manifests/v1'] = answer
         for blob in (self.config, self.blob):
             server.routes[f'GET /v2/app/blobs/{Digest.of(blob)}'] = Answer(200, blob)
             server.routes[f'HEAD /v2/app/blobs/{Digest.of(blob)}'] = Answer(200, blob)

@@ -133,9 +133,9 @@ def test_a_signal_breaks_into_a_regular_expression(words: list[str], number: sig
     time.sleep(0.5)
     process.send_signal(number)
     sent = time.monotonic()
-    said = process.communicate(timeout=20)[1].decode()
-    assert process.returncode == 128 + number and time.monotonic() - sent < 2, said
-    assert len(errors_in(said)) == 1 and 'interrupted' in said
+    output = process.communicate(timeout=20)[1].decode()
+    assert process.returncode == 128 + number and time.monotonic() - sent < 2, output
+    assert len(errors_in(output)) == 1 and 'interrupted' in output
     assert not any(os.path.exists(f'/proc/{child}') for child in children)
     assert not list(occystrap.directory.glob('o.tar*'))
 

@@ -52,9 +52,9 @@ def is_refused(result: CommandResult, *words: str) -> None:
 
 
 def served(server: Scripted, name: str) -> Answer:
-    said = server.routes[name]
-    assert isinstance(said, Answer)
-    return said
+    answer = server.routes[name]
+    assert isinstance(answer, Answer)
+    return answer
 
 
 def flipped(data: bytes) -> bytes:

@@ -53,8 +53,8 @@ def is_refused(result: CommandResult, *words: str) -> None:
 
 def want_tokens(server: Scripted) -> None:
     """Require a token for everything, which no server gives."""
-    said = Answer(401, headers=[('WWW-Authenticate', f'Bearer realm="http://{server.host}/token",service="s"')])
-    server.routes = {name: said for name in [*server.routes, 'GET /v2/']}
+    answer = Answer(401, headers=[('WWW-Authenticate', f'Bearer realm="http://{server.host}/token",service="s"')])
+    server.routes = {name: answer for name in [*server.routes, 'GET /v2/']}
 
 
 @pytest.mark.parametrize('headers', [CHUNKED, LONG], ids=['chunked', 'long'])

@@ -176,9 +176,9 @@ def test_a_slow_server_is_tried_once_more_only(server: RawServer) -> None:
 
 
 def test_a_rate_of_nothing_waits_for_every_byte(server: RawServer, tmp_path: Path) -> None:
-    said = server.answers[CONFIG]
-    assert isinstance(said, bytes)
-    head, _, body = said.partition(b'\r\n\r\n')
+    answer = server.answers[CONFIG]
+    assert isinstance(answer, bytes)
+    head, _, body = answer.partition(b'\r\n\r\n')
 
     def send(connection: socket.socket, server: RawServer) -> None:
         connection.sendall(head + b'\r\n\r\n')
@@ -192,7 +192,7 @@ def test_a_rate_of_nothing_waits_for_every_byte(server: RawServer, tmp_path: Pat
 
 
 def test_hints_before_an_answer_are_passed_over(server: RawServer, tmp_path: Path) -> None:
-    server.answers = {name: HINT * 3 + said for name, said in server.answers.items() if isinstance(said, bytes)}
+    server.answers = {name: HINT * 3 + answer for name, answer in server.answers.items() if isinstance(answer, bytes)}
     run_here('process', f'registry://{server.host}/app:v1', f'dir://{tmp_path}/out', *SLOW).assert_success()
     assert server.connections < len(server.requests)
 
@@ -202,14 +202,14 @@ EMPTY_CHUNKED = CHUNKED + b'2\r\n{}\r\n0\r\n\r\n'
 
 
 @pytest.mark.parametrize('is_plain', [True, False], ids=['directly', 'as through a proxy'])
-@pytest.mark.parametrize('said', [
+@pytest.mark.parametrize('answer', [
     plain(b'{}') + NO, plain(b'{}') + NO[:20], plain(b'{}') + b'JUNK', EMPTY_CHUNKED + NO, EMPTY_CHUNKED + NO[:20],
     EMPTY_CHUNKED + b'\r\n', EMPTY_CHUNKED[:-2] + b'X: y\r\n\r\n' + NO, HINT + plain(b'{}') + NO, plain(b'{}') + HINT,
     EMPTY_CHUNKED + HINT], ids=range(10))
-def test_more_than_one_answer_is_the_end_of_a_connection(said: bytes, is_plain: bool, server: RawServer, tmp_path: Path,
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_one_answer_is_the_end_of_a_connection(
+        answer: bytes, is_plain: bool, server: RawServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('occystrap_registry.transport.connection_pool._is_plain', lambda proxy, http2: is_plain)
-    server.answers[VERSION] = said
+    server.answers[VERSION] = answer
     words = ('process', f'registry://{server.host}/app:v1', f'dir://{tmp_path}/out', '--timeout', '5')
     run_here(*words, *(['--retries', '0'] if is_plain else [])).assert_success()
 
@@ -227,13 +227,13 @@ def test_a_body_where_none_may_be_is_no_answer(status: str, server: RawServer, t
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize('command', ['info', 'process'])
-@pytest.mark.parametrize('said', [
+@pytest.mark.parametrize('answer', [
     HEADS['a 103 now and then'], HEADS['a byte at a time'], BODIES['a byte at a time'], BODIES['slow trailers'],
     again(OK + b'Content-Length: 9999999999\r\n\r\n', b' ' * 65536)], ids=range(5))
-def test_a_signal_is_obeyed_meanwhile(said: object, command: str, number: signal.Signals, server: RawServer,
+def test_a_signal_is_obeyed_meanwhile(answer: object, command: str, number: signal.Signals, server: RawServer,
                                       occystrap: CommandLine) -> None:
     place = LAYER if command == 'process' else TAG
-    server.answers[place] = said  # type: ignore[assignment]
+    server.answers[place] = answer  # type: ignore[assignment]
     to = ['dir://out'] if command == 'process' else []
     process = occystrap.start(command, f'registry://{server.host}/app:v1', *to)
     begun = time.monotonic()
@@ -249,7 +249,7 @@ def test_a_signal_is_obeyed_meanwhile(said: object, command: str, number: signal
 
 def test_memory_is_bounded(server: RawServer, tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for said in (*HEADS.values(), *BODIES.values()):
-        server.answers[TAG] = said
+    for answer in (*HEADS.values(), *BODIES.values()):
+        server.answers[TAG] = answer
         run_here('info', f'registry://{server.host}/app:v1', *SLOW).assert_code(1)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10

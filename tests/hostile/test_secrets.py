@@ -133,8 +133,8 @@ def _token_server_broken(server: Scripted, storage: Scripted) -> None:
 
 
 def _token_that_is_none(server: Scripted, storage: Scripted) -> None:
-    said = Answer(200, json.dumps({'token': f'{TOKEN}\r\nX: y', 'expires_in': 'canary'}).encode())
-    server.routes['GET /token'] = server.routes['POST /token'] = said
+    token_answer = Answer(200, json.dumps({'token': f'{TOKEN}\r\nX: y', 'expires_in': 'canary'}).encode())
+    server.routes['GET /token'] = server.routes['POST /token'] = token_answer
 
 
 def _manifest_refused(server: Scripted, storage: Scripted) -> None:

@@ -127,8 +127,8 @@ def test_the_file_of_all_messages_is_no_side_file(here: Path) -> None:
     with open('log', 'wb') as log:
         result = into(here / 'out', 'process', 'tar://a.tar', 'tar://new.tar', '--receipt', '/dev/stderr', stderr=log)
     result.assert_code(2)
-    said = (here / 'log').read_text()
-    assert '--receipt /dev/stderr is the file that stderr, with all messages, is redirected to' in said
+    output = (here / 'log').read_text()
+    assert '--receipt /dev/stderr is the file that stderr, with all messages, is redirected to' in output
 
 
 @pytest.mark.parametrize(('destination', 'file'), [

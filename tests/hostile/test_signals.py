@@ -89,12 +89,12 @@ def assert_ends(process: 'subprocess.Popen[str]', code: int, within: float = 2.0
     """Fail unless the process ends in time, with the code and one line of error; return that."""
     since = time.monotonic()
     try:
-        said = process.communicate(timeout=10)[1]
+        output = process.communicate(timeout=10)[1]
     finally:
         process.kill()
-    assert process.returncode == code and time.monotonic() - since < within, said
-    assert 'occystrap: error: interrupted' in said
-    return said
+    assert process.returncode == code and time.monotonic() - since < within, output
+    assert 'occystrap: error: interrupted' in output
+    return output
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -130,9 +130,9 @@ def test_while_verifying_there_is_no_verdict(tmp_path: Path) -> None:
     write_docker_archive(tmp_path / 'i.tar', sample_config(tars), tars, 'a:b')
     process = start(VERIFYING.replace('HERE', str(tmp_path)))
     process.send_signal(signal.SIGINT)
-    said = assert_ends(process, 130)
-    line, = errors_in(said)
-    assert 'verified' not in line.lower() and '0/1 verified' in said
+    output = assert_ends(process, 130)
+    line, = errors_in(output)
+    assert 'verified' not in line.lower() and '0/1 verified' in output
 
 
 @pytest.mark.parametrize('error', [Cancelled('interrupted'), KeyboardInterrupt()])

@@ -67,9 +67,9 @@ def refused_within(path: Path) -> int:
                'try: Archive(sys.argv[1])\n'
                'except Exception as error: print(type(error).__name__)\n'
                'print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))')
-    said, resident = subprocess.run([sys.executable, '-c', program, path], capture_output=True, text=True,
-                                    check=True).stdout.split()
-    assert said == 'InvalidImage'
+    output, resident = subprocess.run([sys.executable, '-c', program, path], capture_output=True, text=True,
+                                      check=True).stdout.split()
+    assert output == 'InvalidImage'
     return int(resident) >> 10
 
 

@@ -137,8 +137,8 @@ class WarmCommandLine:
             files = [stack.enter_context(open(os.memfd_create(name), 'rb+', 0)) for name in ('in', 'out', 'err')]
             files[0].write(input.encode())
             code = self._run(words, directory, environment, list(map(_shown, files)), timeout)
-            said = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0) for file in files[1:]]
-        return CommandResult(words, code, *(text.decode('utf-8', 'backslashreplace') for text in said))
+            written = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0) for file in files[1:]]
+        return CommandResult(words, code, *(text.decode('utf-8', 'backslashreplace') for text in written))
 
     def start(self, words: tuple[str, ...], directory: Path, environment: Mapping[str, str], lock: Lock) -> 'WarmRun':
         """Start `occystrap` in a directory, its standard error in memory; `lock` is for whoever uses the server."""

@@ -77,9 +77,9 @@ def _build(contents: Contents, directory: Path) -> None:
 
 def _build_and_push(daemon: DockerDaemon, registry: Registry, context: Path) -> None:
     daemon.run('build', '--network', 'none', '-t', NAME, context)
-    said = daemon.run('run', '--rm', '--network', 'none', NAME)
-    if said != GREETING_LINE:
-        raise RuntimeError(f'the real image says {said!r}, not {GREETING_LINE!r}')
+    output = daemon.run('run', '--rm', '--network', 'none', NAME)
+    if output != GREETING_LINE:
+        raise RuntimeError(f'the real image says {output!r}, not {GREETING_LINE!r}')
     daemon.run('tag', NAME, f'{registry.host}/{NAME}')
     daemon.run('push', f'{registry.host}/{NAME}')
 

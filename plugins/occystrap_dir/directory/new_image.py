@@ -54,7 +54,7 @@ class NewImage:
         return self.receipt
 
     def add_to(self, catalog: Catalog) -> None:
-        """Add the entry; raises OutputError if somebody changed unpacked files that would be replaced."""
+        """Add the entry; raises OutputError if unpacked files that would be replaced were changed."""
         self.place_in(catalog)
         replaced = catalog.find(self.entry.name, self.entry.tag)
         catalog.put(self.entry)

@@ -194,7 +194,7 @@ class DirOutput(ImageOutput):
         self.notes = [*new.notes, *(self._expansion.notes if self._expansion else ()), *self._workspace.notes]
 
     def abort(self) -> None:
-        """Remove all that this run wrote and no manifest names, but for layers that the next run may go on with.
+        """Remove all that this run wrote and no manifest names, except layers that the next run may continue.
 
         Raises OutputError for what cannot be removed.
         """

@@ -17,7 +17,7 @@ NOT_OTHERS = ~stat.S_IWOTH
 def check_privacy(receipt: Receipt, keeps_out: str, names: Iterable[str], results: CheckResults) -> None:
     """Report a directory that is open to more users than expected, and `names` that others may change.
 
-    These are names that all users may write to, or that belong to somebody who is neither root, nor the caller, nor
+    These are names that all users may write to, or that belong to a user who is neither root, nor the caller, nor
     whoever has all of them. `keeps_out` is the directory that keeps other users out. An empty name stands for the
     destination itself. Raises OSError.
     """
@@ -49,7 +49,7 @@ def _strangers(root: str, names: Iterable[str]) -> list[tuple[str, int]]:
     """Return names that belong neither to root nor to the caller, with the users, unless one user has all names."""
     owners = [(name, found.st_uid) for name in names if (found := _status(root, name))]
     if len({owner for _, owner in owners}) == 1:
-        return []  # written by somebody else
+        return []  # another user wrote it
     return [(name, owner) for name, owner in owners if owner not in (0, os.geteuid())]
 
 

@@ -119,7 +119,7 @@ class Staging:
         return True
 
     def _remove(self, name: str, wait: bool) -> None:
-        """Remove a directory that no run has locked; it is no error if another run removes it at the same time.
+        """Remove a directory that no run has locked; another run may remove it at the same time.
 
         With `wait`, wait for the lock; without, leave a locked directory alone.
         """

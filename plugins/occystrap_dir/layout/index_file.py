@@ -15,7 +15,7 @@ def read_index(root: str) -> IndexFile:
 
 
 def read_source_index(root: str) -> IndexFile:
-    """Return the index.json of a source, following links; nobody may change it. Raises as `read_index`.
+    """Return the index.json of a source, following links; it must not be changed. Raises as `read_index`.
 
     It is the same object as long as it is the same, unchanged file, and no link.
     """

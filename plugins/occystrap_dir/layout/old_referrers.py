@@ -35,7 +35,7 @@ def referrers_without_subject(root: str, index: IndexFile, replaced: Iterable[Re
 
 
 def is_referrer(root: str, entry: Entry) -> bool:
-    """Return whether an entry is no image of its own: it has a tag made from a digest, or no name and a subject."""
+    """Return whether an entry is a referrer: it has a tag made from a digest, or no name and a subject."""
     if names_of(entry) != {''}:
         return is_referrer_tag(*names_of(entry))
     try:

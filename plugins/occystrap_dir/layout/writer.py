@@ -113,7 +113,7 @@ class LayoutOutput(ImageOutput):
             self.location, [*entries, *documents]))
 
     def abort(self) -> None:
-        """Remove all that this run wrote and no image names, but for layers that the next run may go on with.
+        """Remove all that this run wrote and no image needs, except layers that the next run may continue.
 
         Raises OutputError for what cannot be removed.
         """

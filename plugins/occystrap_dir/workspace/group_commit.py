@@ -2,7 +2,7 @@
 
 The list holds all images, so that writing it for each would take time that grows with the square of their number. The
 next write waits until nine times as long has passed as the last one took: writing lists never takes more than a tenth
-of the time, however long they get, and nobody waits where the list is short.
+of the time, however long they get, and images do not wait where the list is short.
 """
 import threading
 import time

@@ -1,7 +1,7 @@
 """Blobs that an interrupted run leaves to the next one: hidden files, named by their digests.
 
 Each holds the first bytes of a blob, perhaps all of them, and is locked while a run adds to it. It is as little trusted
-as a download: whoever goes on with it hashes all of it. What is not used within a week is removed.
+as a download: the run that continues it hashes all of it. What is not used within a week is removed.
 """
 import fcntl
 import os
@@ -119,7 +119,7 @@ class KeptBlobs:
         return descriptor
 
     def drop(self) -> None:
-        """Remove what this run began, also what it is still at work on; raises OSError.
+        """Remove what this run began, including files that it is still writing; raises OSError.
 
         What another image or run has taken over meanwhile is theirs.
         """

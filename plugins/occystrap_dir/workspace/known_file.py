@@ -27,7 +27,7 @@ class KnownFile(Generic[T]):
     """The contents of files of one name, by directory."""
 
     def __init__(self, name: str, cap: int, parse: Callable[[bytes, str], T]) -> None:
-        """`parse` returns the content, which nobody may change, from bytes and the path for errors."""
+        """`parse` returns the content, which must not be changed, from bytes and the path for errors."""
         self._name, self._cap, self._parse = name, cap, parse
         self._known: dict[str, _Known[T]] = {}
         self._lock = threading.Lock()

@@ -210,7 +210,7 @@ class Workspace(PartialFiles):
 
     @contextmanager
     def noting(self) -> Iterator[None]:
-        """Add an OSError in the with block, which removes something, to `notes`; a missing file is no error."""
+        """Add an OSError in the with block, which removes something, to `notes`; a missing file is not an error."""
         try:
             yield
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Requests through the docker SDK, each on a thread of its own, so that whoever waits for it can give up.
+"""Requests through the docker SDK, each on a thread of its own, so that its caller can stop waiting.
 
 The libraries below the SDK wait again for each byte of a TLS handshake, a proxy's answer, a header or a chunk's size,
 read interim answers without end, and can neither be given a deadline for these nor be interrupted on their thread.
@@ -104,7 +104,7 @@ class PatientAnswer:
                 while not self._unwanted.is_set() and (piece := response.raw.read1(CHUNK)):
                     self._hand_on(piece)
             self._hand_on(b'')
-        except BaseException as error:  # raised again by whoever reads
+        except BaseException as error:  # raised again in the thread that reads
             self._hand_on(error)
 
     def _hand_on(self, found: int | bytes | BaseException) -> None:

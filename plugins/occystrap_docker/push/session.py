@@ -20,7 +20,7 @@ from occystrap_registry.embedded import RegistryServer
 INSTEAD = 'use docker:// instead, or ?fallback=true'
 _INSUFFICIENT_STORAGE = 507
 _LARGEST_TIMES, _LARGEST = 4, 1 << 30
-"""A blob may be so many times as large as the image, whose size daemons report approximately, plus so many bytes."""
+"""Limits of a blob: this many times the size of the image, which daemons report approximately, plus this many bytes."""
 _LOOK = 0.1
 """Seconds between checks of a silent daemon."""
 _UNTAGGING = 5.0

@@ -98,7 +98,7 @@ class Authentication:
                 'set OCCYSTRAP_USERNAME and OCCYSTRAP_PASSWORD, or give ?username=')
 
     def hint(self) -> str:
-        """Return what to add to `it does not exist`, which may be said to who is not logged in; empty with a login."""
+        """Return what to add to `it does not exist`, which clients without a login may get; empty with a login."""
         return '' if self._login() else ', or it needs a login (occystrap login)'
 
     def redact(self, text: str, others: Sequence[str] = ()) -> str:

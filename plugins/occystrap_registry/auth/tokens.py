@@ -101,7 +101,7 @@ def read_token(reply: Reply, host: str, advice: Callable[[], str]) -> Token:
 
 
 def _lifetime(seconds: object) -> float:
-    """Return the lifetime in seconds that a server gives, the default one if it is none."""
+    """Return the lifetime in seconds that a server gives, the default for an invalid one."""
     try:
         return float(seconds) if isinstance(seconds, int | float | str) and seconds else _LIFETIME
     except (ValueError, OverflowError):

@@ -109,7 +109,7 @@ class ChunkedUpload:
     def _accept(self, reply: Reply, count: int) -> None:
         """Go on after `count` bytes, or after as many as the server says it has taken of them.
 
-        What is no such Range (0-0, that of the chunk alone) says nothing, and docker never reads that of one PATCH.
+        Any other Range (0-0, that of the chunk alone) says nothing, and docker never reads that of a single PATCH.
         """
         self._session = self._session.moved(reply)
         taken = _last_byte(reply) + 1 - self._offset

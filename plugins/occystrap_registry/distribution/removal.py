@@ -171,7 +171,7 @@ class Repository:
         self._require_gone(reference)
 
     def _require_gone(self, reference: Reference) -> None:
-        """Raise ServiceError if the registry still has what it said it deleted."""
+        """Raise ServiceError if the registry still has what it reported as deleted."""
         settle = SettleTime(self._client.settings)
         while self._answer(reference).status != 404:
             if not settle.again():

@@ -26,7 +26,7 @@ class DownstreamBlobs:
         return None if digest in self._known.damaged(repository) else self._downstream.blob_size(repository, digest)
 
     def pieces(self, repository: str, digest: Digest, size: int, at_once: int = CHUNK) -> Generator[bytes]:
-        """Yield a blob, so many bytes at once; whoever gets its end has a good one.
+        """Yield a blob in pieces; a client that gets its end has a good one.
 
         Raises ImageNotFound, DigestMismatch.
         """

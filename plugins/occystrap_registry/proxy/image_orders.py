@@ -1,4 +1,4 @@
-"""The orders of a proxy: so many at a time, each image once however many ask for it, each with a deadline."""
+"""The orders of a proxy: a limited number at a time, one for each image that clients ask for, each with a deadline."""
 import asyncio
 import gc
 import threading

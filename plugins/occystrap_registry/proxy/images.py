@@ -111,7 +111,7 @@ class ProxiedImages:
         assert self._upstream
         known = self._known.tag(repository, tag)
         if known and known.is_fresh(self._fresh) and (found := self._intact(repository, known.stored)):
-            return Pulled(found)  # somebody else has just asked
+            return Pulled(found)  # another thread has just asked
         try:
             digest = self._upstream.digest(repository, tag)
         except (ServiceError, ImageNotFound, InvalidImage) as error:
@@ -189,7 +189,7 @@ class ProxiedImages:
     def _fetched_by_digest(self, repository: str, digest: Digest) -> Pulled:
         """Have upstream give what has a digest downstream, or mend it; if it does not, return what is downstream."""
         if found := self._intact(repository, digest):
-            return Pulled(found)  # somebody else has just fetched it
+            return Pulled(found)  # another thread has just fetched it
         failure: OccystrapError = ImageNotFound(f'nothing of {repository} upstream gives the digest {digest}')
         for original in self._originals(repository, digest):
             try:
@@ -201,7 +201,7 @@ class ProxiedImages:
         return self._with_damage(repository, digest, failure)
 
     def _with_damage(self, repository: str, digest: Digest, failure: OccystrapError) -> Pulled:
-        """Return what is downstream by a digest; raises `failure` if that is no manifest."""
+        """Return what is downstream by a digest; raises `failure` unless it is a manifest."""
         try:
             found = self._downstream.manifest(repository, digest)
         except InvalidImage:

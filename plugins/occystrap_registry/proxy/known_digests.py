@@ -36,7 +36,7 @@ class KnownTag(NamedTuple):
     """When upstream was last asked, as time.time()."""
 
     def is_fresh(self, seconds: float) -> bool:
-        """Return whether upstream was asked within so many seconds; a clock that was set back proves nothing."""
+        """Return whether upstream was asked within the last `seconds`; a clock that was set back proves nothing."""
         return 0 <= time.time() - self.checked < seconds
 
 

@@ -18,7 +18,7 @@ class Readiness:
         self._asked, self._reason = float('-inf'), ''
 
     def require(self) -> None:
-        """Raise ServiceUnavailable unless downstream answers; why it does not is said in the log, once."""
+        """Raise ServiceUnavailable unless downstream answers; the reason is logged once."""
         with self._lock:
             if time.monotonic() - self._asked >= _GOOD:
                 reason = self._ask()

@@ -84,7 +84,7 @@ class Remote:
 
     @contextmanager
     def blob(self, repository: str, digest: Digest, size: int) -> Iterator[ByteStream]:
-        """Open a blob; whoever reads it to its end has checked it. Raises ImageNotFound, DigestMismatch."""
+        """Open a blob; reading it to its end checks it. Raises ImageNotFound, DigestMismatch."""
         with self._client(repository) as client:
             source = BlobSource(client, Descriptor('', digest, size))
             with ByteStream(source, digest=digest, size=size, what=f'blob {digest} of {self.name}') as stream:

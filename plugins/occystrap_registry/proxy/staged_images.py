@@ -53,7 +53,7 @@ class Staging(Storage):
         self._readiness.require()
 
     def require_room(self, count: int) -> None:
-        """Raise OSError if so many bytes are too many, although nothing can be removed."""
+        """Raise OSError if there is no room for `count` bytes and nothing can be removed."""
         with self._room:
             self._used += count
             if self._used > self._quota and time.monotonic() - self._measured > _MEASURED:
@@ -146,7 +146,7 @@ class Staging(Storage):
             directory.mkdir()
 
     def clean(self, grace: float = GRACE) -> None:
-        """Remove what nobody has asked for in so many seconds; raises OSError, OutputError."""
+        """Remove what no client has asked for in `grace` seconds; raises OSError, OutputError."""
         collect(self, untagged=True, is_busy=lambda name: self._busy[name] > 0 or self.is_uploading(name), grace=grace)
 
     def _mend(self, repository: str, digest: Digest) -> None:

@@ -23,7 +23,7 @@ class UpstreamReferrers:
         self._lock = threading.Lock()
 
     def follow(self, repository: str, subject: Digest) -> None:
-        """Have those copied that downstream lacks; a failure is said in the log, and what is downstream is good."""
+        """Have those copied that downstream lacks; a failure is logged, and what downstream has is good."""
         if not self._is_due(repository, subject):
             return
         try:

@@ -71,7 +71,7 @@ class Accounts:
         return [Route(TOKEN_PATH, self.token, methods=['GET'])] if self._anonymous_pull else []
 
     async def token(self, request: Request) -> Response:
-        """GET /token: return a token for who logs in, or for nobody; raises Problem 401."""
+        """GET /token: return a token for a login, or an anonymous one; raises Problem 401."""
         given = header(request.scope, b'authorization')
         user = await self._logged_in(given) if given else _NAMELESS
         if user is None:
@@ -81,7 +81,7 @@ class Accounts:
         return JSONResponse({'token': token, 'access_token': token, 'expires_in': _LIFETIME})
 
     async def _user(self, given: bytes) -> str | None:
-        """Return who a header is of, empty for a token that is nobody's, None for no valid login."""
+        """Return the user of a header, empty for an anonymous token, None without a valid login."""
         kind, _, text = given.partition(b' ')
         return self._holder(text.strip()) if kind.lower() == b'bearer' else await self._logged_in(given)
 
@@ -111,7 +111,7 @@ class Accounts:
         return login[0]
 
     def _reread(self) -> None:
-        """Read the file again if it has changed; while it is no file of users, those before stay."""
+        """Read the file again if it has changed; while it is malformed, the previous users stay."""
         if (stamp := _stamp(self._path)) != self._stamp:
             self._stamp = stamp
             self._good.clear()

@@ -1,4 +1,4 @@
-"""Work on a thread of its own beside a server: what fails is said once, and the server goes on."""
+"""Work on a thread of its own beside a server: an error is logged once, and the server continues."""
 import threading
 from collections.abc import Callable
 from types import TracebackType

@@ -58,7 +58,7 @@ def _addressed(request: Request) -> tuple[Contents, str, Digest]:
 
 
 def _answer(request: Request, digest: Digest, size: int) -> tuple[int, dict[str, str], int, int]:
-    """Return status and headers for a blob of so many bytes, and which byte is the first of how many to be sent."""
+    """Return status and headers for a blob of this size in bytes, and the offset and number of the bytes to send."""
     first, last = _requested_range(request.headers.get('range'), size)
     headers = {'Docker-Content-Digest': digest, 'Content-Type': 'application/octet-stream', 'Accept-Ranges': 'bytes',
                'Content-Length': str(last - first + 1)}

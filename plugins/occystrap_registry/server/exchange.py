@@ -99,7 +99,7 @@ class AccessLog:
                                                             0o640)
 
     def add(self, exchange: Exchange) -> None:
-        """Add a line; that it cannot be written is said once, and stops nothing."""
+        """Add a line; a failure to write is logged once, and ignored otherwise."""
         try:
             write_all(self._file, json.dumps(exchange.to_json()).encode() + b'\n')
         except OSError as error:

@@ -1,6 +1,6 @@
 """Garbage collection: what nothing names is removed, but never what a push under way relies on.
 
-Whoever was told that a blob is there may rely on it for `GRACE` seconds: its time is set then. What is removed is
+A client that was told that a blob exists may rely on it for `GRACE` seconds: its time is set then. What is removed is
 older, and is looked at once more under the storage's guard. Each step removes one file that nothing needs, so that
 the process may be killed anywhere.
 """

@@ -17,7 +17,7 @@ from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage_files import open_regular, read_file
 
 _NAMELESS = Reference('untagged')
-"""What a name is read as that is no reference."""
+"""What stands for a name that is not a reference."""
 _Stamp = tuple[int, int, int]
 
 

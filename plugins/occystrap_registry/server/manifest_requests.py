@@ -45,7 +45,7 @@ async def put_manifest(request: Request) -> Response:
 
 
 async def read_pushed(request: Request) -> tuple[str, Digest | str, PushedManifest]:
-    """Return the repository, the reference, and the manifest that is pushed; raises Problem if it is none."""
+    """Return the repository, the reference, and the manifest that is pushed; raises Problem if it is invalid."""
     repository, reference = addressed(request)
     raw = await _capped_body(request)
     tags, kind = _tags(request, reference), request.headers.get('content-type')

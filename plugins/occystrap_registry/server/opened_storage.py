@@ -26,7 +26,7 @@ def open_storage(root: Path) -> AbstractContextManager[Storage]:
 
 @contextmanager
 def open_storage_as(root: Path, make: Callable[[Path], S]) -> Iterator[S]:
-    """Return the storage in a directory, made if missing; nobody else has it while the block runs.
+    """Return the storage in a directory, made if missing; no other process has it while the block runs.
 
     Raises OutputError, saying what to do, if the directory holds something else, is in use, or cannot be written to.
     """

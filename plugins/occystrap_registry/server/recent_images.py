@@ -49,7 +49,7 @@ class RecentImages:
 
     @property
     def count(self) -> int:
-        """How many there were in all; whoever has seen that many has seen everything."""
+        """How many there were in all; a client that has seen that many has seen everything."""
         return self._count
 
     def add(self, image: RecentImage) -> None:

@@ -196,7 +196,7 @@ def kept_alive(path: Path) -> int:
 def open_regular(path: Path) -> int:
     """Return the descriptor of a regular file, open for reading, without waiting for anything.
 
-    Raises DamagedFile for a link, a pipe or the like, since nobody of ours has put it there, and OSError.
+    Raises DamagedFile for a link, a pipe or the like, since the server never puts one there, and OSError.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -17,7 +17,7 @@ from occystrap_registry.server.storage_files import StorageFiles, kept_alive, op
 REPOSITORIES = 'repositories'
 """The directory of all repositories."""
 GRACE = 3600.0
-"""Seconds that a blob stays after it was pushed, mounted, or said to be there, though nothing names it."""
+"""Seconds that an unreferenced blob stays after it was pushed, mounted, or reported to a client."""
 _RENEWED = GRACE / 6
 """Age in seconds from which on a blob's time is set anew."""
 
@@ -64,7 +64,7 @@ class StoredBlobs(Contents):
                 self.guard.release()
 
     def require_room(self, count: int) -> None:
-        """Raise OSError if so many bytes more may not be written; here the disk is the only limit."""
+        """Raise OSError if `count` more bytes may not be written; here the disk is the only limit."""
 
     def try_out(self) -> None:
         """Raise OSError if nothing can be read here, or written where it may be."""
@@ -125,7 +125,7 @@ class StoredBlobs(Contents):
             self.blob(digest).unlink(missing_ok=True)
 
     def remove_if_old(self, path: Path, grace: float, alone: bool = False) -> bool:
-        """Remove a blob that nobody was told of for `grace` seconds, with `alone` only if it has no other name.
+        """Remove a blob that no client was told of for `grace` seconds, with `alone` only if it has no other name.
 
         Return whether it was removed.
         """
@@ -173,7 +173,7 @@ class StoredBlobs(Contents):
     def _renewed(self, path: Path) -> os.stat_result | None:
         """Return the status of a file that stays for a while from now on, None if it does not exist.
 
-        Whoever is told may rely on it.
+        The client may rely on the answer.
         """
         with self.guard:
             try:

@@ -12,7 +12,7 @@ from occystrap_registry.server.storage import Storage
 _QUIET = 5.0
 """Seconds between two looks for changed repositories, at least."""
 _SHARE = 10
-"""Writing lists may take one in so many seconds."""
+"""Writing lists may take one second of this number."""
 _COLLECTING = 3600.0
 """Seconds between two garbage collections."""
 
@@ -24,7 +24,7 @@ class UpkeepObserver(Protocol):
         """Take note of what was removed."""
 
     def set_pool(self, pool: Pool) -> None:
-        """Take note of what there is."""
+        """Record what the storage has."""
 
 
 class Upkeep(BackgroundWork):

@@ -149,7 +149,7 @@ class Uploads:
         self._look_later()
 
     def _forget(self, seconds: float) -> None:
-        """Remove uploads that were idle for so many seconds."""
+        """Remove uploads that were idle for `seconds`."""
         now = time.monotonic()
         for old in [each for each in self._uploads.values() if not each.busy and now - each.touched > seconds]:
             self.discard(old)

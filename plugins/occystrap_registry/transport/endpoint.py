@@ -72,7 +72,7 @@ class Pause:
         self._lock = threading.Lock()
 
     def begin(self, seconds: float) -> None:
-        """Let it last so many seconds from now on, at least."""
+        """Let it last at least `seconds` from now on."""
         with self._lock:
             self._until = max(self._until, time.monotonic() + seconds)
 

@@ -103,7 +103,7 @@ class Stream:
         self.wire.close()
 
     def start_tls(self, context: ssl.SSLContext, host: str, seconds: float) -> 'Stream':
-        """Return the stream with TLS on top of this one; the handshake may take so many seconds."""
+        """Return the stream with TLS on top of this one; the handshake may take `seconds`."""
         if self._ahead:
             raise Unexpected('it sent more than its answer')
         wire = self.wire.start_tls(context, host, seconds)

@@ -29,7 +29,7 @@ _HEAD = re.compile(
 It takes no more than 100 fields, and no line of more than 64 KiB.
 """
 _BLANKS = re.compile(rb'(?<=[^\s])[ \t]+(?=\r?\n)')
-"""Those after a value, which are none of it (RFC 9110, 5.5)."""
+"""Those after a value, which are not part of it (RFC 9110, 5.5)."""
 _BROKEN = 'the connection was closed within the body'
 _CONTROLS = re.compile('[\x00-\x08\x0a-\x1f\x7f]')
 _FOLD = re.compile(r'\r?\n[ \t]*')
@@ -39,7 +39,7 @@ class PlainConnection(Connection):
     """A connection without HTTP/2, to the host itself or through a SOCKS proxy."""
 
     def __init__(self, network: Network, context: ssl.SSLContext | None, seconds: float) -> None:
-        """`context` is for TLS; connecting and the handshake may take so many seconds each."""
+        """`context` is for TLS; connecting and the handshake may take `seconds` each."""
         self._network, self._context, self._seconds = network, context, seconds
         self._stream: Stream | None = None
         self._idle_since = 0.0

@@ -73,7 +73,7 @@ class Attempts:
         if limited and seconds > max(_HOPELESS, left):
             return False
         self._settings.requests.count(retries=not limited, rate_limits=limited)
-        if limited and answer.headers.get('retry-after'):  # without it nobody knows for how long
+        if limited and answer.headers.get('retry-after'):  # without it the time is unknown
             pause_all(answer.url.netloc, seconds, self._settings)
         self._wait(seconds)
         return True

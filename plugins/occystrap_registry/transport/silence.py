@@ -1,4 +1,4 @@
-"""A host that does not answer: after several pieces of work in a row nobody waits for all attempts any more."""
+"""A host that does not answer: after several pieces of work in a row no further one waits for all attempts."""
 import threading
 import time
 

@@ -6,7 +6,7 @@
     ├── BrokenConnection    it broke while something was sent or received
     │   └── NotSent             the server takes no more of a request, but may have answered
     ├── TimedOut            nothing came, or was taken, in time
-    ├── BadAnswer           the bytes are no answer by the rules of HTTP
+    ├── BadAnswer           the bytes are not an HTTP answer
     ├── ProxyError          a proxy does not connect to the host
     └── Unsendable          the request itself breaks the rules of HTTP
 """

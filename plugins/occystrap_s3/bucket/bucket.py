@@ -27,7 +27,7 @@ class NoBucket(ServiceError):
 
 
 class Conflict(ServiceError):
-    """A condition of a write did not hold: somebody else has written."""
+    """A condition of a write did not hold: another client has written."""
 
 
 class NoConditions(ServiceError):
@@ -70,7 +70,7 @@ class Bucket:
     def require(self, prefix: str) -> None:
         """Raise NoBucket, AccessDenied, ServiceError unless objects can be listed there; asked once in a run.
 
-        Whoever may not list gets the same answer for a missing object as for a forbidden one.
+        A user without the right to list gets the same answer for a missing object as for a forbidden one.
         """
         self.settings.shared.get((Bucket, self.connection, self.name, prefix), lambda: bool(
             self._ask('list_objects_v2', f'{self}/{prefix}', Prefix=prefix, MaxKeys=1)))
@@ -164,7 +164,7 @@ class Bucket:
         ask: Callable[..., Mapping[str, Any]] = getattr(self._client(), operation)
         try:
             return ask(Bucket=self.name, **parameters)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:  # of whoever parses the answer
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # of the parser of the answer
             raise ServiceError(f'{self}: {self.endpoint} answers {operation} as no S3 server does: {error}') from None
 
     def _explained(self, where: str, work: Callable[[], T]) -> T:

@@ -20,7 +20,7 @@ class Connection(NamedTuple):
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
-        """Return the connection of a location; raises UsageError for an endpoint that is no address."""
+        """Return the connection of a location; raises UsageError for an endpoint that is not an address."""
         endpoint = options.get('endpoint') or endpoint_of_environment()
         if endpoint and (not endpoint.startswith(('http://', 'https://')) or '@' in endpoint):
             raise UsageError('the endpoint of s3:// must be an address such as https://minio.example:9000, without '

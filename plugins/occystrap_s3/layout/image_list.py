@@ -29,7 +29,7 @@ class ImageList(NamedTuple):
     def of(cls, layout: BucketLayout) -> 'ImageList':
         """Read all records; raises InvalidImage for a damaged one, ServiceError.
 
-        The index is read first: whoever replaces it only if it is still the same has then seen all records that it had.
+        The index is read first: a writer that replaces it only if unchanged has then seen all records that it had.
         """
         index, version = _index(layout)
         keys = layout.names()
@@ -72,7 +72,7 @@ def _without_old_referrers(layout: BucketLayout, others: Sequence[Entry], images
 
 
 def _subjects(layout: BucketLayout, entries: Sequence[Entry]) -> Iterator[Digest | str | None]:
-    """Yield for each entry what it refers to, by a subject or by its tag; None if it is no referrer."""
+    """Yield for each entry what it refers to, by a subject or by its tag; None if it is not a referrer."""
     store = BucketStore(layout)
     for entry in entries:
         names = names_of(entry) - {''}

@@ -1,4 +1,4 @@
-"""Removing images from a layout, and noting who brought them: records are replaced only if nobody else has done so."""
+"""Removing images from a layout, and noting who brought them: records are replaced only if they are unchanged."""
 from collections.abc import Sequence
 from dataclasses import replace
 

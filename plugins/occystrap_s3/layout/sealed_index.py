@@ -11,7 +11,7 @@ _TIMES = 20
 def seal(layout: BucketLayout) -> tuple[int, bool]:
     """List all images in index.json; return their number, and whether the server kept other runs from doing the same.
 
-    The index is replaced only if nobody has done so since it was read, which was before the records: the last one
+    The index is replaced only if it is unchanged since it was read, which was before the records: the last one
     then lists the images of every run that sealed. Raises InvalidImage, OutputError, ServiceError.
     """
     layout.require()

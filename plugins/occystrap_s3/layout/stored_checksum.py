@@ -1,6 +1,6 @@
 """What a server stores as the checksum of a blob of which it did not compute the sha256, since it came in parts.
 
-The record is an object of its own; receipts expect it, so that whoever changes both blob and record is found out.
+The record is an object of its own; receipts expect it, so that changing both blob and record is detected.
 """
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class StoredChecksum(NamedTuple):
 
     @property
     def is_of_parts(self) -> bool:
-        """Whether the server computed it from the parts, so that it is no sha256 of the blob."""
+        """Whether the server computed it from the parts, so that it is not the sha256 of the blob."""
         return '-' in self.checksum
 
     def to_json(self) -> bytes:

@@ -85,7 +85,7 @@ def is_content(name: str) -> bool:
 
 
 def other_members(archive: Archive) -> Sequence[str] | None:
-    """Return the names of members that are no parts of images; None if the archive is none of images at all.
+    """Return the names of members that are not parts of images; None if it is not an archive of images at all.
 
     An archive of images may be damaged or cut off; then the names of its members tell. Raises OSError.
     """

@@ -43,7 +43,7 @@ class _Stored:
 def require_agreement(archive: Archive) -> None:
     """Raise InvalidImage if the archive has both lists and they name different images; raises OSError.
 
-    A list that cannot be read is no second list: whoever reads it gets an error.
+    A list that cannot be read is not a second list: its readers get an error.
     """
     if not archive.has_both_lists:
         return

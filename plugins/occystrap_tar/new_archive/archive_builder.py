@@ -147,7 +147,7 @@ class ArchiveBuilder:
             raise OutputError(problem)
 
     def _drop_all_but(self, kept: Mapping[str, Region]) -> None:
-        """Let nobody write or read places whose content the archive does not keep."""
+        """Prevent writing and reading places whose content the archive does not keep."""
         for region in self._regions:
             with region.lock:
                 region.dropped = region.name not in kept

@@ -67,6 +67,6 @@ def _subjects(store: ArchiveStore, entry: Entry, manifest: Descriptor) -> Collec
         return {name.rpartition(':')[2].partition('.')[0] for name in names}
     try:
         subject = None if any(names) else subject_of(store.manifest(manifest))
-    except ImageError:  # a damaged manifest is no reason to lose the others
+    except ImageError:  # a damaged manifest must not cost the others
         subject = None
     return {subject} if subject else ()

@@ -1,9 +1,9 @@
 """What interrupted runs have fetched for an archive, in a hidden directory beside it.
 
-An archive under way cannot be gone on with: its places depend on all layers, and a killed run has left no word of how
+An unfinished archive cannot be continued: its places depend on all layers, and a killed run has not recorded how
 much of each is there. So large blobs are kept as a slow source gives them, while the archive is written; what else is
 complete in the archive is copied when the run is interrupted. The files are named by their digests, and locked while a
-run adds to them. Whoever reads them hashes them. What is not used within a week goes.
+run adds to them. Every reader hashes them. What is not used within a week is removed.
 """
 import fcntl
 import os
@@ -141,7 +141,7 @@ class KeptBlobs:
     def _opened_file(self, blob: Descriptor) -> KeptBeside | None:
         """Return the file with the beginning of a blob, locked; it is new if nothing is kept of a large one.
 
-        None if another run or thread is adding to it, or something else is in the way.
+        None if another run or thread is adding to it, or something else has its name.
         """
         with suppress(OSError):
             descriptor = self._locked(_name(blob.digest), os.O_CREAT if blob.size >= LEAST_BESIDE else 0)

@@ -76,7 +76,7 @@ class OciBundle:
             self._writers.add(writer)
 
     def leave(self, writer: object) -> None:
-        """Take part no more; when nobody does, everything is removed. Raises OutputError if that fails."""
+        """Stop taking part; when no output does any more, everything is removed. Raises OutputError if that fails."""
         with self._lock:
             self._writers.discard(writer)
             archive = None if self._writers else self._archive

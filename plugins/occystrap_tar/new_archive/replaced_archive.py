@@ -20,14 +20,14 @@ class ReplacedArchive(NamedTuple):
     is_archive: bool = True
     """Whether it is an image archive, possibly damaged or cut off, or empty."""
     others: Sequence[str] = ()
-    """Members of the archive that are no parts of images."""
+    """Members of the archive that are not parts of images."""
     images: 'Sequence[PresentImage]' = ()
     archive: Archive | None = None
     """None if it is compressed, or cannot be read."""
 
     @classmethod
     def at(cls, path: str, settings: Settings) -> 'ReplacedArchive':
-        """Return what is at a path, nothing if it is no file; raises OSError."""
+        """Return what is at a path, nothing if it is not a file; raises OSError."""
         if not os.path.isfile(path):
             return cls()
         found = os.stat(path)

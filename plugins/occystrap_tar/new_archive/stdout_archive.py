@@ -22,7 +22,7 @@ class StdoutArchive:
         self._directory = os.path.join(settings.temporary, f'occystrap-stdout-{secrets.token_hex(8)}')
         self.path = os.path.join(self._directory, 'archive.tar')
         self.note = ''
-        """After `send`: how much was sent, and its digest, for whoever can compare it."""
+        """After `send`: how much was sent, and its digest, for the user to compare."""
 
     @classmethod
     def of(cls, settings: Settings) -> 'StdoutArchive':

@@ -129,5 +129,5 @@ def test_mistakes(options: str, code: int, words: list[str], archive: Path, occy
     if options == 'engine=podman' and Path('/run/podman/podman.sock').exists():
         pytest.skip('this machine runs a Podman service of its own')
     arguments = ['process', f'tar://{archive}', f'docker://a:v1?{options}']
-    said = error_of(occystrap, code, *arguments, DOCKER_HOST='', CONTAINER_HOST='')
-    assert all(word in said for word in words), said
+    output = error_of(occystrap, code, *arguments, DOCKER_HOST='', CONTAINER_HOST='')
+    assert all(word in output for word in words), output

@@ -132,9 +132,9 @@ def test_a_signal_in_mid_push(kind: str, number: signal.Signals, name: str, requ
         time.sleep(0.01)
     process.send_signal(number)
     started = time.monotonic()
-    said = process.communicate(timeout=20)[1].decode()
-    assert process.returncode == 128 + number and time.monotonic() - started < 3, said
-    assert 'occystrap: error: interrupted' in said
+    output = process.communicate(timeout=20)[1].decode()
+    assert process.returncode == 128 + number and time.monotonic() - started < 3, output
+    assert 'occystrap: error: interrupted' in output
     assert_nothing_is_left(daemon, name, temporary)
     daemon.run('rmi', '-f', f'{name}:v1')
 

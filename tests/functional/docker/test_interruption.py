@@ -27,9 +27,9 @@ def interrupted(process: 'subprocess.Popen[str]', is_waiting: Callable[[], bool]
     time.sleep(0.3)
     process.send_signal(number)
     started = time.monotonic()
-    said = process.communicate(timeout=20)[1]
-    assert process.returncode == code and time.monotonic() - started < seconds, said
-    return said
+    output = process.communicate(timeout=20)[1]
+    assert process.returncode == code and time.monotonic() - started < seconds, output
+    return output
 
 
 WAITING = [*((where, 'hang') for where in ('get', 'load', 'tag', 'inspect', 'push')),
@@ -48,9 +48,9 @@ def test_a_signal_ends_it(where: str, fault: str, number: signal.Signals, tmp_pa
         process = subprocess.Popen([sys.executable, '-m', 'occystrap_core', 'process', *ends, '--temp-dir', tmp_path],
                                    stderr=subprocess.PIPE, text=True)
         path = '/json' if where == 'inspect' else where
-        said = interrupted(process, lambda: any(path in request for request in daemon.requests), 2, number,
-                           128 + number)
-        assert 'occystrap: error: interrupted' in said
+        output = interrupted(process, lambda: any(path in request for request in daemon.requests), 2, number,
+                             128 + number)
+        assert 'occystrap: error: interrupted' in output
         assert set(daemon.tags) == {'sample:v1'} and not list(tmp_path.iterdir())
 
 
@@ -64,8 +64,8 @@ def test_a_silent_daemon_does_not_hold_up_a_command_that_only_reads(command: tup
         process = subprocess.Popen(
             [sys.executable, '-m', 'occystrap_core', *command, source, *(['x'] if command == ('search',) else [])],
             stderr=subprocess.PIPE, text=True, env={**os.environ, 'TMPDIR': str(tmp_path)})
-        said = interrupted(process, lambda: any('push' in request for request in daemon.requests), 3)
-        assert 'temporary tag 127.0.0.1:' in said.splitlines()[-1] and not list(tmp_path.iterdir())
+        output = interrupted(process, lambda: any('push' in request for request in daemon.requests), 3)
+        assert 'temporary tag 127.0.0.1:' in output.splitlines()[-1] and not list(tmp_path.iterdir())
 
 
 def test_a_signal_ends_ssh_that_does_not_end_when_asked(tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ def test_a_signal_ends_ssh_that_does_not_end_when_asked(tmp_path: Path) -> None:
     env = {**os.environ, 'PATH': f'{ssh.parent}:{os.environ["PATH"]}'}
     process = subprocess.Popen([sys.executable, '-m', 'occystrap_core', 'process', 'docker://x?host=ssh://build',
                                 f'tar://{tmp_path}/x.tar'], stderr=subprocess.PIPE, text=True, env=env)
-    said = interrupted(process, (tmp_path / 'pid').exists, 2)
-    assert 'occystrap: error: interrupted' in said
+    output = interrupted(process, (tmp_path / 'pid').exists, 2)
+    assert 'occystrap: error: interrupted' in output
     left = Path('/proc', (tmp_path / 'pid').read_text().strip(), 'stat')
     until = time.monotonic() + 5
     while left.exists() and left.read_text().split()[2] != 'Z':

@@ -55,8 +55,8 @@ def use(daemon: DockerDaemon, archive: Path, place: Path) -> None:
         daemon.run('load', '-i', archive)
         ask = daemon.run
     assert ask(*run, NAME, '--version').splitlines()[0] == f'occystrap {__version__}'
-    said = ask(*run, NAME, '-O', 'json', 'process', 'tar://a.tar', 'layout://out', '--receipt', 'out.receipt')
-    assert json.loads(said)['succeeded']
+    output = ask(*run, NAME, '-O', 'json', 'process', 'tar://a.tar', 'layout://out', '--receipt', 'out.receipt')
+    assert json.loads(output)['succeeded']
     assert (place / 'out/index.json').stat().st_uid == 65532, 'not root'
     run_here('verify', place / 'out.receipt', '--verify=full', '--at', f'layout://{place}/out').assert_success()
 

@@ -73,12 +73,12 @@ def test_it_runs_wherever_it_gets(mark: str, tmp_path: Path, request: pytest.Fix
                                   copy: Callable[[str, str], str]) -> None:
     layers = [*tars(mark), program_layer()]
     source = f'tar://{write_docker_archive(tmp_path / "runs.tar", sample_config(layers), layers, "runs:v1")}'
-    said = set()
+    output = set()
     for number, name in enumerate([*DAEMONS, DAEMONS[0]]):
         daemon: DockerDaemon = request.getfixturevalue(name)
         target = f'runs/{mark}:v{number}'
         assert copy(source, uri(target, daemon)) == Digest.of(sample_config(layers))
-        said.add(run(daemon, target))
+        output.add(run(daemon, target))
         source = uri(target, daemon)
-    words, = said
+    words, = output
     assert words.startswith('ldconfig (')

@@ -190,11 +190,11 @@ def test_only_what_the_daemon_lacks_is_sent(docker_daemon: DockerDaemon, archive
     occystrap('process', f'tar://{archive}', uri('written/lower:v1', docker_daemon)).assert_success()
     upper = [*tars(mark), make_tar([('etc/upper', b'upper')])]
     write_docker_archive(tmp_path / 'upper.tar', sample_config(upper), upper, 'upper:v1')
-    said = occystrap('-O', 'json', 'process', f'tar://{tmp_path}/upper.tar', uri('written/upper:v1', docker_daemon),
-                     '--verify=full', '--receipt', 'receipt').assert_success()
+    printed = occystrap('-O', 'json', 'process', f'tar://{tmp_path}/upper.tar', uri('written/upper:v1', docker_daemon),
+                        '--verify=full', '--receipt', 'receipt').assert_success()
     found = [each['evidence'] for each in json.loads((occystrap.directory / 'receipt').read_text())['expectations']
              if each['kind'] == 'layer']
-    assert found.count('streamed') == 1 and found.count('descriptor') == 4, said
+    assert found.count('streamed') == 1 and found.count('descriptor') == 4, printed
     docker_daemon.run('rmi', 'written/lower:v1', 'written/upper:v1')
 
 

@@ -109,9 +109,8 @@ def test_where_the_daemon_does_not_tell_a_note_says_so(pulled: Callable[..., str
 
 
 @pytest.mark.parametrize('scheme', ['docker', 'dockerpush'])
-def test_what_a_name_means_is_in_the_receipt_and_the_part_is_said(scheme: str, pulled: Callable[..., str],
-                                                                  containerd_daemon: DockerDaemon,
-                                                                  occystrap: CommandLine) -> None:
+def test_the_receipt_has_what_a_name_means_and_a_note_which_part_was_taken(
+        scheme: str, pulled: Callable[..., str], containerd_daemon: DockerDaemon, occystrap: CommandLine) -> None:
     name = pulled('arm64', 'amd64')
     source = uri(name, containerd_daemon).replace('docker://', f'{scheme}://')
     done = occystrap('-O', 'json', 'process', source, 'layout://L', '--receipt', 'receipt').assert_success()

@@ -66,8 +66,8 @@ def _moved(entries: Sequence[Entry], top: str) -> list[Entry]:
 
 def docker_export(daemon: DockerDaemon, directory: Path, tars: Sequence[bytes]) -> Path:
     """Load an image into the daemon, and return where GNU tar unpacked what a container of it has."""
-    said = daemon.run('load', '-i', save_image(directory / 'image.tar', *tars))
-    image = said.rpartition('Loaded image: ')[2]
+    output = daemon.run('load', '-i', save_image(directory / 'image.tar', *tars))
+    image = output.rpartition('Loaded image: ')[2]
     container = daemon.run('create', image, 'x')
     target = directory / 'docker'
     target.mkdir()

@@ -63,16 +63,16 @@ def run_by(runtime: list[str], bundle: Path) -> str:
 
 def test_runtimes_print_what_docker_prints(bundle: Path, real_image: RealImage, docker_with_real_image: DockerDaemon,
                                            program: Callable[..., str]) -> None:
-    said = docker_with_real_image.run('run', '--rm', '--network', 'none', 'real:v1')
-    assert said.strip() == real_image.greeting
+    output = docker_with_real_image.run('run', '--rm', '--network', 'none', 'real:v1')
+    assert output.strip() == real_image.greeting
     assert docker_with_real_image.run('inspect', '--format', '{{.Id}}', 'real:v1') == real_image.config_digest
-    assert run_by([program('runc')], bundle).strip() == said.strip()
+    assert run_by([program('runc')], bundle).strip() == output.strip()
     crun = program('crun')
     script = 'umount -R /sys/fs/cgroup; mount -t tmpfs none /sys/fs/cgroup; for each in pids devices; do mkdir ' \
              '/sys/fs/cgroup/$each; mount -t cgroup -o $each none /sys/fs/cgroup/$each; done; exec "$@"'
     hybrid = os.path.exists('/sys/fs/cgroup/systemd')  # which crun refuses
     wrapper = [program('unshare', 'util-linux'), '-m', 'sh', '-c', script, 'sh'] if hybrid else []
-    assert run_by([*wrapper, crun], bundle).strip() == said.strip()
+    assert run_by([*wrapper, crun], bundle).strip() == output.strip()
 
 
 @pytest.fixture

@@ -117,14 +117,14 @@ def in_registry(registry: Registry) -> dict[str, str]:
     return {tag: registry.tag_digest(REPOSITORY, tag) for tag in registry.tags(REPOSITORY)}
 
 
-def by_tag(said: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {image['reference'].rpartition(':')[2]: image for image in said['images']}
+def by_tag(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {image['reference'].rpartition(':')[2]: image for image in report['images']}
 
 
-def assert_report(mirror: Mirror, said: dict[str, Any], before: dict[str, str], after: dict[str, str], bad: bool,
+def assert_report(mirror: Mirror, report: dict[str, Any], before: dict[str, str], after: dict[str, str], bad: bool,
                   ) -> None:
     """Fail unless the run's report is what was there before and after it."""
-    images = by_tag(said)
+    images = by_tag(report)
     assert set(images) == set(mirror.wanted)
     for tag, image in images.items():
         is_good = image['failure'] is None and image['outcome'] == 'verified'
@@ -134,7 +134,7 @@ def assert_report(mirror: Mirror, said: dict[str, Any], before: dict[str, str], 
         else:
             assert bad or tag not in mirror.there, (tag, image)
             assert after.get(tag) in (before.get(tag), mirror.there.get(tag)), tag
-    counts = said['counts']
+    counts = report['counts']
     assert counts['changed'] + counts['unchanged'] + counts['failed'] == len(images)
     assert counts['failed'] == sum(image['failure'] is not None or image['outcome'] != 'verified'
                                    for image in images.values())
@@ -169,10 +169,11 @@ def test_every_night_is_told_as_it_was(kind: str, seed: int, registry_factory: C
         if night == KILLED:
             kill(mirror)
         else:
-            said = occystrap(*mirror.words('process', '--retries', '1' if bad else '4', '--longest-wait', '0.1')).json()
+            words = mirror.words('process', '--retries', '1' if bad else '4', '--longest-wait', '0.1')
+            report = occystrap(*words).json()
         found = mirror.at_destination()
         if night != KILLED:
-            assert_report(mirror, said, before, found, bad)
+            assert_report(mirror, report, before, found, bad)
         proxy.faults = Faults()
         status = occystrap(*mirror.words('status'))
         states = {tag: image['state'] for tag, image in by_tag(status.json()).items()}

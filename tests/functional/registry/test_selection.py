@@ -75,8 +75,8 @@ def test_an_exclusion_of_tags_without_its_colon_is_told(stocked: Registry, tmp_p
         f'note: {source}: exclude=*-rc* leaves out nothing, since it matches repositories: to exclude tags write '
         ':*-rc*']
     for quiet in ('team/app:*-rc*', ':*-rc*', '**/app', 'team/*'):
-        said = occystrap('process', f'{source}?exclude={quiet}&newest=1', to, '--dry-run').err
-        assert 'exclude=' not in said.replace(f"exclude='{quiet}'", '')
+        output = occystrap('process', f'{source}?exclude={quiet}&newest=1', to, '--dry-run').err
+        assert 'exclude=' not in output.replace(f"exclude='{quiet}'", '')
 
 
 @pytest.mark.parametrize(('image', 'words'), [

@@ -58,23 +58,23 @@ class BulkProcess:
     """A run under way: its process, and what it has said so far."""
 
     process: 'subprocess.Popen[bytes]'
-    said: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
 
     def hear(self, start: str) -> str:
         """Read what it says up to a line that begins so; return that line."""
         assert self.process.stderr
         while line := self.process.stderr.readline().decode():
-            self.said.append(line.rstrip('\n'))
+            self.lines.append(line.rstrip('\n'))
             if line.startswith(start):
                 return line
-        raise AssertionError('\n'.join(self.said))
+        raise AssertionError('\n'.join(self.lines))
 
     def end(self, code: int = 0) -> str:
         """Wait for its end; return its last line. Fails unless it ends with that exit code."""
         assert self.process.stderr
-        self.said += self.process.stderr.read().decode().splitlines()
-        assert self.process.wait(60) == code, '\n'.join(self.said)
-        return self.said[-1]
+        self.lines += self.process.stderr.read().decode().splitlines()
+        assert self.process.wait(60) == code, '\n'.join(self.lines)
+        return self.lines[-1]
 
     def workers(self) -> list[int]:
         """Return its worker processes."""

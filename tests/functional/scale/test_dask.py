@@ -49,7 +49,7 @@ def test_a_shared_layer_is_transferred_once(cluster: DaskCluster, sixty: SixtyIm
 
 
 @pytest.mark.parametrize('way', [*[signal.SIGKILL] * (5 if EVERYTHING else 1), signal.SIGSTOP])
-def test_what_a_lost_worker_had_is_done_again(
+def test_an_image_of_a_lost_worker_is_copied_again(
         way: signal.Signals, cluster: DaskCluster, sixty: SixtyImages, destination: Registry, occystrap: CommandLine,
         tmp_path: Path) -> None:
     count, worker = MANY, random.choice([each for each in cluster.workers if each.poll() is None])
@@ -91,7 +91,7 @@ def test_workers_stop_with_their_client(way: signal.Signals, cluster: DaskCluste
     time.sleep(1)
     assert destination.requests() == asked
     if way is signal.SIGINT:
-        assert [each for each in run.said if each.startswith('occystrap: error: interrupted; ')]
+        assert [each for each in run.lines if each.startswith('occystrap: error: interrupted; ')]
 
 
 def test_a_run_goes_on_when_the_scheduler_is_started_again(
@@ -104,7 +104,7 @@ def test_a_run_goes_on_when_the_scheduler_is_started_again(
             first.scheduler.kill()
             last = run.end(1)
         assert last.startswith('Summary: ')
-        errors = [each for each in run.said if each.startswith('occystrap: error: ')]
+        errors = [each for each in run.lines if each.startswith('occystrap: error: ')]
         assert errors == [f'occystrap: error: the Dask scheduler {first.address} is gone: start it again, and go on '
                           'with --resume']
         port = first.port

@@ -60,7 +60,7 @@ def test_many_images_cost_one_process_little() -> None:
     assert found and int(found[1]) == count and float(found[2]) < 10 and int(found[3]) < 200, done.stdout
 
 
-def test_what_is_found_while_images_are_copied_is_copied_as_they_are(
+def test_images_found_while_others_are_copied_are_copied_alike(
         sixty: SixtyImages, destination: Registry, occystrap: CommandLine, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch) -> None:
     """To a registry and into one archive, from a list and from a pattern, with receipts of all."""

@@ -16,8 +16,8 @@ from tests.services.sixty_images import SixtyImages
 
 
 @pytest.mark.parametrize('way', [*[signal.SIGKILL] * (5 if EVERYTHING else 1), signal.SIGSTOP])
-def test_what_a_lost_worker_had_is_done_again(way: signal.Signals, sixty: SixtyImages, destination: Registry,
-                                              occystrap: CommandLine, tmp_path: Path) -> None:
+def test_an_image_of_a_lost_worker_is_copied_again(
+        way: signal.Signals, sixty: SixtyImages, destination: Registry, occystrap: CommandLine, tmp_path: Path) -> None:
     count = COPIED if EVERYTHING else 12
     executor = 'processes:workers=2,frozen=2'
     with bulk_process(occystrap, sixty.listed(tmp_path, count), destination.host, '--executor', executor) as run:
@@ -53,7 +53,7 @@ def test_interrupted_while_workers_start(sixty: SixtyImages, destination: Regist
             time.sleep(0.001)
         run.process.send_signal(signal.SIGINT)
         run.end(130)
-    assert run.said == ['occystrap: error: interrupted; nothing half-written was left behind']
+    assert run.lines == ['occystrap: error: interrupted; nothing half-written was left behind']
 
 
 def test_workers_end_when_their_client_is_killed(sixty: SixtyImages, destination: Registry, occystrap: CommandLine,
@@ -80,8 +80,8 @@ def _assert_interrupted(run: BulkProcess) -> None:
     since = time.monotonic()
     run.end(130)
     assert time.monotonic() - since < 5
-    assert [each for each in run.said if each.startswith('occystrap: error: interrupted; ')]
-    assert [each for each in run.said if each.startswith('Resume: ')]
+    assert [each for each in run.lines if each.startswith('occystrap: error: interrupted; ')]
+    assert [each for each in run.lines if each.startswith('Resume: ')]
 
 
 def _assert_gone(processes: list[int], seconds: float = 5) -> None:

@@ -44,9 +44,9 @@ def test_through_a_pipe_and_back(option: str, archive: str, tmp_path: Path) -> N
 
 def test_an_archive_on_stdout_is_not_verified(archive: str, tmp_path: Path) -> None:
     sent = piped(archive, 'tar://-', '--receipt', str(tmp_path / 'receipts'), temporary=tmp_path / 'spool')
-    said = sent.stderr.decode()
-    assert sent.returncode == 1 and 'unverified: stdout: it cannot be read back' in said and '--no-verify' in said
-    assert '0/1 verified, 1 UNVERIFIED' in said.splitlines()[-1] and len(sent.stdout) > 10_000
+    output = sent.stderr.decode()
+    assert sent.returncode == 1 and 'unverified: stdout: it cannot be read back' in output and '--no-verify' in output
+    assert '0/1 verified, 1 UNVERIFIED' in output.splitlines()[-1] and len(sent.stdout) > 10_000
     receipts = (tmp_path / 'receipts').read_text()
     assert '"path": "-"' in receipts and 'occystrap-stdout' not in receipts
 

@@ -36,7 +36,7 @@ def receipts(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith('\n')]
 
 
-def said(path: Path) -> dict[str, tuple[str, str]]:
+def verdicts_in(path: Path) -> dict[str, tuple[str, str]]:
     """Return the outcome and the image ID in the last receipt of each destination."""
     return {each['path']: (each['verdict']['outcome'], each['image_id']) for each in receipts(path)}
 
@@ -45,7 +45,7 @@ def test_receipts(directory: Path, run: WarmCommandLine, plan: Plan, archives: d
     file, mine, others = directory / 'root/receipts.jsonl', directory / 'mine.tar', directory / 'others.tar'
 
     def judge(ground: Ground, result: CommandResult) -> None:
-        recorded = said(file)
+        recorded = verdicts_in(file)
         old, new = (('verified', images[variant]) for variant in (OLD, NEW))
         assert recorded[str(others)] == old, 'the receipt of another image is lost'
         assert recorded[str(mine)] in ((new,) if result.code == 0 else (old, new)), 'the receipt is lost'
@@ -57,9 +57,9 @@ def test_receipts(directory: Path, run: WarmCommandLine, plan: Plan, archives: d
     ground = FileGround(directory, run, plan, ('process', archives[NEW], f'tar://{mine}', '--receipt', file), judge)
     for path in (mine, others):
         ground.command('process', archives[OLD], f'tar://{path}', '--receipt', file).assert_success()
-    images = {OLD: said(file)[str(mine)][1]}
+    images = {OLD: verdicts_in(file)[str(mine)][1]}
     calls = ground.begin()
-    images[NEW] = said(file)[str(mine)][1]
+    images[NEW] = verdicts_in(file)[str(mine)][1]
     problems = ground.problems(calls)
     assert not problems, problems
 
@@ -92,7 +92,7 @@ def test_a_run_that_goes_on(directory: Path, run: WarmCommandLine, plan: Plan, a
     file, todo, root = directory / 'root/receipts.jsonl', directory / 'todo.toml', directory / 'root'
 
     def judge(ground: Ground, result: CommandResult) -> None:
-        recorded = said(file)
+        recorded = verdicts_in(file)
         assert recorded[str(root / 'old')][0] == 'verified', 'the receipt of what was there is lost'
         if result.code:
             reasons = [line for line in result.err.splitlines() if line.startswith(('FAILED ', 'occystrap: error: '))]

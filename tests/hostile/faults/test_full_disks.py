@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import require_service
 from tests.hostile.faults.ground import one_line
-from tests.hostile.faults.test_files import said
+from tests.hostile.faults.test_files import verdicts_in
 from tests.hostile.writers.images import NEW, OLD
 from tests.services.command_line import CommandResult, WarmCommandLine
 from tests.services.directories import small_disk
@@ -69,8 +69,8 @@ def test_receipts(was: str, disk: Path, directory: Path, command: Command, archi
             one_line(result, str(file))
             assert (file.read_bytes() if file.exists() else b'') == before, result
         else:
-            assert said(file)[f'{directory}/mine.tar'][0] == 'verified'
-            assert was == 'nothing' or said(file)[f'{directory}/others.tar'][0] == 'verified'
+            assert verdicts_in(file)[f'{directory}/mine.tar'][0] == 'verified'
+            assert was == 'nothing' or verdicts_in(file)[f'{directory}/others.tar'][0] == 'verified'
             command('verify', file, '--verify=full').assert_success()
         assert others(disk) == ([file.name] if file.exists() else [])
     assert codes[0] == 1 and codes[-1] == 0

@@ -69,9 +69,9 @@ def test_a_busy_server_is_asked_again(script: S3Script) -> None:
     assert 'holds no image' in line
 
 
-@pytest.mark.parametrize('said', [Answer(silent=True), Answer(200, b'<List', cut=3)], ids=['silent', 'cut'])
-def test_silence_and_cuts(said: Answer, script: S3Script) -> None:
-    script.always(said)
+@pytest.mark.parametrize('reply', [Answer(silent=True), Answer(200, b'<List', cut=3)], ids=['silent', 'cut'])
+def test_silence_and_cuts(reply: Answer, script: S3Script) -> None:
+    script.always(reply)
     line, = run_here('info', 's3://bucket/app:v1', *QUICK).assert_code(1).errors
     assert 'try again later' in line
 
@@ -115,7 +115,7 @@ def test_an_endless_list_has_an_end(following: str, script: S3Script) -> None:
     assert 'sends an endless list' in line and len(script.requests) < 8
 
 
-def test_what_nobody_asked_for_is_not_in_a_list(script: S3Script) -> None:
+def test_objects_that_were_not_requested_are_not_listed(script: S3Script) -> None:
     foreign = listing('images/names/a.json', 'other/images/names/a.json', 'p/images/names/../c.json')
     script.always(lambda request: foreign if 'list-type' in request.target else refusal(404, 'NoSuchKey'))
     run_here('verify', 's3://bucket/p', *QUICK).assert_code(2)

@@ -141,7 +141,7 @@ def test_the_next_copy_mends_what_is_damaged(written: Receipt, mended: ObjectSto
 
 
 @pytest.mark.parametrize('kind', ['config', 'manifest', 'layer'])
-def test_what_is_damaged_is_not_copied(kind: str, written: Receipt, mended: ObjectStorage, tmp_path: Path) -> None:
+def test_a_damaged_image_is_not_copied(kind: str, written: Receipt, mended: ObjectStorage, tmp_path: Path) -> None:
     damaged = written.of_kind(kind)[0]
     flip(mended, f'p/{damaged.locator}')
     done = run_here('process', f's3://{BUCKET}/p//app:v1', f'layout://{tmp_path}/out').assert_code(1)

@@ -81,7 +81,7 @@ def test_a_kept_receipt_of_another_scheme_proves_nothing(object_storage: ObjectS
     assert '1/2 verified' in done.err and 'no receipt of this image' in done.err
 
 
-def test_what_is_no_record_is_no_image(object_storage: ObjectStorage, bucket: str) -> None:
+def test_an_object_that_is_not_a_record_is_not_an_image(object_storage: ObjectStorage, bucket: str) -> None:
     content = object_storage.read(bucket, RECORD.format(1))
     for name in ('x/index.json', 'notes.json', 'names/sub/images/names/a!3Av1.json', 'names/\x1b[31mred\n.json',
                  'digests/sha256-zz.json', 'names/../../../up.json', 'names/a!zz.json'):

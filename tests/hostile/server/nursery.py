@@ -50,7 +50,7 @@ class Killer:
 
 def work(order: dict[str, Any]) -> None:
     """Do what the order says, and print to the test, past what counts."""
-    said = os.fdopen(os.dup(1), 'w', buffering=1)
+    stream = os.fdopen(os.dup(1), 'w', buffering=1)
     root, job = Path(order['root']), order['job']
     killer = Killer()
     if job == 'collect':
@@ -58,13 +58,13 @@ def work(order: dict[str, Any]) -> None:
             killer.arm(order['at'])
             collect(storage, untagged=True, grace=-1)
             refresh_layouts(storage)
-            print(killer.count, file=said)
+            print(killer.count, file=stream)
     else:
         with registry(root) if job == 'serve' else proxy(root, *job.split()) as server:
             killer.arm(order['at'])
-            print(server.host, os.getpid(), file=said)
+            print(server.host, os.getpid(), file=stream)
             sys.stdin.readline()
-            print(killer.count, file=said)
+            print(killer.count, file=stream)
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def read_all(connection: socket.socket) -> bytes:
     return received
 
 
-def said(server: RegistryServer, request: bytes) -> bytes:
+def response_to(server: RegistryServer, request: bytes) -> bytes:
     """Send bytes as they are; return all that is answered until the server hangs up, which it must."""
     with connected(server) as connection:
         try:
@@ -105,7 +105,7 @@ CHUNKED = b'Transfer-Encoding: chunked'
     b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03' + bytes(200), bytes(70_000)],
     ids=lambda request: repr(request[-40:]))
 def test_malformed_requests_are_400_and_the_end(request_bytes: bytes, server: RegistryServer) -> None:
-    answer = said(server, request_bytes)
+    answer = response_to(server, request_bytes)
     assert answer[:13] in (b'HTTP/1.1 400 ', b'HTTP/1.1 431 ', b'HTTP/1.1 501 ', b'')
     assert answer.count(b'HTTP/1.1 ') <= 1
 
@@ -115,7 +115,7 @@ def test_bytes_after_a_malformed_request_are_not_a_request(server: RegistryServe
     hidden = f'DELETE /v2/app/blobs/{DIGEST} HTTP/1.1\r\nHost: x\r\n\r\n'.encode()
     for framing in (b'Content-Length: %d\r\nTransfer-Encoding: chunked' % (5 + len(hidden)),
                     b'Transfer-Encoding: chunked\r\nContent-Length: %d' % (5 + len(hidden))):
-        assert said(server, post(framing, b'0\r\n\r\n' + hidden)).count(b'HTTP/1.1 ') == 1
+        assert response_to(server, post(framing, b'0\r\n\r\n' + hidden)).count(b'HTTP/1.1 ') == 1
 
 
 NAMES = ['..', '../..', '%2e%2e', '%2E%2e/x', 'a/..', 'a/%2e%2e/b', 'UPPER', 'a//b', '.a', '-a', 'a/', '_layout',
@@ -131,7 +131,7 @@ def test_malformed_names_create_nothing(name: str, server: RegistryServer, root:
         if name in ('UPPER', 'a' * 256, 'a') and 'manifests/' + name in line:
             continue
         head = f'{line} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nConnection: close\r\n\r\n'
-        answer = said(server, head.encode() + b'{}')
+        answer = response_to(server, head.encode() + b'{}')
         assert answer[9:10] == b'4', (line, answer)
     assert kept(root) == before and sorted(os.listdir(root / 'repositories')) == ['app']
 
@@ -140,8 +140,8 @@ def test_malformed_names_create_nothing(name: str, server: RegistryServer, root:
 def test_forged_uploads_are_unknown(upload: str, server: RegistryServer, root: Path) -> None:
     before = kept(root)
     for method in ('GET', 'PATCH', 'PUT', 'DELETE'):
-        answer = said(server, f'{method} /v2/app/blobs/uploads/{upload}?digest={DIGEST} HTTP/1.1\r\nHost: x\r\n'
-                      'Content-Length: 1\r\nConnection: close\r\n\r\nx'.encode())
+        answer = response_to(server, f'{method} /v2/app/blobs/uploads/{upload}?digest={DIGEST} HTTP/1.1\r\nHost: x\r\n'
+                             'Content-Length: 1\r\nConnection: close\r\n\r\nx'.encode())
         assert answer[9:10] == b'4', (method, answer)
     assert kept(root) == before
 
@@ -248,7 +248,7 @@ def test_a_body_that_does_not_come_has_a_deadline(target: str, server: RegistryS
     method, path = ('POST' if 'digest' in target else 'PUT'), f'/v2/app{target}'
     if target == 'upload':
         method, path = 'PATCH', HTTP.post(f'http://{server.host}/v2/app/blobs/uploads/').headers['location']
-    answer = said(server, f'{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx'.encode())
+    answer = response_to(server, f'{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx'.encode())
     assert answer.startswith(b'HTTP/1.1 408 ') and b'"errors"' in answer
 
 

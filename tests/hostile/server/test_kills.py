@@ -48,16 +48,16 @@ class Nursery:
     def start(self, at: int, job: str = 'serve') -> str:
         """Start one that is killed at a call; return where it listens, the number of its calls, or how it ended."""
         self._say(json.dumps({'root': str(self.root), 'at': at, 'job': job}))
-        said, _, self.process = self._hear().partition(' ')
-        return said if said != 'ended' else f'{said} {self.process}'
+        first, _, self.process = self._hear().partition(' ')
+        return first if first != 'ended' else f'{first} {self.process}'
 
     def stop(self) -> int | None:
         """Stop it, unless it was killed; return the number of its calls."""
         self._say('')
-        if (said := self._hear()).startswith('ended'):
+        if (first := self._hear()).startswith('ended'):
             return None
         self._hear()
-        return int(said)
+        return int(first)
 
     def ended(self) -> str:
         return self._hear()
@@ -271,7 +271,7 @@ def test_a_proxy_that_is_killed_as_it_pulls_through(registries: Nursery, downstr
         registries.stop()
 
 
-def test_what_a_proxy_was_writing_as_it_was_killed_is_undone(tmp_path: Path) -> None:
+def test_unfinished_writes_of_a_killed_proxy_are_undone(tmp_path: Path) -> None:
     """Half a change to what it remembers is in the file, and what was there before in SQLite's journal."""
     with started(Registry(tmp_path / 'down')) as down:
         with proxied(tmp_path, down=down) as proxy:

@@ -100,7 +100,8 @@ def test_a_stray_file_is_no_repository(root: Path) -> None:
 
 @pytest.mark.parametrize('kind', ['link', 'pipe', 'directory'])
 @pytest.mark.parametrize('name', ['blob', 'manifest', 'tag', 'media type'])
-def test_what_is_no_file_is_not_served_and_makes_no_garbage(name: str, kind: str, root: Path, outside: Path) -> None:
+def test_only_regular_files_are_served_and_others_make_no_garbage(
+        name: str, kind: str, root: Path, outside: Path) -> None:
     app = root / 'repositories/app'
     digest = (app / '_tags/v1').read_text()
     config = Digest(sample_image().config.digest)

@@ -130,7 +130,7 @@ def test_an_index_is_fetched_again_for_one_of_its_images(tmp_path: Path, filters
 
 
 @pytest.mark.parametrize('filters', [(), (FILTER,)])
-def test_what_stays_damaged_is_never_a_201(tmp_path: Path, filters: tuple[str, ...]) -> None:
+def test_a_blob_that_stays_damaged_is_never_a_201(tmp_path: Path, filters: tuple[str, ...]) -> None:
     """Downstream says that it has taken the blob, and keeps the wrong bytes: fast verification reads that one back."""
     with proxied(tmp_path, filters, reads_once=False) as proxy:
         assert send(proxy).status_code == 201
@@ -148,7 +148,7 @@ def test_what_stays_damaged_is_never_a_201(tmp_path: Path, filters: tuple[str, .
         require_whole(proxy, digest)
 
 
-def test_what_full_verification_finds_is_sent_again(tmp_path: Path) -> None:
+def test_a_blob_that_full_verification_finds_damaged_is_sent_again(tmp_path: Path) -> None:
     with proxied(tmp_path, level=VerifyLevel.FULL) as proxy:
         proxy.down.storage.fault = lambda kind, data: changed(data) if kind == 'blob' else data
         assert send(proxy).status_code in (500, 502)
@@ -183,7 +183,7 @@ def test_other_images_are_told_nothing_of_it(tmp_path: Path) -> None:
         assert proxy.recent.newest()[0].reason == ''
 
 
-def test_what_was_mended_elsewhere_is_seen(tmp_path: Path) -> None:
+def test_a_blob_that_was_mended_elsewhere_is_seen(tmp_path: Path) -> None:
     with proxied(tmp_path) as proxy:
         push(proxy.host, Settings())
         for _ in range(2):  # once more is as it was

@@ -75,7 +75,7 @@ def test_no_edit_is_verified(place: Place, receipt: Receipt, level: VerifyLevel)
     assert outcome(receipt, level) == 'verified'
     is_daemon = receipt.scheme == 'docker'  # which reports no sizes
     seen = {words: outcome(edited, level) for words, edited in edits(receipt)}
-    believed = [words for words, said in seen.items() if said == 'verified']
+    believed = [words for words, verdict in seen.items() if verdict == 'verified']
     assert not [words for words in believed if not (is_daemon and words.endswith('size'))], believed
 
 

@@ -54,7 +54,7 @@ def test_no_graft_is_verified(written: list[Receipt], level: VerifyLevel) -> Non
     assert outcome(one, level) == outcome(other, level) == 'verified'
     seen = {words: outcome(graft, level) for words, graft in grafts(one, other)}
     seen |= {f'{words}, version 1': outcome_of_text(as_version_1(graft), level) for words, graft in grafts(one, other)}
-    assert len(seen) > 1 and not [words for words, said in seen.items() if said == 'verified']
+    assert len(seen) > 1 and not [words for words, verdict in seen.items() if verdict == 'verified']
 
 
 def test_a_kept_receipt_of_another_scheme_proves_nothing(tmp_path: Path) -> None:

@@ -65,8 +65,8 @@ def test_complete_layers_of_an_archive_are_kept_after_a_signal(small: Mirror, tm
 
 
 @pytest.mark.parametrize('kind', ['processes', 'dask'])
-def test_what_workers_have_kept_after_a_signal_is_said_and_used(kind: str, small: Mirror, tmp_path: Path,
-                                                                occystrap: CommandLine) -> None:
+def test_layers_kept_by_workers_after_a_signal_are_reported_and_used(
+        kind: str, small: Mirror, tmp_path: Path, occystrap: CommandLine) -> None:
     with ExitStack() as stack:
         executor = 'processes:workers=1'
         if kind == 'dask':
@@ -75,8 +75,9 @@ def test_what_workers_have_kept_after_a_signal_is_said_and_used(kind: str, small
         process = occystrap.start(*small.command('--executor', executor), stderr=subprocess.PIPE)
         assert small.registry.reached.wait(20)
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=20)[1].decode()
-    assert 'occystrap: error: interrupted; 1 layer (' in said and f' is kept for the next run in {small.kept}' in said
+        output = process.communicate(timeout=20)[1].decode()
+    assert 'occystrap: error: interrupted; 1 layer (' in output
+    assert f' is kept for the next run in {small.kept}' in output
     assert process.returncode == 130
     assert_goes_on(small, tmp_path / 'twin')
 
@@ -135,9 +136,9 @@ def test_after_a_signal_or_a_kill_the_next_run_goes_on(number: signal.Signals, m
     process = occystrap.start(*mirror.command(), stderr=subprocess.PIPE)
     wait_for_kept(mirror)
     process.send_signal(number)
-    said = process.communicate(timeout=20)[1].decode()
+    output = process.communicate(timeout=20)[1].decode()
     assert process.returncode in (130, -signal.SIGKILL) and not mirror.place.path.exists()
-    assert number == signal.SIGKILL or f' kept for the next run in {mirror.kept}' in said
+    assert number == signal.SIGKILL or f' kept for the next run in {mirror.kept}' in output
     mirror.registry.heal()
     mirror.copy().assert_success()
     requested, = mirror.registry.ranges_of(mirror.cut)

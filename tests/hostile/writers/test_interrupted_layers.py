@@ -66,9 +66,9 @@ def test_after_a_signal_the_next_run_goes_on(number: signal.Signals, code: int, 
     process = occystrap.start(*mirror.command(), stderr=subprocess.PIPE)
     wait_for_kept(mirror)
     process.send_signal(number)
-    said = process.communicate(timeout=20)[1].decode()
+    output = process.communicate(timeout=20)[1].decode()
     assert process.returncode == code
-    assert f'interrupted; {mirror.kept_text()}' in said
+    assert f'interrupted; {mirror.kept_text()}' in output
     assert {path.split('/')[1] for path in mirror.place.tree() if '/' in path} == {'.occystrap'}
     goes_on(mirror, tmp_path)
 
@@ -172,8 +172,8 @@ def test_images_of_one_run_that_are_interrupted_or_fail(mirror: Mirror, tmp_path
     process = occystrap.start(*command, stderr=subprocess.PIPE)
     assert mirror.registry.reached.wait(20)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=20)[1].decode()
-    assert said.count('kept for the next run in') == 1 and process.returncode == 130, said
+    output = process.communicate(timeout=20)[1].decode()
+    assert output.count('kept for the next run in') == 1 and process.returncode == 130, output
     mirror.registry.heal()
     run_here(*command).assert_success()
     assert not mirror.registry.ranges_of(mirror.whole) and not mirror.kept.exists()

@@ -50,9 +50,9 @@ def test_55_in_mid_copy(number: signal.Signals, place: Place, stalling: Scripted
     time.sleep(0.1)
     process.send_signal(number)
     sent = time.monotonic()
-    said = process.communicate(timeout=20)[1].decode()
-    assert process.returncode == CODES[number] and time.monotonic() - sent < 2, said
-    assert len(errors_in(said)) == 1 and 'interrupted; nothing half-written was left behind' in said
+    output = process.communicate(timeout=20)[1].decode()
+    assert process.returncode == CODES[number] and time.monotonic() - sent < 2, output
+    assert len(errors_in(output)) == 1 and 'interrupted; nothing half-written was left behind' in output
     assert place.tree() == before
 
 

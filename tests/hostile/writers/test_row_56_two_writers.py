@@ -72,8 +72,8 @@ def test_56_one_of_two_processes_killed_and_run_again(
         processes[victim].kill()
         assert processes[victim].wait() in (0, -signal.SIGKILL)
         processes[victim] = occystrap.start_fork('process', parts[victim], place.uri)
-        said = processes[victim].errors()
-        assert [process.wait() for process in processes] == [0, 0], f'{context}: {said}'
+        output = processes[victim].errors()
+        assert [process.wait() for process in processes] == [0, 0], f'{context}: {output}'
         if place.uri.startswith('dir:'):
             assert_complete(place, context)
         assert whole(place) == whole(expected), f'{context}: not the tree that one process alone makes'
@@ -103,8 +103,8 @@ def assert_complete(place: Place, context: str) -> None:
 def in_parallel(occystrap: CommandLine, place: Place, sources: Sequence[str]) -> tuple[list[int], str]:
     """Run a process for each source into one place, all in parallel; returns their exit codes and what they said."""
     processes = [occystrap.start_fork('process', source, place.uri) for source in sources]
-    said = [process.errors() for process in processes]
-    return [process.wait() for process in processes], ''.join(said)
+    output = [process.errors() for process in processes]
+    return [process.wait() for process in processes], ''.join(output)
 
 
 @pytest.mark.parametrize('destination', IN_DIRECTORIES, indirect=True)
@@ -112,8 +112,8 @@ def test_56_two_processes_with_one_image(place: Place, make_place: MakePlace, ar
                                          occystrap: CommandLine) -> None:
     alone = make_place()
     run_here('process', archives[NEW], alone.uri).assert_success()
-    codes, said = in_parallel(occystrap, place, [archives[NEW]] * 2)
-    assert codes == [0, 0], said
+    codes, output = in_parallel(occystrap, place, [archives[NEW]] * 2)
+    assert codes == [0, 0], output
     assert place.tree() == alone.tree()
 
 
@@ -139,15 +139,15 @@ def test_56_two_processes_with_two_images_of_one_name(place: Place, make_place: 
     alone = {variant: make_place() for variant in (OLD, NEW)}
     for variant, other in alone.items():
         run_here('process', archives[variant], other.uri).assert_success()
-    codes, said = in_parallel(occystrap, place, [archives[variant] for variant in (OLD, NEW)])
-    assert 0 in codes and set(codes) <= {0, 1}, said  # whose image was replaced before it was verified says so
+    codes, output = in_parallel(occystrap, place, [archives[variant] for variant in (OLD, NEW)])
+    assert 0 in codes and set(codes) <= {0, 1}, output  # whose image was replaced before it was verified says so
     assert place.tree() in [other.tree() for other in alone.values()]
 
 
 @pytest.mark.parametrize('destination', ['dir of several'], indirect=True)
 def test_56_two_processes_with_different_tags(place: Place, overlapping: list[str], occystrap: CommandLine) -> None:
-    codes, said = in_parallel(occystrap, place, [overlapping[0], overlapping[15]])
-    assert codes == [0, 0], said
+    codes, output = in_parallel(occystrap, place, [overlapping[0], overlapping[15]])
+    assert codes == [0, 0], output
     assert isinstance(place, InDirectory)
     assert json.loads((place.path / 'catalog.json').read_bytes()) == {
         name(number): {'v1': f'manifest-team_app-{number:02}-v1.json'} for number in (0, 15)}

@@ -107,12 +107,12 @@ def test_media_types_distinguish_images_from_artifacts(config: str, layer: str |
     assert Manifest.build(Descriptor(config, Digest.of(b'{}'), 2), layers).is_image is image
 
 
-@pytest.mark.parametrize(('said', 'requested'), [
+@pytest.mark.parametrize(('given', 'requested'), [
     ('linux x86_64', 'linux/amd64'), ('Linux AMD64', 'linux/amd64'), ('linux aarch64', 'linux/arm64'),
     ('linux arm64 8', 'linux/arm64/v8'), ('linux arm 7', 'linux/arm/v7'), ('linux armhf', 'linux/arm/v7'),
     ('linux armel', 'linux/arm/v6'), ('linux i386', 'linux/386'), ('linux arm64', 'linux/arm64/8')])
-def test_platforms_under_other_names(said: str, requested: str) -> None:
-    actual, other = Platform(*said.split()), Platform('linux', 's390x')
+def test_platforms_under_other_names(given: str, requested: str) -> None:
+    actual, other = Platform(*given.split()), Platform('linux', 's390x')
     assert actual.satisfies(Platform.parse(requested)) and actual.may_be(Platform.parse(requested))
     assert not other.satisfies(Platform.parse(requested)) and not actual.satisfies(other)
     entries = [Descriptor(media_types.OCI_MANIFEST, Digest.of(each.encode()), 1, platform)

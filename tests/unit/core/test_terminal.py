@@ -60,8 +60,8 @@ def test_lines_are_whole_with_debug(capsys: pytest.CaptureFixture[str]) -> None:
 def test_json_is_ascii_and_whole(capsys: pytest.CaptureFixture[str]) -> None:
     data = {'names': ['\x1b\x9b\x7f\u202e\u2028\ud800漢\n', 'n' * 10_000]}
     print_json(data)
-    said = capsys.readouterr().out
-    assert said.replace('\n', '').isprintable() and said.isascii() and json.loads(said) == data
+    output = capsys.readouterr().out
+    assert output.replace('\n', '').isprintable() and output.isascii() and json.loads(output) == data
 
 
 class Element(dict[str, int]):

@@ -68,7 +68,7 @@ def test_the_scheduler_keeps_nothing_of_what_is_done(local: distributed.LocalClu
     assert len(local.scheduler.extensions['spans'].spans) < 5
 
 
-def test_what_a_retired_worker_had_is_done_by_another(local: distributed.LocalCluster, executor: Executor) -> None:
+def test_an_image_of_a_retired_worker_is_copied_by_another(local: distributed.LocalCluster, executor: Executor) -> None:
     waiting = executor.submit(Work(True))
     with distributed.Client(local, set_as_default=False) as client:
         gone = retired(client)
@@ -150,7 +150,7 @@ def test_a_mistake_of_our_own_is_not_put_down_to_the_scheduler(local: distribute
         executor.submit(Work(False))
 
 
-def test_what_is_interrupted_still_answers(local: distributed.LocalCluster) -> None:
+def test_an_interrupted_worker_still_answers(local: distributed.LocalCluster) -> None:
     options = {'scheduler': local.scheduler_address, 'workers': 2, 'wait': 10.0, 'frozen': 30.0}
     with distributed.Client(local, set_as_default=False) as client, pytest.raises(KeyboardInterrupt):
         with dask_workers(options, print) as (executor, slots):

@@ -167,7 +167,7 @@ def flip_layer_line(lines: list[str]) -> list[str]:
     return [re.sub('^[0-9a-f]{64}', 'a' * 64, line) if line.endswith(LAYER) else line for line in lines]
 
 
-@pytest.mark.parametrize('change, said', [
+@pytest.mark.parametrize('change, message', [
     (lambda lines: [*lines, lines[0]], 'lists 0'),
     (lambda lines: [line for line in lines if not line.endswith(LAYER)], f'does not list {LAYER}'),
     (lambda lines: [line for line in lines if not line.endswith('catalog.json')], 'does not list catalog.json'),
@@ -175,13 +175,13 @@ def flip_layer_line(lines: list[str]) -> list[str]:
     (lambda lines: [*lines, ''], 'line 7 is not a digest and a name'),
     (lambda lines: [line.replace('  ', ' *') for line in lines], 'line 1 is not a digest and a name')])
 def test_a_list_that_says_something_else_is_found(
-        tmp_path: Path, change: Callable[[list[str]], list[str]], said: str) -> None:
+        tmp_path: Path, change: Callable[[list[str]], list[str]], message: str) -> None:
     receipt = write_summed(tmp_path)
     lines = (tmp_path / CHECKSUMS).read_text().splitlines()
     (tmp_path / CHECKSUMS).write_text(''.join(f'{line}\n' for line in change(lines)))
     (found,) = findings(receipt)
     assert found.startswith(f'error checksums {CHECKSUMS}: ')
-    assert said in found or (said == 'lists 0' and found.endswith(' twice'))
+    assert message in found or (message == 'lists 0' and found.endswith(' twice'))
 
 
 @pytest.mark.parametrize('put', [Path.mkdir, lambda path: path.symlink_to('manifest.json')])

@@ -56,7 +56,7 @@ def state_is_a_link(path: Path) -> None:
     (path / '.occystrap').symlink_to('/')
 
 
-@pytest.mark.parametrize('make, said', [
+@pytest.mark.parametrize('make, message', [
     (file, 'is not a directory: choose a directory'),
     (link_to_file, 'is a link that leads to no directory'),
     (dead_link, 'is a link that leads to no directory'),
@@ -67,11 +67,11 @@ def state_is_a_link(path: Path) -> None:
     (mounts, "holds an image in another layout \\('layers' is there\\)"),
     (state_is_a_link, 'a symbolic link is in the way, where a directory should be .*/x/.occystrap.: remove it')])
 def test_a_place_that_is_not_ours_is_refused_and_left_alone(
-        tmp_path: Path, make: Callable[[Path], None], said: str) -> None:
+        tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
     make(tmp_path / 'x')
     before = sorted(tmp_path.rglob('*'))
     writer = output(tmp_path / 'x')
-    with pytest.raises(OutputError, match=said) as raised:
+    with pytest.raises(OutputError, match=message) as raised:
         writer.prepare(sample_image())
     writer.abort()
     assert str(tmp_path / 'x') in str(raised.value) and '\n' not in str(raised.value)

@@ -164,7 +164,7 @@ def replaced(value: object) -> Callable[[Path], None]:
 LAYERS = [f'{number:064}/layer.tar' for number in range(3)]
 
 
-@pytest.mark.parametrize('damage, said', [
+@pytest.mark.parametrize('damage, message', [
     (replaced(None), 'not a list of images'),
     (replaced([]), 'not a list of images'),
     (replaced({'Config': 'x'}), 'not a list of images'),
@@ -184,13 +184,14 @@ LAYERS = [f'{number:064}/layer.tar' for number in range(3)]
     (change(Config='../secret'), 'leads out of the directory'),
     (change(Config='missing.json'), 'config missing.json cannot be read'),
     (change(Config=f'{"0" * 64}/layer.tar'), 'is not valid JSON')])
-def test_a_malformed_directory_is_refused_in_one_line(tmp_path: Path, damage: Callable[[Path], Any], said: str) -> None:
+def test_a_malformed_directory_is_refused_in_one_line(tmp_path: Path, damage: Callable[[Path], Any], message: str,
+                                                      ) -> None:
     save(tmp_path / 'x', ['app:v1'], sample_layers(), sample_config())
     (tmp_path / 'secret').write_bytes(sample_layers()[0])
     damage(tmp_path / 'x')
     with pytest.raises(InvalidImage) as raised:
         read(tmp_path / 'x')
-    assert said in str(raised.value) and str(tmp_path) in str(raised.value) and '\n' not in str(raised.value)
+    assert message in str(raised.value) and str(tmp_path) in str(raised.value) and '\n' not in str(raised.value)
 
 
 def link_out(path: Path) -> None:

@@ -58,15 +58,15 @@ def pipe(path: Path) -> None:
 
 @pytest.mark.parametrize('level', BOTH)
 @pytest.mark.parametrize('kind', FILES)
-@pytest.mark.parametrize('damage, said', [
+@pytest.mark.parametrize('damage, message', [
     (remove, 'is missing'), (empty, ''), (cut, ''), (link, 'is a symbolic link'), (directory, 'is a directory'),
     (pipe, 'is a pipe')])
 def test_missing_and_incomplete_files_are_errors_by_name(tmp_path: Path, receipt: Receipt, kind: str,
-                                                         damage: Callable[[Path], None], said: str,
+                                                         damage: Callable[[Path], None], message: str,
                                                          level: VerifyLevel) -> None:
     damage(tmp_path / FILES[kind])
     found = findings(receipt, level)
-    assert found and found[0].startswith(f'error {kind} {FILES[kind]}: ') and said in found[0]
+    assert found and found[0].startswith(f'error {kind} {FILES[kind]}: ') and message in found[0]
 
 
 @pytest.mark.parametrize('kind', ['manifest', 'config', 'layer'])
@@ -126,7 +126,7 @@ def test_a_manifest_that_says_something_else_is_found(
     assert findings(receipt)[0].startswith('error manifest manifest.json: ')
 
 
-@pytest.mark.parametrize('catalog, said', [
+@pytest.mark.parametrize('catalog, message', [
     ({}, 'does not list'),
     ({'occystrap/sample': {'v2': 'manifest.json'}}, 'does not list'),
     ({'occystrap/sample': {'v1': 'manifest-x.json'}}, 'does not list'),
@@ -136,10 +136,10 @@ def test_a_manifest_that_says_something_else_is_found(
     ({'occystrap/sample': 'manifest.json'}, 'does not map tags'),
     ([], 'is not a JSON object')])
 def test_a_catalog_that_says_something_else_is_found(
-        tmp_path: Path, receipt: Receipt, catalog: object, said: str) -> None:
+        tmp_path: Path, receipt: Receipt, catalog: object, message: str) -> None:
     (tmp_path / 'catalog.json').write_text(json.dumps(catalog))
     found = findings(receipt)
-    assert found[0].startswith('error catalog catalog.json: ') and said in found[0]
+    assert found[0].startswith('error catalog catalog.json: ') and message in found[0]
 
 
 def test_a_catalog_may_list_other_images(tmp_path: Path) -> None:

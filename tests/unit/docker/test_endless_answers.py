@@ -133,13 +133,13 @@ def test_no_redirect_is_followed() -> None:
         assert not other.connections
 
 
-@pytest.mark.parametrize('said', ['', r'HTTP/1.1 100 Continue\r\n\r\n', 'x'], ids=['silent', 'interim', 'trickle'])
-def test_ssh_that_goes_on_and_does_not_end_when_asked(said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize('answer', ['', r'HTTP/1.1 100 Continue\r\n\r\n', 'x'], ids=['silent', 'interim', 'trickle'])
+def test_ssh_that_goes_on_and_does_not_end_when_asked(answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                       ) -> None:
     ssh = tmp_path / 'bin/ssh'
     ssh.parent.mkdir()
     ssh.write_text(f"#!/bin/bash\ntrap '' TERM\necho $$ >{tmp_path}/pid\n"
-                   f"while :; do printf '{said}'; sleep 0.02; done\n")
+                   f"while :; do printf '{answer}'; sleep 0.02; done\n")
     ssh.chmod(0o755)
     monkeypatch.setenv('PATH', f'{ssh.parent}:{os.environ["PATH"]}')
     ends_in_time(found_at({'host': 'ssh://me@build'}), 'did not answer in time|failed while connecting')

@@ -29,17 +29,17 @@ def listening(directory: Path) -> Iterator[socket.socket]:
         yield listener
 
 
-def answer(listener: socket.socket, said: bytes, requests: list[bytes]) -> None:
+def answer(listener: socket.socket, reply: bytes, requests: list[bytes]) -> None:
     with listener.accept()[0] as connection:
         requests.append(connection.recv(65536))
         with suppress(ConnectionError):
-            connection.sendall(said)
+            connection.sendall(reply)
 
 
-@pytest.mark.parametrize('said', ANSWERS.values(), ids=ANSWERS)
-def test_every_way_to_answer(said: bytes, listening: socket.socket) -> None:
+@pytest.mark.parametrize('reply', ANSWERS.values(), ids=ANSWERS)
+def test_every_way_to_answer(reply: bytes, listening: socket.socket) -> None:
     requests: list[bytes] = []
-    thread = threading.Thread(target=answer, args=(listening, said, requests))
+    thread = threading.Thread(target=answer, args=(listening, reply, requests))
     thread.start()
     found = local_socket.get(listening.getsockname(), '/images/a%20b/get', 5)
     buffer = memoryview(bytearray(len(BODY) + 10))

@@ -81,7 +81,7 @@ def test_at_every_start_only_the_declarations_are_imported() -> None:
     assert done.stdout.split() == names
 
 
-def test_what_is_left_half_made_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unfinished_image_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / 'there').mkdir()
     with pytest.raises(OutputError, match='is there already'):
         make_project(str(tmp_path / 'there'), 'zip')

@@ -65,21 +65,21 @@ def client(server: RawServer) -> RegistryClient:
     return client_of(server.host, Settings(timeout=5.0, retries=0))
 
 
-@pytest.mark.parametrize('said', MALFORMED)
-def test_what_is_no_answer_is_an_error(said: str, server: RawServer) -> None:
+@pytest.mark.parametrize('answer', MALFORMED)
+def test_malformed_answers_are_errors(answer: str, server: RawServer) -> None:
     def send(connection: socket.socket, server: RawServer) -> None:
-        connection.sendall(MALFORMED[said])
+        connection.sendall(MALFORMED[answer])
         connection.shutdown(socket.SHUT_WR)
     server.answers[GET] = send
     with pytest.raises(ServiceUnavailable, match=server.host):
         client(server).fetch('GET', '/x', 's')
 
 
-@pytest.mark.parametrize('said', GOOD)
-def test_what_is_one_is_read(said: str, server: RawServer) -> None:
+@pytest.mark.parametrize('answer', GOOD)
+def test_odd_but_valid_answers_are_read(answer: str, server: RawServer) -> None:
     def send(connection: socket.socket, server: RawServer) -> None:
-        connection.sendall(GOOD[said])
-        if said in ('until the end', 'an old version'):
+        connection.sendall(GOOD[answer])
+        if answer in ('until the end', 'an old version'):
             connection.shutdown(socket.SHUT_WR)
     server.answers[GET] = send
     asking = client(server)
@@ -114,7 +114,7 @@ def test_a_body_is_as_long_as_its_header_says(size: int, server: RawServer) -> N
         client(server).fetch('PUT', '/x', 's', {'Content-Length': str(size)}, lambda: [memoryview(b'body')])
 
 
-def test_what_httpx_takes_for_no_url_is_an_error(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_that_httpx_refuses_is_an_error(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('occystrap_registry.transport.connection_pool._is_plain', lambda proxy, http2: False)
     with pytest.raises(ServiceError, match='URL too long'):
         client(server).fetch('GET', '/' + 'ü' * 20_000, 's')
@@ -141,7 +141,7 @@ def test_much_that_arrived_at_once_is_no_framing() -> None:
 
 
 @pytest.mark.parametrize('value', ['a\r\nX: y', 'a\nX: y', 'a\0b\r\n c', '☃'])
-def test_what_cannot_be_sent_is_not(value: str, server: RawServer) -> None:
+def test_an_invalid_header_value_is_not_sent(value: str, server: RawServer) -> None:
     with pytest.raises(ServiceError):
         client(server).fetch('GET', '/x', 's', {'X': value})
     assert not server.received(GET)

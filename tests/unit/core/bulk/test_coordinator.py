@@ -117,7 +117,7 @@ def test_if_who_brings_a_layer_fails_the_next_one_does() -> None:
     assert play.done == {'a': 'full', 'b': 'worker'}
 
 
-def test_what_a_dead_worker_had_is_done_again() -> None:
+def test_an_image_of_a_dead_worker_is_copied_again() -> None:
     play = Play()
     play.run('ab', play.at_work('a', 'a', error=BrokenExecutor('killed')), play.at_work('b', 'b'),
              play.at_work('a', 'a'))
@@ -179,7 +179,7 @@ def test_images_to_which_nobody_has_access_all_fail_however_many() -> None:
     assert failed == ['log in'] * 9
 
 
-def test_what_cannot_be_loaded_there_fails_alone() -> None:
+def test_an_order_that_a_worker_cannot_load_fails_alone() -> None:
     play = Play()
     play.run('ad', play.at_work('ad', 'a', 'd', error=ModuleNotFoundError('No module named occystrap_x')))
     assert play.done['a'] == (f'{HERE}a: no worker could execute it: ModuleNotFoundError: No module named occystrap_x')

@@ -36,7 +36,7 @@ def test_when_nobody_has_access_all_fail_and_nobody_is_left_out() -> None:
     assert found.rest() == ([], []) and not out
 
 
-def test_what_is_held_back_at_the_end_is_done_again_if_others_have_access() -> None:
+def test_denials_held_back_at_the_end_are_tried_again_if_others_have_access() -> None:
     found, out = denials()
     found.answered('bare', 'image', DENIED)
     found.answered('good', 'other', None)

@@ -66,7 +66,7 @@ def test_a_directory_that_another_process_has_found_is_not_removed_before_it_has
     assert other.exitcode == 0 and (tmp_path / 'out/team/other.tar').read_text() == 'image'
 
 
-def test_what_nobody_has_written_to_is_removed(tmp_path: Path) -> None:
+def test_directories_without_content_are_removed(tmp_path: Path) -> None:
     ours = MadeDirectories()
     with ours.above(*team(tmp_path)):
         assert (tmp_path / 'out/team').is_dir()

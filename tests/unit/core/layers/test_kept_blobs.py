@@ -50,14 +50,14 @@ def packed(tar: bytes, kind: str) -> bytes:
     return tar
 
 
-def image_of(tar: bytes, kind: str, step: int, said: str | None = None) -> tuple[Image, list[Source]]:
+def image_of(tar: bytes, kind: str, step: int, wrong_type: str | None = None) -> tuple[Image, list[Source]]:
     """Return an image of one layer, and the list of all that is opened of it; `said` is its media type, if wrong."""
     blob, opened = packed(tar, kind), []
 
     def opener() -> Source:
         opened.append(Source(blob, step))
         return opened[-1]
-    layer = StoredLayer(0, Descriptor(said or media_types.OCI_LAYER + SUFFIXES[kind], Digest.of(blob), len(blob)),
+    layer = StoredLayer(0, Descriptor(wrong_type or media_types.OCI_LAYER + SUFFIXES[kind], Digest.of(blob), len(blob)),
                         Digest.of(tar), opener)
     config = ImageConfig.parse(sample_config([tar]))
     pointer = Descriptor(media_types.OCI_CONFIG, config.digest, len(config.raw))
@@ -96,11 +96,11 @@ def test_a_change_anywhere(last: int, kind: str, step: int, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize('kind', SUFFIXES)
-@pytest.mark.parametrize('said', [*(media_types.OCI_LAYER + suffix for suffix in SUFFIXES.values()),
-                                  'application/octet-stream'])
-def test_a_change_in_a_layer_of_another_compression_than_said(said: str, kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize('wrong_type', [*(media_types.OCI_LAYER + suffix for suffix in SUFFIXES.values()),
+                                        'application/octet-stream'])
+def test_a_change_in_a_layer_of_another_compression_than_said(wrong_type: str, kind: str, tmp_path: Path) -> None:
     tar = big_tar(COUNT // 2)
-    image, _ = image_of(tar, kind, 50_000, said)
+    image, _ = image_of(tar, kind, 50_000, wrong_type)
     shelf = copied(image, f'file-{COUNT // 2:02}', tmp_path)
     layer, = shelf.images[0].layers
     assert layer.descriptor and layer.descriptor.media_type == f'{media_types.OCI_LAYER}+gzip'

@@ -59,7 +59,7 @@ def copy(image: Image, recipe: str | None = '', settings: Settings = Settings(),
 
 @pytest.mark.parametrize('compression', ['gzip', 'gzip-fast', 'zstd'])
 @pytest.mark.parametrize('wants', ['never', 'not any more'])
-def test_what_is_streamed_is_what_would_be_made(wants: str, compression: str, shelf: Shelf) -> None:
+def test_a_streamed_blob_equals_the_one_made_before(wants: str, compression: str, shelf: Shelf) -> None:
     streamed = copy(tars(), compression=compression)
     assert shelf.writes == []
     shelf.blobs.clear()
@@ -71,7 +71,7 @@ def test_nothing_is_kept_meanwhile(tmp_path: Path) -> None:
     assert len(copy(tars(), settings=nowhere)) == 2
 
 
-def test_what_can_be_read_only_once_is_made_before(shelf: Shelf) -> None:
+def test_a_layer_that_can_be_read_once_is_made_before(shelf: Shelf) -> None:
     made = copy(tars(), recipe=None)
     assert set(shelf.writes) == set(made), 'a filter without a recipe may report what it sees'
     shelf.writes.clear()

@@ -116,7 +116,7 @@ def test_images_that_failed_are_kept_and_all_if_they_are_to_be_reported() -> Non
     assert len(process(source, keeps_images=True).images) == 5
 
 
-def test_what_is_wrong_later_is_a_failure_of_its_own() -> None:
+def test_a_later_mistake_is_a_failed_image() -> None:
     offer('one', 'two', 'team/two', 'three')
     report = process('memory://one,two,two,team/two,three', 'memory://to-{name}')
     failure, = report.images
@@ -134,7 +134,7 @@ def test_a_place_within_another_fails_alone(names: Sequence[str], tmp_path: Path
     assert failure.reference == names[2]
 
 
-def test_what_is_wrong_at_first_is_refused() -> None:
+def test_an_early_mistake_refuses_the_run() -> None:
     offer('one', 'team/one', 'two')
     with pytest.raises(UsageError, match='one replacing the other'):
         process('memory://one,team/one,two', 'memory://to-{name}')

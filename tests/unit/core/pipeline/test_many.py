@@ -191,9 +191,9 @@ def test_a_dry_run_reports_what_is_there_and_writes_nothing() -> None:
     found = plan_copies(memory_plugins(), Settings(), 'memory://one,two,gone', 'memory://shelf', [])
     assert [(each.layers, each.layers_there) for each in found[:2]] == [(3, 3), (3, 3)]
     assert found[0].line().startswith('would copy memory://one to memory://shelf: 3 layers, ')
-    said = found[0].to_json()
-    assert (said['source'], said['destination'], said['layers'], said['layers_there'], said['failure']) == (
-        'memory://one', 'memory://shelf', 3, 3, '') and said['size'] == said['size_there'] > 0
+    totals = found[0].to_json()
+    assert (totals['source'], totals['destination'], totals['layers'], totals['layers_there'], totals['failure']) == (
+        'memory://one', 'memory://shelf', 3, 3, '') and totals['size'] == totals['size_there'] > 0
     assert SHELVES['shelf'].writes == writes
 
 

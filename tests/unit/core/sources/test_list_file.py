@@ -61,9 +61,9 @@ def test_all_errors_in_one_line(tmp_path: Path) -> None:
     text = 'host.example/a:1\nhost.example/App\nhost.example/a:1 host.example/b:1\nfine.example/x\n11x://x\na\x1b[2J'
     with pytest.raises(UsageError) as caught:
         entries_in(tmp_path, 'images.txt', text)
-    said = str(caught.value)
-    assert said.startswith(f'{tmp_path}/images.txt: 4 errors: line 2: ') and said.isprintable()
-    assert all(f'line {line}: ' in said for line in (2, 3, 5, 6)) and 'line 4' not in said
+    message = str(caught.value)
+    assert message.startswith(f'{tmp_path}/images.txt: 4 errors: line 2: ') and message.isprintable()
+    assert all(f'line {line}: ' in message for line in (2, 3, 5, 6)) and 'line 4' not in message
 
 
 def test_very_many_errors_are_counted(tmp_path: Path) -> None:
@@ -100,13 +100,13 @@ def test_no_file_a_directory_and_endless_files(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(('text', 'words'), [
     (b'', 'lists no images'), (b'# nothing\n', 'lists no images'), (b'a\ncaf\xe9\n', 'not UTF-8 at byte 5'),
     (b'a\n\0\n', 'is not text'), (b'a\nB\nC\n', '2 errors: line 2: .*; line 3: ')])
-def test_what_is_wrong_at_the_beginning_of_a_long_list_is_refused(text: bytes, words: str, tmp_path: Path) -> None:
+def test_a_mistake_at_the_beginning_of_a_long_list_is_refused(text: bytes, words: str, tmp_path: Path) -> None:
     (path := tmp_path / 'images.txt').write_bytes(text)
     with pytest.raises(UsageError, match=f'images.txt.* {words}'):
         next(iter(opened_list(f'list://{path}').stream(checked=4)))
 
 
-def test_what_is_wrong_later_is_given_as_it_is_written(tmp_path: Path) -> None:
+def test_a_later_mistake_is_given_as_it_is_written(tmp_path: Path) -> None:
     (path := tmp_path / 'images.txt').write_bytes(b'\xef\xbb\xbfone\r\n\n# none\ntwo\nB\ncaf\xe9\nfive')
     found = list(opened_list(f'list://{path}').stream(checked=2))
     assert [each.source for each in found] == [*(f'registry://docker.io/{name}' for name in ('one', 'two')), 'B',

@@ -70,12 +70,12 @@ def test_all_errors_in_one_line(tmp_path: Path) -> None:
             destination = 'nowhere'
             filters = ['f:x']
             """)
-    said = str(caught.value)
-    assert said.startswith(f'{tmp_path}/p.toml: 8 errors: ') and '\n' not in said
+    message = str(caught.value)
+    assert message.startswith(f'{tmp_path}/p.toml: 8 errors: ') and '\n' not in message
     for words in ("unknown key 'wrong'", 'defaults: platform: ', 'defaults: options: ', 'image 1: unknown key '
                   "'sorce'; did you mean 'source'?", 'image 1: source: expected a URI or a reference',
                   'image 2: source: ', 'image 2: destination: ', "image 2: filters: filter f: 'x' is not key=value"):
-        assert words in said
+        assert words in message
 
 
 @pytest.mark.parametrize(('text', 'words'), [

@@ -210,12 +210,12 @@ def pax_sparse(version: tuple[bytes, bytes], **values: bytes) -> bytes:
 
 @pytest.mark.parametrize(('digits', 'is_right'), [(19, True), (20, False)])
 def test_numbers_of_maps_have_at_most_nineteen_digits(digits: int, is_right: bool) -> None:
-    said = pax_sparse((b'0', b'1'), map=b'0' * (digits - 1) + b'0,1', numblocks=b'1', size=b'0' * 18 + b'1')
+    sparse_header = pax_sparse((b'0', b'1'), map=b'0' * (digits - 1) + b'0,1', numblocks=b'1', size=b'0' * 18 + b'1')
     if is_right:
-        assert entries(said + member(b'a', b'y') + END)[0][1] == b'y'
+        assert entries(sparse_header + member(b'a', b'y') + END)[0][1] == b'y'
     else:
         with pytest.raises(InvalidImage, match='malformed number'):
-            entries(said + member(b'a', b'y') + END)
+            entries(sparse_header + member(b'a', b'y') + END)
 
 
 @pytest.mark.parametrize('version', [(b'0', b'2'), (b'1', b'1'), (b'2', b'0'), (b'1', b'x')])

@@ -249,22 +249,22 @@ def test_ends(what: str) -> None:
 
 def in_data(text: bytes, data: bytes, **records: bytes) -> bytes:
     """Return a sparse file of GNU's format 1.0, whose map is this text."""
-    said = {'major': b'1', 'minor': b'0', 'realsize': b'20', **records}
+    fields = {'major': b'1', 'minor': b'0', 'realsize': b'20', **records}
     content = text.ljust((len(text) + 511) // 512 * 512, b'\0') + data
-    return pax(*((b'GNU.sparse.' + key.encode(), text) for key, text in said.items())) + member(b'a', content)
+    return pax(*((b'GNU.sparse.' + key.encode(), text) for key, text in fields.items())) + member(b'a', content)
 
 
 def in_record(text: bytes, count: bytes, **records: bytes) -> bytes:
     """Return a sparse file of GNU's format 0.1."""
-    said = {'map': text, 'numblocks': count, 'size': b'20', **records}
-    return pax(*((b'GNU.sparse.' + key.encode(), text) for key, text in said.items())) + member(b'a', b'12345678')
+    fields = {'map': text, 'numblocks': count, 'size': b'20', **records}
+    return pax(*((b'GNU.sparse.' + key.encode(), text) for key, text in fields.items())) + member(b'a', b'12345678')
 
 
 def in_records(*keys: bytes, count: bytes = b'2') -> bytes:
     """Return a sparse file of GNU's format 0.0."""
     numbers = (b'2', b'4', b'10', b'4')
-    said = [(b'GNU.sparse.' + key, number) for key, number in zip(keys, numbers, strict=False)]
-    return pax((b'GNU.sparse.size', b'20'), (b'GNU.sparse.numblocks', count), *said) + member(b'a', b'12345678')
+    fields = [(b'GNU.sparse.' + key, number) for key, number in zip(keys, numbers, strict=False)]
+    return pax((b'GNU.sparse.size', b'20'), (b'GNU.sparse.numblocks', count), *fields) + member(b'a', b'12345678')
 
 
 WHOLE = b'\0\x001234\0\0\0\x005678' + bytes(6)
@@ -311,8 +311,8 @@ def test_invalid_maps_are_refused(what: str) -> None:
 
 
 def test_a_map_of_a_gigabyte_is_refused_before_it_is_read() -> None:
-    said = pax((b'GNU.sparse.major', b'1'), (b'GNU.sparse.minor', b'0'), (b'GNU.sparse.realsize', b'9'))
-    begun, chunk = said + header(b'a', 1 << 30), memoryview(b'99999999\n' + b'0\n' * (1 << 16))
+    fields = pax((b'GNU.sparse.major', b'1'), (b'GNU.sparse.minor', b'0'), (b'GNU.sparse.realsize', b'9'))
+    begun, chunk = fields + header(b'a', 1 << 30), memoryview(b'99999999\n' + b'0\n' * (1 << 16))
     given = []
 
     def chunks() -> Iterator[memoryview]:

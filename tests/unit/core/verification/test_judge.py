@@ -105,17 +105,17 @@ def test_a_tree_needs_its_list_its_walk_and_its_origin() -> None:
     tree = Expectation('files', 'tree.mtree', Digest.of(b'list'), 4, covers=(RECEIPT.image_id, *DIFF_IDS))
     receipt = replace(RECEIPT, expectations=(tree,), form='merged')
 
-    def said(level: VerifyLevel, listed: bool, contents: bool | None, covers: tuple[Digest, ...] = tree.covers,
-             ) -> Outcome:
+    def judged(level: VerifyLevel, listed: bool, contents: bool | None, covers: tuple[Digest, ...] = tree.covers,
+               ) -> Outcome:
         results = CheckResults()
         if listed:
             results.found(tree, size=4, digest=tree.digest, evidence=READ)
         if contents is not None:
             results.walked(tree, contents=contents, covers=covers)
         return judge(receipt, level, results).outcome
-    assert said(FAST, True, False) is said(FULL, True, True) is Outcome.VERIFIED
-    assert said(FAST, True, None) is said(FAST, False, False) is said(FULL, True, False) is Outcome.UNVERIFIED
-    assert said(FULL, True, True, covers=tree.covers[:-1]) is Outcome.FAILED
+    assert judged(FAST, True, False) is judged(FULL, True, True) is Outcome.VERIFIED
+    assert judged(FAST, True, None) is judged(FAST, False, False) is judged(FULL, True, False) is Outcome.UNVERIFIED
+    assert judged(FULL, True, True, covers=tree.covers[:-1]) is Outcome.FAILED
 
 
 def test_the_json_says_how_each_thing_was_observed() -> None:
@@ -176,8 +176,8 @@ def test_the_same_difference_is_said_once() -> None:
 
     def other(results: CheckResults, each: Expectation) -> None:
         results.found(each, size=each.size, digest=Digest.of(b'x'), evidence=READ)
-    said = messages(FULL, smaller, other, smaller, other)
-    assert len(said) == 2 and said[0].startswith('size in bytes is') and said[1].startswith('digest is')
+    judged = messages(FULL, smaller, other, smaller, other)
+    assert len(judged) == 2 and judged[0].startswith('size in bytes is') and judged[1].startswith('digest is')
 
 
 def look_of(expected: Expectation, *reports: Report, level: VerifyLevel = FULL) -> list[str]:

@@ -150,7 +150,7 @@ def test_a_command_that_is_one_text_is_a_list_of_one() -> None:
     assert json.loads(runtime_config(config, ACCOUNTS))['process']['args'] == ['/bin/a b', 'c']
 
 
-@pytest.mark.parametrize('settings, said', [
+@pytest.mark.parametrize('settings, message', [
     ({'User': 'nobody'}, "user 'nobody', but its /etc/passwd does not have"),
     ({'User': 5}, 'User is not a string'),
     ({'Cmd': 5}, 'Cmd is not a list of strings'),
@@ -163,10 +163,10 @@ def test_a_command_that_is_one_text_is_a_list_of_one() -> None:
     ({'Labels': []}, 'Labels is not an object'),
     ({'ExposedPorts': ['1']}, 'ExposedPorts is not an object'),
     ([], 'config is not an object')])
-def test_images_that_cannot_run_are_refused_by_name(settings: Any, said: str) -> None:
+def test_images_that_cannot_run_are_refused_by_name(settings: Any, message: str) -> None:
     with pytest.raises(InvalidImage) as raised:
         converted(settings)
-    assert said in str(raised.value) and 'secret' not in str(raised.value)
+    assert message in str(raised.value) and 'secret' not in str(raised.value)
 
 
 def test_images_of_other_systems_are_refused() -> None:

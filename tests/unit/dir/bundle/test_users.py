@@ -49,7 +49,7 @@ def test_users_are_resolved_as_docker_does(user: str, account: Account) -> None:
     assert ACCOUNTS.resolve(user) == account
 
 
-@pytest.mark.parametrize('user, said', [
+@pytest.mark.parametrize('user, message', [
     ('nobody', "user 'nobody', but its /etc/passwd does not have"),
     ('nobody:root', "user 'nobody', but its /etc/passwd does not have"),
     ('app:nobodies', "group 'nobodies', but its /etc/group does not have"),
@@ -57,10 +57,10 @@ def test_users_are_resolved_as_docker_does(user: str, account: Account) -> None:
     ('-1', "user '-1', but"), (' app', "user ' app', but"),
     ('2147483648', 'user 2147483648, but the largest possible id is 2147483647'),
     ('0:4294967295', 'group 4294967295, but the largest possible')])
-def test_an_unknown_user_is_an_error(user: str, said: str) -> None:
+def test_an_unknown_user_is_an_error(user: str, message: str) -> None:
     with pytest.raises(InvalidImage) as raised:
         ACCOUNTS.resolve(user)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
 
 
 def test_without_files_numbers_alone_will_do() -> None:

@@ -109,12 +109,12 @@ def test_a_file_gets_the_attributes_of_its_header(mtime: int, keyword: bytes, tm
     (tmp_path / 'a').touch()
     descriptor = os.open(tmp_path / 'a', os.O_RDWR)
     try:
-        said = Setter(rootless=False).file(descriptor, Attributes(0o640, os.geteuid(), os.getegid(), mtime))
+        set_keywords = Setter(rootless=False).file(descriptor, Attributes(0o640, os.geteuid(), os.getegid(), mtime))
     finally:
         os.close(descriptor)
     found = (tmp_path / 'a').stat()
     assert found.st_mtime_ns == mtime and found.st_mode & 0o7777 == 0o640
-    assert said.startswith(b'mode=0640') and keyword in said
+    assert set_keywords.startswith(b'mode=0640') and keyword in set_keywords
 
 
 def test_a_directory_stays_readable_for_an_ordinary_user(tmp_path: Path) -> None:

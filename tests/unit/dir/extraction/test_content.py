@@ -37,8 +37,8 @@ def written(target: int, data: bytes, sync: bool, most: int = 100) -> bytes:
 @pytest.mark.parametrize('most', [100, 1 << 19])
 def test_content_with_its_size_and_digest(length: int, most: int, target: int) -> None:
     data = bytes(range(256)) * (length // 256 + 1)
-    said = written(target, data[:length], False, most)
-    assert said == b' size=%d sha256digest=%s' % (length, hashlib.sha256(data[:length]).hexdigest().encode())
+    keywords = written(target, data[:length], False, most)
+    assert keywords == b' size=%d sha256digest=%s' % (length, hashlib.sha256(data[:length]).hexdigest().encode())
     assert os.pread(target, 1 << 20, 0) == data[:length]
 
 

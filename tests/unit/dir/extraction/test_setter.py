@@ -51,15 +51,15 @@ def test_root_sets_owners(uid: int, gid: int, opened: int, directory: int, tmp_p
     os.symlink('x', tmp_path / 'link')
     os.chown(tmp_path / 'directory', 9, 9)
     at = os.open(tmp_path, os.O_RDONLY)
-    said = [setter.file(opened, requested), setter.directory(directory, requested), setter.named(b'link', at,
-                                                                                                 requested, True)]
+    keywords = [setter.file(opened, requested), setter.directory(directory, requested),
+                setter.named(b'link', at, requested, True)]
     os.close(at)
     for name in ('file', 'directory', 'link'):
         found = (tmp_path / name).lstat()
         assert (found.st_uid, found.st_gid) == (uid, gid)
     owner = b' uid=%d gid=%d' % (uid, gid)
     time = b' time=5.000000000'
-    assert said == [b'mode=0640' + owner + time, b'mode=0640' + owner + time, owner + time] and setter.notes == []
+    assert keywords == [b'mode=0640' + owner + time, b'mode=0640' + owner + time, owner + time] and setter.notes == []
 
 
 @pytest.mark.parametrize('rootless', [False, True])
@@ -120,10 +120,10 @@ def test_times_that_not_all_file_systems_hold_are_read_back(kind: str, time: int
     setter, requested = Setter(rootless=False), MINE._replace(mtime=time, mode=0o700)
     if kind == 'named':
         os.symlink('x', tmp_path / 'directory/link')
-        said = setter.named(b'link', directory, requested, True)
+        keywords = setter.named(b'link', directory, requested, True)
     else:
-        said = setter.file(opened, requested) if kind == 'file' else setter.directory(directory, requested)
-    assert said.endswith(b' time=%d.%09d' % divmod(held if is_asked else time, 10 ** 9))
+        keywords = setter.file(opened, requested) if kind == 'file' else setter.directory(directory, requested)
+    assert keywords.endswith(b' time=%d.%09d' % divmod(held if is_asked else time, 10 ** 9))
     assert setter.clamped == is_asked
 
 
@@ -167,16 +167,16 @@ class Kernel:
 
 def test_attributes_are_set_on_files_and_recorded(opened: int, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel(monkeypatch)
-    said = Setter(rootless=False).file(opened, MINE._replace(xattrs={b'user.b': b'', b'user.a': b'x'}))
-    assert said.endswith(b' xattr.user.a=eA== xattr.user.b=')
+    keywords = Setter(rootless=False).file(opened, MINE._replace(xattrs={b'user.b': b'', b'user.a': b'x'}))
+    assert keywords.endswith(b' xattr.user.a=eA== xattr.user.b=')
     assert kernel.calls == [('set', opened, b'user.b'), ('set', opened, b'user.a')]
 
 
 def test_attributes_are_set_on_the_link_itself(directory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.symlink('x', tmp_path / 'directory/link')
     kernel = Kernel(monkeypatch)
-    said = Setter(rootless=False).named(b'link', directory, MINE._replace(xattrs={b'trusted.a': b'x'}), True)
-    assert said.endswith(b' xattr.trusted.a=eA==') and kernel.follows == [False]
+    keywords = Setter(rootless=False).named(b'link', directory, MINE._replace(xattrs={b'trusted.a': b'x'}), True)
+    assert keywords.endswith(b' xattr.trusted.a=eA==') and kernel.follows == [False]
     assert kernel.calls == [('set', f'/proc/self/fd/{directory}/link', b'trusted.a')]
 
 
@@ -202,10 +202,10 @@ def test_access_lists_of_a_directory_wait_until_it_is_full(directory: int, monke
     kernel = Kernel(monkeypatch)
     os.fchmod(directory, 0o755)
     setter, lists = Setter(rootless=False), {ACCESS: LIST, DEFAULT: LIST, b'user.a': b''}
-    said = setter.directory(directory, MINE._replace(mode=0o755, xattrs=lists))
+    keywords = setter.directory(directory, MINE._replace(mode=0o755, xattrs=lists))
     assert [call for call in kernel.calls if call[0] == 'remove'] == [('remove', directory, ACCESS),
                                                                       ('remove', directory, DEFAULT)]
-    assert os.fstat(directory).st_mode & 0o7777 == 0o700 and b'xattr.system.posix_acl_access=' in said
+    assert os.fstat(directory).st_mode & 0o7777 == 0o700 and b'xattr.system.posix_acl_access=' in keywords
     kernel.calls.clear()
     setter.finish_directory(directory, 0o755, None, lists)
     assert kernel.calls == [('set', directory, ACCESS), ('set', directory, DEFAULT)]
@@ -224,8 +224,8 @@ def test_other_attributes_of_a_directory_stay(directory: int, opened: int, monke
 
 def test_a_list_that_is_only_the_mode_is_not_set(opened: int, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel(monkeypatch)
-    said = Setter(rootless=False).file(opened, MINE._replace(xattrs={ACCESS: struct.pack('<I', 2)}))
-    assert kernel.calls == [] and b'xattr' not in said
+    keywords = Setter(rootless=False).file(opened, MINE._replace(xattrs={ACCESS: struct.pack('<I', 2)}))
+    assert kernel.calls == [] and b'xattr' not in keywords
 
 
 NOBODY_CAN = 'the file system does not support them'

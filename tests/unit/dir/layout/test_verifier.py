@@ -54,15 +54,15 @@ def pipe(path: Path) -> None:
 
 @pytest.mark.parametrize('level', BOTH)
 @pytest.mark.parametrize('kind', BLOBS)
-@pytest.mark.parametrize('damage, said', [
+@pytest.mark.parametrize('damage, message', [
     (remove, 'is missing'), (cut, 'size in bytes is'), (lengthen, 'size in bytes is'), (link, 'is a symbolic link'),
     (pipe, 'is a pipe')])
 def test_a_blob_that_is_not_there_whole_is_named(
-        tmp_path: Path, receipt: Receipt, kind: str, damage: Callable[[Path], None], said: str, level: VerifyLevel,
+        tmp_path: Path, receipt: Receipt, kind: str, damage: Callable[[Path], None], message: str, level: VerifyLevel,
 ) -> None:
     damage(tmp_path / BLOBS[kind])
     found, = findings(receipt, level)
-    assert found.startswith(f'error {kind} {BLOBS[kind]}: ') and said in found
+    assert found.startswith(f'error {kind} {BLOBS[kind]}: ') and message in found
 
 
 @pytest.mark.parametrize('kind', BLOBS)
@@ -108,7 +108,7 @@ def change(directory: Path, how: Callable[[list[Any]], list[Any]]) -> None:
     (directory / 'index.json').write_text(json.dumps({**document, 'manifests': how(document['manifests'])}, indent=2))
 
 
-@pytest.mark.parametrize('how, said', [
+@pytest.mark.parametrize('how, message', [
     (lambda entries: [], 'is not listed in index.json'),
     (lambda entries: [{**entries[0], 'annotations': {REF_NAME: 'other'}}], 'is not listed in index.json'),
     (lambda entries: [{**entries[0], 'digest': Digest.of(b'x')}], f'is in index.json as {Digest.of(b"x")}'),
@@ -119,10 +119,10 @@ def change(directory: Path, how: Callable[[list[Any]], list[Any]]) -> None:
     (lambda entries: [{**entries[0], 'digest': '../../x'}], 'is not a digest'),
     (lambda entries: ['x'], 'is not a JSON object')])
 def test_an_entry_that_says_something_else(tmp_path: Path, receipt: Receipt, how: Callable[[list[Any]], list[Any]],
-                                           said: str) -> None:
+                                           message: str) -> None:
     change(tmp_path, how)
     found, = findings(receipt)
-    assert found.startswith(f'error entry {NAME}: ') and said in found
+    assert found.startswith(f'error entry {NAME}: ') and message in found
 
 
 def test_irrelevant_differences(tmp_path: Path, receipt: Receipt) -> None:
@@ -172,11 +172,11 @@ def test_a_receipt_of_its_own_making_leads_nowhere_else(tmp_path: Path, receipt:
         findings(replace(receipt, expectations=(*receipt.expectations, wrong)), VerifyLevel.FULL)
 
 
-@pytest.mark.parametrize(('changes', 'said'), [
+@pytest.mark.parametrize(('changes', 'message'), [
     ({'image_id': Digest.of(b'x')}, 'config'), ({'manifest_digest': Digest.of(b'x')}, 'manifest'),
     ({'diff_ids': [Digest.of(b'x')]}, 'layer')])
-def test_a_receipt_that_contradicts_itself_is_refused(receipt: Receipt, changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(InvalidReceipt, match=f'incomplete: it does not expect {said} {Digest.of(b"x")}'):
+def test_a_receipt_that_contradicts_itself_is_refused(receipt: Receipt, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidReceipt, match=f'incomplete: it does not expect {message} {Digest.of(b"x")}'):
         findings(replace(receipt, **changes))
 
 

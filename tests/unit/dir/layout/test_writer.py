@@ -309,7 +309,7 @@ def blobs_elsewhere(path: Path) -> None:
     (path / 'blobs').symlink_to('/')
 
 
-@pytest.mark.parametrize('make, said', [
+@pytest.mark.parametrize('make, message', [
     (file, 'is not a directory: choose a directory'), (dead_link, 'is a link that leads to no directory'),
     (foreign, "contains other files, such as 'index.json'"), (directory_of_dir, 'holds an image in another layout'),
     (directory_of_mounts, 'holds an image in another layout'),
@@ -318,11 +318,11 @@ def blobs_elsewhere(path: Path) -> None:
     (damaged, 'is not valid JSON.*repair it, or add --rebuild-index'),
     (blobs_elsewhere, 'a symbolic link is in the way, where a directory should be .*/x/blobs.: remove it')])
 def test_a_place_that_is_not_ours_is_refused_and_left_alone(
-        tmp_path: Path, make: Callable[[Path], None], said: str) -> None:
+        tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
     make(tmp_path / 'x')
     before = sorted(tmp_path.rglob('*'))
     writer = output(tmp_path / 'x')
-    with pytest.raises(OutputError, match=said) as raised:
+    with pytest.raises(OutputError, match=message) as raised:
         writer.prepare(sample_image())
     writer.abort()
     assert str(tmp_path / 'x') in str(raised.value) and '\n' not in str(raised.value)

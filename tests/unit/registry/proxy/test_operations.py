@@ -67,7 +67,7 @@ def test_a_silent_downstream_is_waited_for_a_short_time(tmp_path: Path, monkeypa
             assert ready(proxy).status_code == 503 and time.monotonic() - begun < 3
 
 
-def test_what_happened_is_counted_and_shown(tmp_path: Path) -> None:
+def test_events_are_counted_and_shown(tmp_path: Path) -> None:
     with watched(tmp_path, upstream=True) as proxy:
         assert proxy.up
         push(proxy.up.host, Settings())

@@ -180,8 +180,8 @@ def test_while_a_blob_is_copied_others_are_served(tmp_path: Path, monkeypatch: p
         assert copied.read() == LAYER
 
 
-def test_what_cannot_be_completed_leaves_nothing(storage: Storage, full_of_names: None,
-                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_that_cannot_be_completed_leaves_nothing(
+        storage: Storage, full_of_names: None, monkeypatch: pytest.MonkeyPatch) -> None:
     digest, is_full = Digest.of(LAYER), OSError(errno.ENOSPC, 'No space left on device')
     storage.files.make_directory(storage.blob(digest).parent)
     storage.blob(digest).write_bytes(LAYER)

@@ -59,7 +59,7 @@ def test_the_second_answer_needs_no_thread(tmp_path: Path, monkeypatch: pytest.M
         assert storage.seen() == [False]
 
 
-def test_what_changes_is_seen_at_once(tmp_path: Path) -> None:
+def test_changes_are_seen_at_once(tmp_path: Path) -> None:
     storage = Watched(tmp_path)
     first, second = image(storage, 'v1'), image(storage, config=b'{"architecture":"arm64","os":"linux"}')
     with RegistryServer(storage) as server:
