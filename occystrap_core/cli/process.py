@@ -110,10 +110,8 @@ def process(context: click.Context, /, source: str, destinations: tuple[str, ...
         context.exit(show_plan(plugins, settings, source, destinations, options['filters'], common(context),
                                _unchanged(plugins, level, options), _in_files(options),
                                side_files(options['receipt'], options['layer_cache'])))
-    if kind:
-        report = _run_in_bulk(plugins, settings, level, source, destinations, options, common(context), kind)
-    else:
-        report = _run(plugins, settings, level, source, destinations, options, common(context))
+    order = plugins, settings, level, source, destinations, options, common(context)
+    report = _run_in_bulk(*order, kind) if kind else _run(*order)
     report.receipts = _receipts(options['receipt'])
     written = show(report, common(context), files=files)
     context.exit(0 if report.succeeded and written else 1)

@@ -46,9 +46,8 @@ class Run:
     images go that sources with prune=true no longer have; None keeps all. `reports`: the files of --report. `proofs`:
     the report has each expectation with what was observed. `of_one_image`: a source of several images is refused.
     `look` is called instead of copying an image that is not there. `is_missing`: no image is there already.
-    `keeps_images`: the report of very many images has those that succeeded, and not their number alone. `brought`:
-    blobs that other processes brought to the destination, each with an image there that has it. `report` is that of
-    `process`, also if it raised.
+    `keeps_images`: the report of very many images lists those that succeeded. `brought`: blobs that other processes
+    brought to the destination, each with an image there. `report` is that of `process`, also if it raised.
     """
 
     plugins: Plugins
@@ -177,10 +176,9 @@ class Run:
             return
         started = time.monotonic()
         try:
-            is_there = not self.is_missing and self._is_there(task)
-            if self.look and not is_there:
-                self.look(task)
-            if self.look or is_there:
+            if (is_there := not self.is_missing and self._is_there(task)) or self.look:
+                if self.look and not is_there:
+                    self.look(task)
                 self._ends.finished(task, started)
                 return
             copied = self._copies.copy(task, started, batched=not self._joint.has(task))
