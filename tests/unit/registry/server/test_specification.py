@@ -14,7 +14,9 @@ import pytest
 from occystrap_core.oci import ALGORITHMS, Digest, media_types
 from occystrap_registry.server.server_thread import RegistryServer
 
-BLOB, CONFIG, OTHER = bytes(range(256)) * 40, b'{"architecture":"amd64","os":"linux"}', b'{}'
+BLOB, OTHER = bytes(range(256)) * 40, b'{}'
+CONFIG = json.dumps({'architecture': 'amd64', 'os': 'linux', 'rootfs': {
+    'type': 'layers', 'diff_ids': [Digest.of(BLOB)]}}).encode()
 SIZE = len(BLOB)
 UPLOADS = '/v2/{repo}/blobs/uploads/'
 OCI, INDEX = media_types.OCI_MANIFEST, media_types.OCI_INDEX
@@ -242,6 +244,10 @@ DISCOVERY: dict[str, Sequence[Ask]] = {
     'the tags behind one': [*IMAGE, put('image', '{image}?tag=a&tag=b&tag=c'),
                             get('tags/list?last=aa', content={'tags': ['b', 'c']})],
     'exactly all tags': [*IMAGE, put('image', '{image}?tag=a&tag=b'), get('tags/list?n=2', gets={'Link': None})],
+    'the tags behind the last one': [*IMAGE, put('image', '{image}?tag=a'), get(
+        'tags/list?last=a', content={'tags': []}, gets={'Link': None})],
+    'zero tags behind one': [*IMAGE, put('image', '{image}?tag=a&tag=b'), get(
+        'tags/list?n=0&last=a', content={'tags': []}, gets={'Link': None})],
     'zero tags': [*IMAGE, put('image', '{image}?tag=a'),
                   get('tags/list?n=0', content={'tags': []}, gets={'Link': None})],
     'a page size that is none': [*IMAGE, get('tags/list?n=x', 400, code='PAGINATION_NUMBER_INVALID')],
