@@ -22,6 +22,8 @@ _AT_WORK = ('running', 'paused')
 """The states of workers that are there to stay; one that is retired interrupts what it does."""
 _PROBES = 32
 """Workers that are asked for it at once."""
+_NOWHERE = {'occystrap-nowhere': 1}
+"""What no worker has: a result that one held would keep it from being retired."""
 _GRACE = 2.5
 """Seconds that interrupted images get to answer what they have kept for the next run."""
 _GONE = (OSError, CancelledError, distributed.client.ClosedClientError, ServiceUnavailable)
@@ -48,7 +50,7 @@ class Cluster(Executor):
         self._seen: dict[str, tuple[float, float]] = {}
         """When the scheduler last heard of a worker, by its clock, and when that was noticed, by ours."""
         self._kept = list['distributed.Future']()
-        """A task that stays: without one, the scheduler makes a group for each that follows, and forgets none."""
+        """A task that waits: without one, the scheduler makes a group for each that follows, and forgets none."""
         self._ended = False
         self._lost: OccystrapError | None = None
 
@@ -63,7 +65,7 @@ class Cluster(Executor):
         if not found:
             raise ServiceUnavailable(f'the Dask scheduler {self._address} has no worker that can be used: start some '
                                      f'with dask worker {self._address} --nthreads 1')
-        self._kept.append(self._client.submit(int, key=new_key()))
+        self._kept.append(self._client.submit(int, key=new_key(), resources=_NOWHERE))
         threading.Thread(target=self._watch, name='dask', daemon=True).start()
         return found
 
