@@ -217,7 +217,7 @@ class ImageOutput(ABC):
         """Write config and manifest, make the image visible, and return the receipt."""
 
     def attach_referrers(self, referrers: Sequence[WrittenReferrer]) -> Sequence[Expectation]:
-        """Make what children wrote findable as a referrer or under its tag; return what to expect of that."""
+        """Make parts findable as referrers of a digest or under a tag; return what to expect of that."""
         raise PluginError(f'{type(self).__name__} declares holds_indexes, but has no attach_referrers()')
 
     def finalize_index(self, index: WrittenIndex) -> Receipt:

@@ -154,17 +154,17 @@ class _Worker:
         error = CancelledError() if future.cancelled() else future.exception()
         if isinstance(error, BrokenProcessPool):
             self._pool = None
-            self._take_name()
-            error = BrokenProcessPool(f'worker {self.name} died')
+            error = BrokenProcessPool(f'worker {self._last_name()} died')
         if error:
             answer.set_exception(error)
         else:
             answer.set_result(future.result())
 
-    def _take_name(self) -> None:
-        """Take the name of a process that died before it was heard."""
-        with suppress(OSError):
+    def _last_name(self) -> str:
+        """Return the name of a process that died, perhaps before it was heard."""
+        with suppress(OSError, ValueError):
             self.hear()
+        return self.name
 
     def hear(self) -> None:
         """Take a sign of life; the first one is the number of the process. It may end at the same time."""
@@ -209,4 +209,4 @@ class _Worker:
         with self._guard:
             if self._process is not None:
                 os.close(self._process)
-                self._process, self.name = None, _STARTING
+            self._process, self.name = None, _STARTING
