@@ -8,20 +8,24 @@ from occystrap_docker.connection.address import Address
 from occystrap_docker.connection.failures import translated
 from occystrap_docker.connection.limited_client import LimitedClient
 
+_API = 'version of the API'
+
 
 def connect(address: Address, settings: Settings) -> LimitedClient:
-    """Return a client that has asked the daemon for its version; raises UsageError, ServiceError.
+    """Return a client; the first of a run asks the daemon for the version of its API. Raises UsageError, ServiceError.
 
     Connecting, with TLS or ssh, and the answer may take `settings.timeout` seconds in all.
     """
+    known = settings.shared.get((LimitedClient, address.url), dict[str, str])
     tls = {'tls': address.certificates.config(address.url)} if address.certificates else {}
     if address.certificates and not address.certificates.verify:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the user asked for it
     try:
         with translated(address, 'connecting'):
-            api = _client(address, settings, {'version': 'auto', 'timeout': settings.timeout, **tls})
+            api = _client(address, settings, {'version': known.get(_API, 'auto'), 'timeout': settings.timeout, **tls})
     except (AttributeError, TypeError) as error:  # raised by the SDK for a malformed config.json
         raise UsageError(f'the docker SDK cannot start: {error}; check ~/.docker/config.json') from None
+    known[_API] = api.api_version
     api.trust_env = address.url.startswith(('tcp://', 'http'))  # proxies and ~/.netrc do not apply to sockets
     return api
 

@@ -45,7 +45,7 @@ class Daemon:
         self._connected: 'LimitedClient | None' = None
         self._lock = threading.Lock()
         self._queries = Queries(self.address, lambda: self._api, settings.timeout, settings.least_rate)
-        self.itself = Itself(self._queries)
+        self.itself = Itself(self._queries, settings.shared.get((Itself, self.address.url), dict))
 
     @property
     def _api(self) -> 'LimitedClient':

@@ -12,17 +12,14 @@ _DOCKER, _PODMAN = 'Engine', 'Podman Engine'
 class Itself:
     """The facts about one daemon. All raise ServiceError when it does not answer."""
 
-    def __init__(self, queries: Queries) -> None:
-        self._queries = queries
-        self._by_manifest: bool | None = None
-        self._found_version: Mapping[str, Any] | None = None
+    def __init__(self, queries: Queries, documents: dict[str, Mapping[str, Any]]) -> None:
+        """`documents` are those that were read, of all who ask this daemon in a run."""
+        self._queries, self._documents = queries, documents
 
     @property
     def names_images_by_manifest(self) -> bool:
         """Whether images are in containerd's store, where the ID is the digest of a manifest or an index."""
-        if self._by_manifest is None:  # no cached_property: in Python 3.11 a silent daemon would hold up all others
-            self._by_manifest = _CONTAINERD in (self._queries.document(_DESCRIBING, 'info').get('DriverStatus') or [])
-        return self._by_manifest
+        return _CONTAINERD in (self._document('info').get('DriverStatus') or [])
 
     @property
     def finds_layers_by_chain(self) -> bool:
@@ -43,19 +40,19 @@ class Itself:
     @property
     def api_minor_version(self) -> int:
         """The second number of the newest version of the API that the daemon has, 0 if it tells none."""
-        _, _, minor = str(self._version.get('ApiVersion') or '').partition('.')
+        _, _, minor = str(self._document('version').get('ApiVersion') or '').partition('.')
         return int(minor) if minor.isdecimal() else 0
 
     @property
     def _programs(self) -> Mapping[str, str]:
         """The versions of the programs that the daemon consists of, by their names."""
-        found = self._version.get('Components')
+        found = self._document('version').get('Components')
         programs = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
         return {str(each.get('Name')): str(each.get('Version') or '') for each in programs}
 
-    @property
-    def _version(self) -> Mapping[str, Any]:
-        if self._found_version is None:
-            found = self._queries.document(_DESCRIBING, 'version')
-            self._found_version = found if isinstance(found, dict) else {}
-        return self._found_version
+    def _document(self, name: str) -> Mapping[str, Any]:
+        """Return a document; several threads may read it at once, as a lock would have a silent daemon hold up all."""
+        if name not in self._documents:
+            found = self._queries.document(_DESCRIBING, name)
+            self._documents[name] = found if isinstance(found, dict) else {}
+        return self._documents[name]

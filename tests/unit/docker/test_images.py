@@ -169,3 +169,13 @@ def test_many_through_the_command_line(full: FakeDaemon, tmp_path: Path) -> None
     result = CliRunner().invoke(occystrap, ['process', f'list://{tmp_path}/list', '-J', '2', '--no-sync',
                                             f'dir://{tmp_path}/out?unique_names=true'])
     assert result.exit_code == 0 and 'Summary: 3/3 images' in result.stderr, result.stderr
+
+
+def test_a_daemon_says_once_a_run_what_it_is(daemon: FakeDaemon) -> None:
+    """Podman takes a quarter of a second to tell."""
+    daemon.add(blobs(), 'app:v1')
+    comes, goes = (f'docker://{name}:v1?socket={daemon.socket}' for name in ('app', 'copy'))
+    result = CliRunner().invoke(occystrap, ['process', comes, goes])
+    assert result.exit_code == 0, result.output
+    asked = [each.rpartition('/')[2] for each in daemon.requests]
+    assert asked.count('info') <= 1 and asked.count('version') <= 2, daemon.requests  # of the API, and of programs
