@@ -24,10 +24,7 @@ Check = Callable[[RegistryClient, Expectation, CheckResults], None]
 
 @dataclass(eq=False, repr=False)
 class _Finding:
-    """The result for one item; `fault` is the message of a final answer 500, else empty.
-
-    `is_final`: what was found does not change with time.
-    """
+    """The result for one item; `fault`: the message of a final answer 500; `is_final`: time does not change it."""
 
     expectation: Expectation
     level: VerifyLevel
@@ -91,9 +88,11 @@ def _find_all(client: RegistryClient, receipt: Receipt, level: VerifyLevel) -> l
 
     What was sent again because it was damaged is hashed at each level, and what a proxy wants to have read once.
     """
-    resent, read = receipt.options.get('resend', '').split(','), ReadBlobs.of(client.address.host, client.settings)
-    due = {each.digest for each in receipt.of_kind('layer')
-           if each.digest in resent or read.is_due(client.address.reference.repository, each.digest)}
+    host, repository = client.address.host, client.address.reference.repository
+    known, read = KnownBlobs.of(host, client.settings), ReadBlobs.of(host, client.settings)
+    resent = receipt.options.get('resend', '').split(',')
+    due = {each.digest for each in receipt.of_kind('layer') if each.digest in resent or read.is_due(
+        repository, each.digest, known.was_sent(repository, each.digest))}
     findings = [_Finding(each, VerifyLevel.FULL if each.digest in due else level) for each in receipt.expectations]
     _look(client, sorted(findings, key=lambda finding: -finding.expectation.size))
     return findings
@@ -135,8 +134,7 @@ def _is_registry(client: RegistryClient, receipt: Receipt) -> bool:
     """
     for expectation in receipt.of_kind('index', 'manifest')[:1]:
         reply = fetch_manifest(client, expectation.locator, client.address.pull_scope)
-        if speaks_as_registry(reply) or Digest.of(reply.body, expectation.digest.algorithm) == (
-                expectation.digest):
+        if speaks_as_registry(reply) or Digest.of(reply.body, expectation.digest.algorithm) == expectation.digest:
             return True
     return False
 
@@ -168,10 +166,8 @@ def _run(check: Check, client: RegistryClient, finding: _Finding) -> None:
     except OccystrapError as error:
         results.unreachable(expectation, str(error))
     if any(each.digest == expectation.digest and each.proof is READ for each in results.observations):
-        host, repository = client.address.host, client.address.reference.repository
-        KnownBlobs.of(host, client.settings).add(repository, [expectation.digest])
-        if expectation.kind == 'layer':
-            ReadBlobs.of(host, client.settings).note_read(repository, expectation.digest)
+        known, repository = KnownBlobs.of(client.address.host, client.settings), client.address.reference.repository
+        known.add(repository, [expectation.digest])
 
 
 def _summed_up(findings: Sequence[_Finding]) -> CheckResults:
@@ -239,7 +235,8 @@ def _blob_by_get(client: RegistryClient, expectation: Expectation, results: Chec
     if expectation.kind == 'config' and (found := _fresh(client, expectation)):
         results.read(expectation, found.raw)
         return
-    descriptor = Descriptor('', expectation.digest, expectation.size)
+    read, repository = ReadBlobs.of(client.address.host, client.settings), client.address.reference.repository
+    descriptor, sends = Descriptor('', expectation.digest, expectation.size), read.sends(repository, expectation.digest)
     with ByteStream(BlobSource(client, descriptor), digest=expectation.digest, size=expectation.size,
                     what='the blob') as stream:
         stream.observe(lambda count: client.settings.cancellation.check())
@@ -248,3 +245,4 @@ def _blob_by_get(client: RegistryClient, expectation: Expectation, results: Chec
         else:
             digest = stream.drain()
             results.found(expectation, size=stream.size, digest=digest, evidence=READ)
+            read.note_read(repository, expectation.digest, sends)

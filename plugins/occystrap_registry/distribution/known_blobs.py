@@ -2,6 +2,7 @@
 import threading
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 from occystrap_core import Settings
 from occystrap_core.oci import Descriptor, Digest
@@ -16,6 +17,7 @@ class KnownBlobs:
     def __init__(self) -> None:
         self._repositories: defaultdict[Digest, dict[str, None]] = defaultdict(dict)
         self._there = set[tuple[str, Digest, int]]()
+        self._sent = set[tuple[str, Digest]]()
         self._denied = set[str]()
         self._lock = threading.Lock()
 
@@ -31,10 +33,20 @@ class KnownBlobs:
                 self._repositories[digest][repository] = None
 
     def found(self, repository: str, descriptor: Descriptor) -> None:
-        """Note that the run has sent a blob to the repository, or has found it there with this size."""
+        """Note that the run has found a blob in the repository with this size."""
         self.add(repository, [descriptor.digest])
         with self._lock:
             self._there.add((repository, descriptor.digest, descriptor.size))
+
+    def sent(self, repository: str, descriptor: Descriptor) -> None:
+        """Note that the run has sent a blob to the repository, or mounted it."""
+        self.found(repository, descriptor)
+        with self._lock:
+            self._sent.add((repository, descriptor.digest))
+
+    def was_sent(self, repository: str, digest: Digest) -> bool:
+        """Return whether `sent` was called for it."""
+        return (repository, digest) in self._sent
 
     def is_there(self, repository: str, descriptor: Descriptor) -> bool:
         """Return whether `found` was called for it: to ask again is for the verifier."""
@@ -69,12 +81,17 @@ class ReadBlobs:
         """Return that of `host[:port]`."""
         return settings.shared.lasting.get((ReadBlobs, host), ReadBlobs)
 
-    def is_due(self, repository: str, digest: Digest) -> bool:
-        """Return whether a blob has to be read at each level of verification."""
+    def is_due(self, repository: str, digest: Digest, was_sent: bool) -> bool:
+        """Return whether a blob has to be read at each level of verification; `was_sent`: by the run that asks."""
         return False
 
-    def note_read(self, repository: str, digest: Digest) -> None:
-        """Note that a verifier has read a blob, and that it is whole."""
+    def sends(self, repository: str, digest: Digest) -> int:
+        """Return the number of this time, which changes when a blob is sent; to be asked for before it is read."""
+        return 0
 
-    def note_sending(self, repository: str, digest: Digest) -> None:
-        """Note that a blob is about to be sent or mounted: whatever was read before may be replaced."""
+    def note_read(self, repository: str, digest: Digest, sends: int) -> None:
+        """Note that a verifier has read a blob, and that it is whole, unless it was sent after `sends`."""
+
+    def sending(self, repository: str, digest: Digest) -> AbstractContextManager[object]:
+        """Return what a blob is sent or mounted within: whatever is read before the end may be replaced."""
+        return nullcontext()

@@ -2,6 +2,7 @@
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, ExitStack
 from urllib.parse import quote
 
 from occystrap_core import AccessDenied, ServiceError
@@ -93,9 +94,9 @@ class Uploads:
         with alone:
             if descriptor.digest in self._sent:
                 return False
-            self._note_sending(descriptor)
             upload = BlobUpload(self._client, descriptor, body, lambda: self._asks_for(descriptor))
-            upload.send(self._begun.pop(descriptor.digest, None))
+            with self._sending(descriptor):
+                upload.send(self._begun.pop(descriptor.digest, None))
             self._note_sent(descriptor)
             return True
 
@@ -112,23 +113,24 @@ class Uploads:
         """
         from occystrap_registry.distribution.streamed_upload import StreamedUpload  # late, as few sources have tars
 
-        def made_and_noted() -> Descriptor | None:
-            if descriptor := made():
-                self._note_sending(descriptor)
-            return descriptor
-        descriptor = StreamedUpload(self._client, body, made_and_noted, self._asks_for).send()
+        with ExitStack() as stack:
+            def made_and_noted() -> Descriptor | None:
+                if descriptor := made():
+                    stack.enter_context(self._sending(descriptor))
+                return descriptor
+            descriptor = StreamedUpload(self._client, body, made_and_noted, self._asks_for).send()
         if descriptor is None:
             self._client.endpoint.refused_ways.add(_STREAMED)
             return None
         self._note_sent(descriptor)
         return descriptor
 
-    def _note_sending(self, descriptor: Descriptor) -> None:
-        self._read.note_sending(self._address.reference.repository, descriptor.digest)
+    def _sending(self, descriptor: Descriptor) -> AbstractContextManager[object]:
+        return self._read.sending(self._address.reference.repository, descriptor.digest)
 
     def _note_sent(self, descriptor: Descriptor) -> None:
         self._sent.add(descriptor.digest)
-        self._known.found(self._address.reference.repository, descriptor)
+        self._known.sent(self._address.reference.repository, descriptor)
         self._brought = True
 
     def mount(self, descriptor: Descriptor) -> bool:
@@ -142,11 +144,11 @@ class Uploads:
         source = self._known.elsewhere(self._address.reference.repository, descriptor.digest)
         if source is None:
             return False
-        self._note_sending(descriptor)
         scope = f'{self._address.push_scope} repository:{source}:pull'
         target = f'{self._address.uploads}?mount={descriptor.digest}&from={quote(source, safe="")}'
         try:
-            reply = self._client.fetch('POST', target, scope, {'Content-Length': '0'})
+            with self._sending(descriptor):
+                reply = self._client.fetch('POST', target, scope, {'Content-Length': '0'})
         except AccessDenied:
             self._known.deny(source)  # permission to push here does not include reading there
             return False
@@ -156,7 +158,7 @@ class Uploads:
             if session := UploadSession.opened(reply):
                 self._begun[descriptor.digest] = session
             return False
-        self._known.found(self._address.reference.repository, descriptor)
+        self._known.sent(self._address.reference.repository, descriptor)
         self._brought = True
         return True
 

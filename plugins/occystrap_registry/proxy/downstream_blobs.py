@@ -2,8 +2,10 @@
 
 One that came there is read back.
 """
-from collections import deque
+import threading
+from collections import Counter, deque
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from occystrap_core import InvalidImage, OutputError, Receipt
@@ -13,6 +15,9 @@ from occystrap_core.orders import ImageDone
 from occystrap_registry.distribution.known_blobs import ReadBlobs
 from occystrap_registry.proxy.known_digests import KnownDigests
 from occystrap_registry.proxy.remote import Remote
+
+_NUMBERS = 4096
+"""Of sends, each for all blobs with the same hash: one that is sent has others read once more at most."""
 
 
 class DownstreamBlobs:
@@ -76,23 +81,45 @@ class DownstreamBlobs:
 
 
 class ReadOnce(ReadBlobs):
-    """The blobs downstream, of which each is read back once by verification: the first time, and when it was sent."""
+    """The blobs downstream, of which each is read back once by verification: the first time, and when it was sent.
+
+    None is known as read while somebody sends it, and what was read before the end of that is not noted.
+    """
 
     def __init__(self, downstream: Remote, known: KnownDigests, is_demanded: bool) -> None:
         """Nothing is due unless that `is_demanded`; what is read and sent is noted nevertheless, for the next start."""
         self._downstream, self._known, self._is_demanded = downstream, known, is_demanded
+        self._under_way = Counter[tuple[str, Digest]]()
+        self._ended = [0] * _NUMBERS
+        self._lock = threading.Lock()
 
-    def is_due(self, repository: str, digest: Digest) -> bool:
-        """Return whether a blob has to be read."""
-        return self._is_demanded and not self._known.is_read(self._downstream.own_name(repository), digest)
+    def is_due(self, repository: str, digest: Digest, was_sent: bool) -> bool:
+        """Return whether a blob has to be read: always by who has sent it."""
+        own_name = self._downstream.own_name(repository)
+        return self._is_demanded and (was_sent or not self._known.is_read(own_name, digest))
 
-    def note_read(self, repository: str, digest: Digest) -> None:
-        """Note that a blob was read."""
-        self._known.note_read(self._downstream.own_name(repository), digest)
+    def sends(self, repository: str, digest: Digest) -> int:
+        """Return how often a blob was sent."""
+        return self._ended[hash((repository, digest)) % _NUMBERS]
 
-    def note_sending(self, repository: str, digest: Digest) -> None:
-        """Note that a blob is about to be sent."""
-        self._known.forget_read(self._downstream.own_name(repository), digest)
+    def note_read(self, repository: str, digest: Digest, sends: int) -> None:
+        """Note that a blob was read, unless what was read may be replaced by now."""
+        with self._lock:
+            if not self._under_way[repository, digest] and self.sends(repository, digest) == sends:
+                self._known.note_read(self._downstream.own_name(repository), digest)
+
+    @contextmanager
+    def sending(self, repository: str, digest: Digest) -> Iterator[None]:
+        """Have a blob unread, and to be read, from now until after the block, however that ends."""
+        with self._lock:
+            self._known.forget_read(self._downstream.own_name(repository), digest)
+            self._under_way[repository, digest] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._ended[hash((repository, digest)) % _NUMBERS] += 1
+                self._under_way -= Counter([(repository, digest)])
 
 
 def _wrong_blobs(done: ImageDone) -> Iterator[Digest]:

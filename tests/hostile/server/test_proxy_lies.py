@@ -2,7 +2,9 @@
 
 HOSTILE, rows 66 and 67. Each blob is read back once, and again when it was sent again.
 """
+import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import httpx
@@ -11,6 +13,10 @@ import pytest
 from occystrap_core import Settings
 from occystrap_core.oci import Descriptor, Digest, Manifest, media_types
 from occystrap_core.testing.sample import sample_layers
+from occystrap_registry.distribution.blob_upload import BlobUpload
+from occystrap_registry.distribution.upload_session import UploadSession
+from occystrap_registry.proxy.image_orders import ImageOrders
+from occystrap_registry.proxy.known_digests import KnownDigests
 from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.recent_images import FAILED
 from tests.hostile.server.test_proxy import changed, send
@@ -123,6 +129,30 @@ def test_each_blob_is_read_once(tmp_path: Path, down: Registry, filters: tuple[s
         assert send(proxy, reference='v3').status_code >= 500
         down.storage.fault = None
         send(proxy, reference='v4').raise_for_status()
+
+
+def test_a_blob_that_two_pushes_send_is_read_after_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One push begins to send it, another sends it and reads it back, and then the first replaces it."""
+    own, is_first = BlobUpload.send, threading.Lock()
+
+    def late(upload: BlobUpload, session: UploadSession | None) -> None:
+        if is_first.acquire(blocking=False):
+            assert send(proxy, reference='v2').status_code == 201
+            proxy.down.storage.fault = lie
+        own(upload, session)
+    monkeypatch.setattr(ImageOrders, 'alone', lambda *_: nullcontext())
+    with proxied(tmp_path) as proxy:
+        monkeypatch.setattr(BlobUpload, 'send', late)
+        answer = send(proxy)
+        assert answer.status_code >= 500 and 'digest' in answer.text
+        assert proxy.manifest('app').status_code == 404
+
+
+def test_who_sends_a_blob_reads_it_whatever_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KnownDigests, 'is_read', lambda *_: True)
+    with proxied(tmp_path) as proxy:
+        proxy.down.storage.fault = lie
+        require_refused(send(proxy), proxy)
 
 
 def test_what_is_read_lasts_longer_than_connections(tmp_path: Path) -> None:
