@@ -1,5 +1,5 @@
 """What a proxy deletes downstream, if it may: tags and manifests, which are then unknown to it as well."""
-from occystrap_core import UsageError
+from occystrap_core import ImageNotFound, UsageError
 from occystrap_core.oci import Digest
 from occystrap_registry.proxy.image_orders import ImageOrders
 from occystrap_registry.proxy.known_digests import KnownDigests
@@ -16,21 +16,28 @@ class Deletions:
     def delete(self, repository: str, reference: Digest | str) -> None:
         """Delete a tag, or a manifest with all its tags, when nobody copies an image to that name.
 
-        It is forgotten when it is gone. A proxy that is killed between serves an image from upstream once more, which
-        upstream still has.
+        It is forgotten when it is gone, also if somebody else has deleted it. What is from upstream is forgotten before
+        that: if no answer comes, or the proxy is killed, it is fetched again.
         """
         if not self._is_allowed:
             raise refused('a proxy deletes nothing unless it is started with --delete')
-        if isinstance(reference, Digest) and (stored := self._known.stored_for(repository, reference)) and (
-                stored != reference):
-            raise Problem(404, 'MANIFEST_UNKNOWN', f'{repository}@{reference} was filtered, and is {stored} now')
         named = f'{"@" if isinstance(reference, Digest) else ":"}{reference}'
         with self._orders.alone(f'{self._downstream.full_name(repository)}{named}'):
+            self._known.forget_copy(repository, reference)
             try:
                 self._downstream.delete(repository, reference)
             except UsageError as error:
                 raise refused(str(error)) from None
+            except ImageNotFound as error:
+                self._known.forget(repository, reference)
+                raise self._missing(repository, reference, error) from None
             self._known.forget(repository, reference)
+
+    def _missing(self, repository: str, reference: Digest | str, error: ImageNotFound) -> ImageNotFound:
+        """Return the error, which names the digest that filters gave an image in place of this one."""
+        stored = self._known.stored_for(repository, reference) if isinstance(reference, Digest) else None
+        return error if stored in (None, reference) else ImageNotFound(
+            f'{repository}@{reference} was filtered, and is {stored} now')
 
 
 def refused(reason: str) -> Problem:

@@ -90,8 +90,11 @@ class ProxiedImages:
             if isinstance(reference, Digest):
                 return self._by_digest(repository, reference)
             known = self._known.tag(repository, reference)
-            if self._upstream is None or known and not known.source:
+            if self._upstream is None:
                 return Pulled(_as_pushed(self._found(repository, reference), known))
+            if known and not known.source:
+                found = self._downstream.manifest(repository, reference)
+                return Pulled(_as_pushed(found, known)) if found else None
             if known and known.is_fresh(self._fresh) and (found := self._intact(repository, known.stored)):
                 return Pulled(found)
             return None
@@ -110,6 +113,8 @@ class ProxiedImages:
     def _current(self, repository: str, tag: str) -> Pulled:
         assert self._upstream
         known = self._known.tag(repository, tag)
+        if known and not known.source:
+            known = None  # what was pushed is gone
         if known and known.is_fresh(self._fresh) and (found := self._intact(repository, known.stored)):
             return Pulled(found)  # another thread has just asked
         try:

@@ -71,6 +71,11 @@ class KnownDigests:
         else:
             self._ask('DELETE FROM tags WHERE repository = ? AND tag = ?', repository, reference)
 
+    def forget_copy(self, repository: str, reference: Digest | str) -> None:
+        """Forget a tag that is from upstream, or all that mean a manifest; not those that were pushed."""
+        column = 'stored' if isinstance(reference, Digest) else 'tag'
+        self._ask(f"DELETE FROM tags WHERE repository = ? AND {column} = ? AND source <> ''", repository, reference)
+
     def stored_for(self, repository: str, original: Digest) -> Digest | None:
         """Return the digest that an image got downstream, None if it is not known."""
         rows = self._ask('SELECT stored FROM replaced WHERE repository = ? AND original = ? AND recipe = ?', repository,

@@ -7,9 +7,12 @@ import pytest
 
 from occystrap_core import Settings
 from occystrap_core.oci import Digest, media_types
+from occystrap_core.testing.sample import sample_image
+from occystrap_registry.proxy.known_digests import KnownDigests
 from occystrap_registry.server.problems import Problem
+from tests.hostile.server.test_proxy import send
 from tests.services.proxied import Proxied, proxied, trusting
-from tests.unit.registry.images import push
+from tests.unit.registry.images import HTTP, push
 
 FILTER = 'normalize-timestamps'
 FILTERS = pytest.mark.parametrize('filters', [(), (FILTER,)])
@@ -92,3 +95,77 @@ def test_what_downstream_keeps_is_no_202(tmp_path: Path, monkeypatch: pytest.Mon
         delete(proxy, 'manifests/v1', status)
         found = proxy.manifest('app')
         assert found.status_code == 200 and found.headers['content-type'] == media_types.OCI_MANIFEST
+
+
+def delete_downstream(proxy: Proxied) -> None:
+    """Delete the tag as somebody else."""
+    HTTP.delete(f'http://{proxy.down.host}/v2/mirror/app/manifests/v1').raise_for_status()
+
+
+def test_what_was_pushed_and_is_gone_comes_from_upstream(tmp_path: Path) -> None:
+    """Also if its manifest is still there."""
+    with proxied(tmp_path, upstream=True) as proxy:
+        assert proxy.up
+        above = push(proxy.up.host, Settings(), sample_image(variant='other')).manifest_digest
+        pushed = push(proxy.host, Settings()).manifest_digest
+        assert proxy.manifest('app').headers['docker-content-digest'] == pushed != above
+        delete_downstream(proxy)
+        assert proxy.manifest('app').headers['docker-content-digest'] == above
+
+
+def test_what_somebody_else_has_deleted_is_forgotten(tmp_path: Path) -> None:
+    """What comes to that tag later was not pushed through the proxy."""
+    with proxied(tmp_path, upstream=True, deletes=True) as proxy:
+        assert proxy.up
+        above = push(proxy.up.host, Settings(), sample_image(variant='other')).manifest_digest
+        push(proxy.host, Settings())
+        delete_downstream(proxy)
+        delete(proxy, 'manifests/v1', 404)
+        push(proxy.down.host, Settings(), name='mirror/app:v1')
+        assert proxy.manifest('app').headers['docker-content-digest'] == above
+
+
+@pytest.mark.parametrize('by_digest', [True, False])
+def test_what_is_deleted_without_an_answer_is_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                            by_digest: bool) -> None:
+    with proxied(tmp_path, upstream=True, deletes=True) as proxy:
+        assert proxy.up
+        push(proxy.up.host, Settings())
+        digest = proxy.manifest('app').headers['docker-content-digest']
+        own = proxy.down.storage.delete_manifest
+
+        def silent(repository: str, reference: Digest | str) -> None:
+            own(repository, reference)
+            raise Problem(500, 'UNKNOWN', 'lost')
+        monkeypatch.setattr(proxy.down.storage, 'delete_manifest', silent)
+        delete(proxy, f'manifests/{digest if by_digest else "v1"}', 503)
+        assert proxy.down.storage.tags('mirror/app') == []
+        assert proxy.manifest('app').headers['docker-content-digest'] == digest
+        assert proxy.down.storage.tags('mirror/app') == ['v1']
+
+
+def test_a_tag_whose_manifest_is_deleted_as_it_is_pushed_comes_from_upstream(tmp_path: Path,
+                                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    own, answers = KnownDigests.note_tag, list[httpx.Response]()
+
+    def late(known: KnownDigests, repository: str, tag: str, source: str, stored: str) -> None:
+        if tag == 'v2' and not answers:
+            answers.append(delete(proxy, f'manifests/{stored}', 202))
+        own(known, repository, tag, source, stored)
+    monkeypatch.setattr(KnownDigests, 'note_tag', late)
+    with proxied(tmp_path, upstream=True, deletes=True) as proxy:
+        assert proxy.up
+        above = push(proxy.up.host, Settings(), sample_image(variant='other'), 'app:v2').manifest_digest
+        for tag in ('v1', 'v2'):
+            send(proxy, reference=tag).raise_for_status()
+        assert answers and proxy.manifest('app', 'v2').headers['docker-content-digest'] == above
+
+
+def test_what_is_downstream_is_deleted_though_it_was_filtered_once(tmp_path: Path) -> None:
+    with proxied(tmp_path, (FILTER,), deletes=True) as proxy:
+        original = push(proxy.down.host, Settings(), name='mirror/app:raw').manifest_digest
+        push(proxy.host, trusting())
+        assert proxy.manifest('app', original).status_code == 200
+        delete(proxy, f'manifests/{original}', 202)
+        assert 'was filtered' in delete(proxy, f'manifests/{original}', 404).text
+        assert proxy.manifest('app').status_code == 200 and proxy.manifest('app', 'raw').status_code == 404
