@@ -6,6 +6,9 @@ from occystrap_registry.proxy.known_digests import KnownDigests
 from occystrap_registry.proxy.remote import Remote
 from occystrap_registry.server.problems import Problem
 
+_PATIENCE = 10.0
+"""Seconds to wait for the copying of an image."""
+
 
 class Deletions:
     """Deletes images; methods raise Problem, and OccystrapError for what downstream has done."""
@@ -22,7 +25,7 @@ class Deletions:
         if not self._is_allowed:
             raise refused('a proxy deletes nothing unless it is started with --delete')
         named = f'{"@" if isinstance(reference, Digest) else ":"}{reference}'
-        with self._orders.alone(f'{self._downstream.full_name(repository)}{named}'):
+        with self._orders.alone(f'{self._downstream.full_name(repository)}{named}', _PATIENCE):
             self._known.forget_copy(repository, reference)
             try:
                 self._downstream.delete(repository, reference)

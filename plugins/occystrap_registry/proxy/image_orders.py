@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -77,9 +77,17 @@ class ImageOrders:
                                            seconds=time.monotonic() - begun, when=time.time()))
         return done, note
 
-    def alone(self, reference: str) -> AbstractContextManager[object]:
-        """Return what nobody else is within for the same place."""
-        return self._names[hash(reference) % len(self._names)]
+    @contextmanager
+    def alone(self, reference: str, patience: float = -1) -> Iterator[None]:
+        """Have nobody else within for the same place; raises Problem if somebody is for that many seconds."""
+        name = self._names[hash(reference) % len(self._names)]
+        if not name.acquire(timeout=patience):
+            raise Problem(503, 'UNAVAILABLE', f'{reference} has to wait until an image is copied: try again',
+                          {'Retry-After': '10'})
+        try:
+            yield
+        finally:
+            name.release()
 
     def stop(self) -> None:
         """Break off all orders."""

@@ -122,7 +122,9 @@ class Remote:
             if reply.status not in DELETED:
                 raise client.failure(reply, f'{name} cannot be deleted')
             settle = SettleTime(self._settings)
-            while client.fetch('HEAD', target, client.address.pull_scope).status != 404:
+            while (seen := client.fetch('HEAD', target, client.address.pull_scope)).status != 404:
+                if seen.status != 200:
+                    raise client.failure(seen, f'{name} was deleted, but it cannot be seen that it is gone')
                 if not settle.again():
                     raise OutputError(f'{name} is still there after it was deleted')
 

@@ -8,6 +8,7 @@ import pytest
 from occystrap_core import Settings
 from occystrap_core.oci import Digest, media_types
 from occystrap_core.testing.sample import sample_image
+from occystrap_registry.proxy import deletions
 from occystrap_registry.proxy.known_digests import KnownDigests
 from occystrap_registry.server.problems import Problem
 from tests.hostile.server.test_proxy import send
@@ -169,3 +170,34 @@ def test_what_is_downstream_is_deleted_though_it_was_filtered_once(tmp_path: Pat
         delete(proxy, f'manifests/{original}', 202)
         assert 'was filtered' in delete(proxy, f'manifests/{original}', 404).text
         assert proxy.manifest('app').status_code == 200 and proxy.manifest('app', 'raw').status_code == 404
+
+
+def test_no_deletion_waits_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deletions, '_PATIENCE', 0.1)
+    answers = list[httpx.Response]()
+
+    def asking(kind: str, data: bytes) -> bytes:
+        if kind == 'manifest' and not answers:
+            answers.append(delete(proxy, 'manifests/v1', 503))
+        return data
+    with proxied(tmp_path, deletes=True) as proxy:
+        proxy.down.storage.fault = asking
+        assert send(proxy).status_code == 201
+        assert answers[0].headers['retry-after'] == '10' and 'try again' in answers[0].text
+        delete(proxy, 'manifests/v1', 202)
+
+
+@pytest.mark.parametrize('status', [401, 403])
+def test_what_cannot_be_looked_for_is_not_called_still_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                             status: int) -> None:
+    """And is asked for once."""
+    asked = list[Digest | str]()
+
+    def refuse(repository: str, reference: Digest | str) -> None:
+        asked.append(reference)
+        raise Problem(status, 'DENIED', 'no')
+    with proxied(tmp_path, deletes=True) as proxy:
+        push(proxy.host, Settings())
+        monkeypatch.setattr(proxy.down.storage, 'manifest', refuse)
+        answer = delete(proxy, 'manifests/v1', 502)
+        assert 'still there' not in answer.text and 'login of the proxy' in answer.text and len(asked) < 3
