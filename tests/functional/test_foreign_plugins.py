@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.services.command_line import CommandLine
+from tests.services.plugin_directory import plugin_directory
 
 FLAT = Path(__file__).parent.parent.parent / 'docs/examples/occystrap-flat'
 IMPORT_ERROR = 'import a_module_that_does_not_exist\n'
@@ -59,13 +60,7 @@ def sample_archive(tmp_path: Path) -> Path:
 def foreign(tmp_path: Path) -> Callable[[str], dict[str, str]]:
     """Put a module into a distribution of its own in a directory on the path; return the environment for it."""
     def install(code: str) -> dict[str, str]:
-        directory = tmp_path / 'foreign'
-        information = directory / 'broken_plugin-1.0.dist-info'
-        information.mkdir(parents=True)
-        (directory / 'broken_plugin.py').write_text(code)
-        (information / 'METADATA').write_text('Metadata-Version: 2.1\nName: broken-plugin\nVersion: 1.0\n')
-        (information / 'entry_points.txt').write_text('[occystrap]\nbroken = broken_plugin\n')
-        return {'PYTHONPATH': str(directory)}
+        return {'PYTHONPATH': str(plugin_directory(tmp_path / 'foreign', 'broken', code))}
     return install
 
 

@@ -3,6 +3,7 @@ import re
 from pathlib import Path
 
 from tests.services.command_line import CommandResult
+from tests.services.plugin_directory import plugin_directory
 
 _POISON = '''
 import os
@@ -27,13 +28,7 @@ def register_filters():
 
 def poison_plugin(root: Path) -> Path:
     """Return a directory for PYTHONPATH that has the plugin."""
-    directory = root / 'poison'
-    information = directory / 'poison_plugin-1.0.dist-info'
-    information.mkdir(parents=True)
-    (directory / 'poison_plugin.py').write_text(_POISON)
-    (information / 'METADATA').write_text('Metadata-Version: 2.1\nName: poison-plugin\nVersion: 1.0\n')
-    (information / 'entry_points.txt').write_text('[occystrap]\npoison = poison_plugin\n')
-    return directory
+    return plugin_directory(root / 'poison', 'poison', _POISON)
 
 
 def assert_one_is_poison(result: CommandResult, count: int) -> None:
