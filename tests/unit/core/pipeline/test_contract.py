@@ -62,7 +62,7 @@ def test_an_output_is_made_once_for_each_image(tmp_path: Path) -> None:
 
 
 def test_an_output_is_aborted_once() -> None:
-    plugins, settings = memory_plugins(f'{HERE}:Stuck'), Settings(images=2)
+    plugins, settings = memory_plugins(f'{HERE}:Stuck'), Settings(jobs=8, images=2)  # a thread for each layer of both
     source, raised, others = offer('bad', 'slow'), list[BaseException](), set(threading.enumerate())
 
     def process() -> None:
