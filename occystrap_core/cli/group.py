@@ -1,4 +1,5 @@
 """The command `occystrap`: its own commands and those of plugins, each imported only when it is run."""
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -55,7 +56,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """Return a command, imported now; None for an unknown name, which click reports."""
-        if name not in _OWN and name not in self._declarations(context):
+        if not self._is_command(context, name):
             return None
         declaration = _OWN.get(name) or load_plugins(context, warn=False).find(CommandDeclaration, name)
         command = load(declaration.target)
@@ -65,7 +66,7 @@ class LazyGroup(click.Group):
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         """Parse after moving options of the command behind its name."""
-        return super().parse_args(context, behind_command(args, self))
+        return super().parse_args(context, behind_command(args, self, partial(self._is_command, context)))
 
     def invoke(self, context: click.Context) -> None:
         """Run the command; its return value is not an exit code, `context.exit` sets that."""
@@ -74,7 +75,7 @@ class LazyGroup(click.Group):
     def resolve_command(self, context: click.Context, args: list[str],
                         ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command to run; raises a usage error that suggests the nearest name."""
-        if args and args[0] not in _OWN and args[0] not in self._declarations(context):
+        if args and not self._is_command(context, args[0]):
             raise click.UsageError(f'unknown command {args[0]!r}{self._hint(context, args[0])}', context)
         name, command, rest = super().resolve_command(context, args)
         common(context).command = name or ''
@@ -102,6 +103,9 @@ class LazyGroup(click.Group):
         found = sorted(self._declarations(context).items())
         return [*(CompletionItem(name, help=each.help) for name, each in found if name.startswith(incomplete)),
                 *click.Command.shell_complete(self, context, incomplete)]
+
+    def _is_command(self, context: click.Context, name: str) -> bool:
+        return name in _OWN or name in self._declarations(context)
 
     def _declarations(self, context: click.Context) -> dict[str, CommandDeclaration]:
         plugins = load_plugins(context, warn=False)

@@ -1,6 +1,6 @@
 """Options where users write them: those of a command before its name, too, and a level with or without `=`."""
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -34,10 +34,11 @@ def _is_level(text: str) -> bool:
     return text in [level.value for level in VerifyLevel]
 
 
-def behind_command(arguments: Sequence[str], group: click.Group) -> list[str]:
+def behind_command(arguments: Sequence[str], group: click.Group, is_command: Callable[[str], bool]) -> list[str]:
     """Return the arguments with what stands before the command's name and is an option of the command behind it.
 
-    What stands behind it already is left to the command, which may have levels of its own.
+    What stands behind it already is left to the command, which may have levels of its own: a word that is no command,
+    with one behind it, is a level.
     """
     options = [each for each in group.params if isinstance(each, click.Option)]
     takes_value = {name: not each.is_flag for each in options for name in (*each.opts, *each.secondary_opts)}
@@ -46,8 +47,8 @@ def behind_command(arguments: Sequence[str], group: click.Group) -> list[str]:
     before: list[str] = []
     moved: list[str] = []
     while rest and rest[0].startswith('-') and rest[0] != '--':
-        if rest[0] == '--verify' and rest[1:] and _is_level(rest[1]):
-            rest[:2] = levels_joined(rest[:2])
+        if rest[0] == '--verify' and rest[1:] and (_is_level(rest[1]) or _is_own_level(rest[1:], is_command)):
+            rest[:2] = [f'--verify={rest[1]}']
         name, equals, _ = rest[0].partition('=')
         words = rest[:2] if not equals and _has_value(name, takes_value) else rest[:1]
         if len(words) == 1 + (not equals and _has_value(name, takes_value)):
@@ -55,6 +56,10 @@ def behind_command(arguments: Sequence[str], group: click.Group) -> list[str]:
         (moved if name in _OF_COMMANDS else before).extend(words)
         del rest[:len(words)]
     return [*before, *rest[:1], *moved, *rest[1:]] if rest else [*before, *moved]
+
+
+def _is_own_level(words: Sequence[str], is_command: Callable[[str], bool]) -> bool:
+    return not words[0].startswith('-') and not is_command(words[0]) and any(is_command(each) for each in words[1:])
 
 
 def _has_value(name: str, takes_value: Mapping[str, bool]) -> bool:

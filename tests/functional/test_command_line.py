@@ -79,6 +79,17 @@ def test_level_with_and_without_an_equals_sign(arguments: list[str], level: str,
     assert occystrap('-O', 'json', *arguments).assert_success().json()['level'] == level
 
 
+@pytest.mark.parametrize(('before', 'says'), [
+    (['--verify', 'once', 'proxy'], "Missing option '-d'"),
+    (['--verify', 'once', '-q', 'proxy'], "Missing option '-d'"),
+    (['--verify', 'ful', 'process', 'tar://sample.tar', 'dir://out'], "'ful' is not one of"),
+    (['--verify', 'proces', 'tar://sample.tar', 'dir://out'], "unknown command 'proces'"),
+    (['--verify', 'proxy'], "Missing option '-d'")], ids=str)
+def test_the_level_of_a_command_of_its_own_before_the_command(before: list[str], says: str, occystrap: CommandLine,
+                                                              ) -> None:
+    assert says in occystrap(*before).assert_code(2).err
+
+
 @pytest.mark.parametrize('command', ['tags', 'login', 'logout', 'images', 'demo', 'completion', 'help', 'plugins'])
 def test_every_command_has_the_common_options(command: str, occystrap: CommandLine) -> None:
     shown = occystrap('-q', command, '-h', '--debug').assert_success().out
