@@ -1,16 +1,17 @@
-"""Measures occystrap beside its peers: `python -m benchmarks [JOB…] [--rounds 7]`, as root, on a machine that is quiet.
+"""Measures occystrap beside its peers: `python -m benchmarks [WORD…] [--parts PART…] [--rounds 7]`, as root, when
+nothing else runs.
 
-Builds two images once, starts what it needs, and lets all programs take turns at each job whose name contains one of
-the words; all jobs without words. Prints a table; --write makes docs/performance.md, its picture and
-benchmarks/performance.json of it. The environment is that of tools/install; the published program 0.4.17 gets one of
-its own, for which a package index is needed.
+Builds the images once, starts what it needs, and lets all programs take turns at each job whose name contains one of
+the words; all jobs without words. Prints tables; --write puts the parts that were measured into
+benchmarks/performance.json, and makes docs/performance.md and its picture of all that is there. The environment is that
+of tools/install; the published program 0.4.17 gets one of its own, for which a package index is needed.
 """
 import argparse
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from datetime import date
@@ -18,38 +19,60 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from benchmarks import daemons, from_device, many_images, start_up, thousands
 from benchmarks.floors import floors_of, limit
-from benchmarks.images import MeasuredImage, measured_images
+from benchmarks.images import MeasuredImage, build_images, measured_images
 from benchmarks.jobs import Programs, install_peer, jobs, jobs_of_first_layers
 from benchmarks.performance_page import page, picture
-from benchmarks.turns import Job, in_turn, medians, table
+from benchmarks.turns import Job, Measured, chosen, in_turn, medians, table
 from tests.services.cache import built_once
 
 ROOT = Path(__file__).parent.parent
+FIGURES = ROOT / 'benchmarks/performance.json'
+IMAGES = 'images'
+OTHERS: Mapping[str, tuple[str, Callable[[Sequence[str], int], Iterator[Measured]]]] = {
+    'daemons': ('In and out of a Docker daemon, 600 MB in seven layers', daemons.measured),
+    'many': ('200 images', many_images.measured),
+    'thousands': ('1,000 small images, when 300 and when 3,000 are copied', thousands.measured),
+    'device': ('Full verification, from the device', from_device.measured),
+    'start': ('Start', start_up.measured),
+}
 
 
-def measure(image: MeasuredImage, words: Sequence[str], rounds: int, peer: Path) -> dict[str, Any]:
-    """Return the figures of one image, printing each job when it is done."""
-    print(f'\n## {image.title}', flush=True)
+def images(words: Sequence[str], rounds: int) -> list[dict[str, Any]]:
+    """Return the sections of the two images."""
+    peer = built_once('peer', '0.4.17', install_peer) / 'venv/bin'
     with ProcessPoolExecutor(1, get_context('spawn')) as apart:  # programs begin with the memory of who starts them
+        apart.submit(build_images).result()
+    with measured_images() as found:
+        return [_image(each, words, rounds, peer) for each in found]
+
+
+def _image(image: MeasuredImage, words: Sequence[str], rounds: int, peer: Path) -> dict[str, Any]:
+    with ProcessPoolExecutor(1, get_context('spawn')) as apart:
         floors = apart.submit(floors_of, image.host, image.reference).result()
-    print(', '.join(f'{name} {seconds:.2f} s' for name, seconds in floors.items()), flush=True)
-    done = []
-    for job in _jobs(image, words, peer):
-        taken = in_turn(job, rounds)
-        least = limit(job, floors)
-        print(f'\n### {job.name}{f", limit {least:.2f} s" if least else ""}\n{table(taken)}', flush=True)
-        programs = [{'name': name, **asdict(medians(each))} for name, each in taken.items()]
-        done.append({'name': job.name, 'limit': least, 'programs': programs,
-                     'rounds': {name: [asdict(one) for one in each] for name, each in taken.items()}})
-    return {'title': image.title, 'floors': floors, 'jobs': done}
+    print(', '.join(f'{name} {value:.2f}' for name, value in floors.items()), flush=True)
+    measured = (Measured(job.name, in_turn(job, rounds), limit(job, floors)) for job in _jobs(image, words, peer))
+    return {**section(image.title, measured), 'floors': floors}
 
 
-def _jobs(image: MeasuredImage, words: Sequence[str], peer: Path) -> Iterator[Job]:
+def _jobs(image: MeasuredImage, words: Sequence[str], peer: Path) -> list[Job]:
     found = jobs(Programs(image.host, image.reference, image.archive, peer))
     if image.reference == 'real:v1':
         found += jobs_of_first_layers(Programs(image.host, 'real:first', image.archive, peer))
-    return (job for job in found if not words or any(word in job.name for word in words))
+    return chosen(found, words)
+
+
+def section(title: str, measured: Iterator[Measured]) -> dict[str, Any]:
+    """Return the figures of a section, printing each job when it is done."""
+    print(f'\n## {title}', flush=True)
+    done = []
+    for each in measured:
+        print(f'\n### {each.job}{f", limit {each.limit:.2f} s" if each.limit else ""}\n{table(each.taken)}', flush=True)
+        done.append({'name': each.job, 'limit': each.limit,
+                     'programs': [{'name': name, **asdict(medians(taken))} for name, taken in each.taken.items()],
+                     'rounds': {name: [asdict(one) for one in taken] for name, taken in each.taken.items()}})
+    return {'title': title, 'jobs': done}
 
 
 def machine() -> str:
@@ -64,21 +87,28 @@ def machine() -> str:
 def main() -> None:
     """Measure, print, and write if that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('words', nargs='*', metavar='JOB')
+    parser.add_argument('words', nargs='*', metavar='WORD')
+    parser.add_argument('--parts', nargs='+', choices=[IMAGES, *OTHERS], default=[IMAGES, *OTHERS])
     parser.add_argument('--rounds', type=int, default=7)
-    parser.add_argument('--images', type=int, nargs='*', default=[0, 1], help='0 is the real image, 1 the other one')
     parser.add_argument('--write', action='store_true', help='write the page, the picture and the figures')
     arguments = parser.parse_args()
-    peer = built_once('peer', '0.4.17', install_peer) / 'venv/bin'
     skopeo = subprocess.run(['skopeo', '--version'], capture_output=True, text=True, check=True).stdout.split()[2]
     run = {'date': date.today().isoformat(), 'machine': machine(), 'rounds': arguments.rounds, 'skopeo': skopeo}
-    with measured_images() as images:
-        chosen = [images[number] for number in arguments.images]
-        figures = {'run': run, 'images': [measure(each, arguments.words, arguments.rounds, peer) for each in chosen]}
-    if arguments.write:
-        (ROOT / 'benchmarks/performance.json').write_text(json.dumps(figures, indent=1) + '\n')
-        (ROOT / 'docs/performance.md').write_text(page(figures))
-        (ROOT / 'docs/performance.svg').write_text(picture(figures))
+    kept = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    for part in arguments.parts:
+        title, measured = OTHERS.get(part, ('', None))
+        sections = [section(title, measured(arguments.words, arguments.rounds))] if measured else images(
+            arguments.words, arguments.rounds)
+        kept[part] = {**run, 'sections': sections}
+        if arguments.write:
+            write({name: kept[name] for name in (IMAGES, *OTHERS) if name in kept})
+
+
+def write(figures: Mapping[str, Any]) -> None:
+    """Write what was measured, the page and the picture."""
+    FIGURES.write_text(json.dumps(figures, indent=1) + '\n')
+    (ROOT / 'docs/performance.md').write_text(page(figures))
+    (ROOT / 'docs/performance.svg').write_text(picture(figures[IMAGES]['sections'][0]))
 
 
 if __name__ == '__main__':

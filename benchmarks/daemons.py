@@ -1,4 +1,4 @@
-"""Times docker:// and dockerpush:// beside the docker command: `python -m benchmarks.daemons [ONLY] [--daemon 26]`.
+"""Times docker:// and dockerpush:// beside the docker command: `python -m benchmarks.daemons [WORD…] [--daemon 26]`.
 
 Every job runs in turn with its peers on the real image, several rounds, in a daemon of its own that has the image where
 it is the source and has none where it is the destination. Needs root. TMPDIR says where daemon and results lie.
@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from benchmarks.jobs import install_peer
-from benchmarks.turns import Job, compare, place
+from benchmarks.turns import Job, Measured, chosen, in_turn, place, table
 from tests.functional.docker.conftest import start_containerd
 from tests.services.cache import built_once
 from tests.services.docker_daemon import DockerDaemon, docker_daemon
@@ -21,7 +21,8 @@ from tests.services.real_layers import LARGE
 from tests.services.registry import plain_registry
 from tests.services.trixie import docker26_daemon
 
-DAEMONS: dict[str, Callable[[], AbstractContextManager[DockerDaemon]]] = {
+Start = Callable[[], AbstractContextManager[DockerDaemon]]
+DAEMONS: dict[str, Start] = {
     '20.10': docker_daemon, '26': docker26_daemon, 'containerd': start_containerd}
 NAME = 'made/real:v1'
 OURS = [str(Path(sys.executable).with_name('occystrap')), '-q', 'process']
@@ -96,29 +97,32 @@ def emptied(daemon: DockerDaemon, registry: bool) -> Iterator[tuple[Path, str]]:
         daemon.run('system', 'prune', '-a', '-f')
 
 
-def main() -> None:
-    """Run all jobs, or those whose names contain the argument."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('only', nargs='?', default='')
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--daemon', choices=DAEMONS, default='26')
-    arguments = parser.parse_args()
+def measured(words: Sequence[str], rounds: int, start: Start = docker26_daemon) -> Iterator[Measured]:
+    """Yield what each program took at the jobs whose names contain one of the words, all without words."""
     peer = built_once('peer', '0.4.17', install_peer) / 'venv/bin'
     with ExitStack() as stack:
         source = stack.enter_context(real_registry(LARGE))
         full = stack.enter_context(plain_registry(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
-        daemon = stack.enter_context(DAEMONS[arguments.daemon]())
-        archive = real_image(LARGE).archive
-        for job in writing(daemon, source.host, archive, peer):
-            if arguments.only in job.name:
-                compare(job, arguments.rounds, lambda registry: emptied(daemon, registry))
-        jobs = [job for job in reading(daemon, full.host, peer) if arguments.only in job.name]
-        if jobs:
+        daemon = stack.enter_context(start())
+        for job in chosen(writing(daemon, source.host, real_image(LARGE).archive, peer), words):
+            yield Measured(job.name, in_turn(job, rounds, lambda registry: emptied(daemon, registry)))
+        if jobs := chosen(reading(daemon, full.host, peer), words):
             daemon.run('pull', '-q', f'{source.host}/real:v1')
             daemon.run('tag', f'{source.host}/real:v1', NAME)
             subprocess.run(pushing(docker_command(daemon), f'{full.host}/made:v1'), check=True)
         for job in jobs:
-            compare(job, arguments.rounds)
+            yield Measured(job.name, in_turn(job, rounds))
+
+
+def main() -> None:
+    """Measure with the daemon that is chosen, and print tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('words', nargs='*', metavar='WORD')
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--daemon', choices=DAEMONS, default='26')
+    arguments = parser.parse_args()
+    for each in measured(arguments.words, arguments.rounds, DAEMONS[arguments.daemon]):
+        print(f'\n### {each.job}\n{table(each.taken)}', flush=True)
 
 
 if __name__ == '__main__':

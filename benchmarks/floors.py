@@ -1,6 +1,5 @@
 """What no program can avoid: the seconds of each step of the work on one image, by itself, on one core."""
 import hashlib
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,69 +15,83 @@ from tests.services.registry import plain_registry
 
 _CORES = 2
 _PIECE = 1 << 20
+_STEPS = 'sha256 of blobs', 'inflate', 'sha256 of tars', 'deflate', 'write blobs', 'write tars'
 _ACCEPT = ', '.join(f'application/vnd.{kind}' for kind in (
     'oci.image.manifest.v1+json', 'docker.distribution.manifest.v2+json'))
+_PARALLEL = 'deflate'
+"""The step that can be split: into members of a gzip file."""
+_LARGEST = 'share of the largest layer'
 Floors = dict[str, float]
+"""Seconds by step, and the part of the blobs' bytes that are the largest layer's."""
 
 
 def floors_of(host: str, reference: str) -> Floors:
-    """Return seconds by step, of an image whose layers are gzip, in the registry at `host`.
+    """Return the floors of an image whose layers are gzip, in the registry at `host`.
 
     The start is that of `occystrap --version`, the transfers those of curl, the rest the fastest library that we know.
     """
     repository, _, tag = reference.partition(':')
     base = f'http://{host}/v2/{repository}'
     manifest = httpx.get(f'{base}/manifests/{tag}', headers={'Accept': _ACCEPT}).raise_for_status().json()
-    digests = [each['digest'] for each in manifest['layers']]
+    sizes = [each['size'] for each in manifest['layers']]
     with tempfile.TemporaryDirectory() as name:
-        files = [Path(name, digest.partition(':')[2]) for digest in digests]
+        files = [Path(name, each['digest'].partition(':')[2]) for each in manifest['layers']]
         floors = {'start': min(take([Path(sys.executable).with_name('occystrap'), '--version']).wall for _ in range(5)),
-                  'get': _get(base, digests, files), 'put': _put(files)}
-        return {**floors, **_steps(files)}
+                  'get': _get(base, files), 'put': _put(files)}
+        layers = [_steps(file) for file in files]
+        return {**floors, **{step: sum(each[step] for each in layers) for step in _STEPS},
+                _LARGEST: max(sizes) / sum(sizes)}
 
 
 def limit(job: Job, floors: Floors) -> float | None:
-    """Return the wall seconds below which nothing that starts as we do can come with two cores; None if unknown."""
+    """Return the wall seconds below which nothing that starts as we do can come with two cores; None if unknown.
+
+    All steps keep two cores busy, and most steps of one layer are one piece of work.
+    """
     if not job.unavoidable:
         return None
-    return floors['start'] + sum(floors[each] for each in job.unavoidable) / _CORES
+    longest = max(floors[each] for each in job.unavoidable if each != _PARALLEL) * floors[_LARGEST]
+    return floors['start'] + max(sum(floors[each] for each in job.unavoidable) / _CORES, longest)
 
 
-def _get(base: str, digests: Sequence[str], files: Sequence[Path]) -> float:
-    words = [word for digest, file in zip(digests, files, strict=True)
-             for word in (f'{base}/blobs/{digest}', '-o', file)]
-    return take(['curl', '-sSfL', *words]).wall
+def _get(base: str, files: Sequence[Path]) -> float:
+    return take(['curl', '-sSfL', *(word for file in files for word in (f'{base}/blobs/sha256:{file.name}', '-o', file))
+                 ]).wall
 
 
 def _put(files: Sequence[Path]) -> float:
     """Send the blobs to an empty registry, which hashes and stores them."""
-    with plain_registry() as registry:
+    with plain_registry() as registry, httpx.Client(base_url=f'http://{registry.host}/v2/floor/blobs/') as client:
         begun = time.perf_counter()
         for file in files:
-            opened = httpx.post(f'http://{registry.host}/v2/floor/blobs/uploads/').raise_for_status()
+            opened = client.post('uploads/').raise_for_status()
             target = httpx.URL(opened.headers['Location']).copy_merge_params({'digest': f'sha256:{file.name}'})
-            subprocess.run(['curl', '-sSf', '-T', file, '-H', 'Content-Type: application/octet-stream', str(target)],
-                           check=True, stdout=subprocess.DEVNULL)
+            with file.open('rb') as content:
+                client.put(target, content=content, headers={
+                    'Content-Type': 'application/octet-stream', 'Content-Length': str(file.stat().st_size)},
+                           ).raise_for_status()
         return time.perf_counter() - begun
 
 
-def _steps(files: Sequence[Path]) -> Floors:
-    floors = dict.fromkeys(('sha256 of blobs', 'inflate', 'sha256 of tars', 'deflate'), 0.0)
+def _steps(file: Path) -> dict[str, float]:
+    seconds = dict.fromkeys(_STEPS, 0.0)
 
     def timed(step: str, work: Callable[[], object]) -> object:
         begun = time.perf_counter()
         done = work()
-        floors[step] += time.perf_counter() - begun
+        seconds[step] += time.perf_counter() - begun
         return done
-    for file in files:
-        stored, plain = hashlib.sha256(), hashlib.sha256()
+    stored, plain = hashlib.sha256(), hashlib.sha256()
+    with open(f'{file}.blob', 'wb') as blob, open(f'{file}.tar', 'wb') as unpacked:
         for piece, tar in _inflated(file, timed):
             timed('sha256 of blobs', lambda: stored.update(piece))
             timed('sha256 of tars', lambda: plain.update(tar))
+            timed('write blobs', lambda: blob.write(piece))
+            timed('write tars', lambda: unpacked.write(tar))
             for start in range(0, len(tar), _PIECE):
                 timed('deflate', lambda: deflate.gzip_compress(tar[start:start + _PIECE], 2))
-        assert stored.hexdigest() == file.name
-    return floors
+    assert stored.hexdigest() == file.name
+    return seconds
 
 
 def _inflated(file: Path, timed: Callable[[str, Callable[[], object]], object]) -> Iterator[tuple[bytes, bytes]]:

@@ -22,6 +22,7 @@ from tests.services.uploads import put_blob, put_manifest
 
 _LARGE, _SMALL = 400 << 20, 3
 _NAME = 'large-layer'
+_OTHER = 'one-large-layer', '1'
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,19 @@ class MeasuredImage:
     archive: Path
 
 
+def build_images() -> None:
+    """Build what of the images is not built yet, which takes 2 GB of memory."""
+    real_image(LARGE)
+    built_once(*_OTHER, _build)
+
+
 @contextmanager
 def measured_images() -> Iterator[list[MeasuredImage]]:
     """Serve both images, built once a machine; needs root."""
     with ExitStack() as stack:
         real = stack.enter_context(real_registry(LARGE))
         push_first_layers(real.host)
-        directory = built_once('one-large-layer', '1', _build)
+        directory = built_once(*_OTHER, _build)
         other = stack.enter_context(plain_registry(directory / 'registry'))
         yield [MeasuredImage('600 MB in seven layers', real.host, 'real:v1', real_image(LARGE).archive),
                MeasuredImage('one layer of 400 MiB, three small ones', other.host, f'{_NAME}:v1',

@@ -1,4 +1,4 @@
-"""Times mirroring 200 images beside skopeo: `python -m benchmarks.many_images [--rounds 3] [--latency 0 0.04]`.
+"""Times mirroring 200 images beside skopeo: `python -m benchmarks.many_images [WORD…] [--latency 0 0.04]`.
 
 The same set goes registry → registry and registry → directory: by occystrap, which verifies what it wrote, by
 `skopeo sync` with a list, by a loop of `skopeo copy`, and by eight such copies at once, none of which verifies. All
@@ -9,18 +9,21 @@ the highest resident MB of a process, and the ratio of each wall time to the fir
 import argparse
 import json
 import shlex
-import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 
-from benchmarks.turns import Taken, place, take
+from benchmarks.turns import Measured, Taken, place, table, take
 from tests.services.faults import fault_proxy
 from tests.services.many_images import FULL, ManyImages, many_images, many_registry
 
+FAR = 0.04
+"""Seconds to another part of the world."""
+ONE_BY_ONE = 'skopeo copy, one by one'
 SKOPEO = 'skopeo --insecure-policy'
 Command = Sequence[object]
 
@@ -77,7 +80,7 @@ def _single(work: Work, name: str) -> str:
 def programs(to_registry: bool) -> dict[str, Callable[[Work], Command]]:
     """Return what is compared, ours first."""
     without = {} if to_registry else {'occystrap --no-sync': _without_sync}
-    return {**without, 'occystrap': ours, 'skopeo sync': sync, 'skopeo copy, one by one': partial(copies, at_once=1),
+    return {**without, 'occystrap': ours, 'skopeo sync': sync, ONE_BY_ONE: partial(copies, at_once=1),
             'skopeo copy, 8 at once': partial(copies, at_once=8)}
 
 
@@ -102,41 +105,41 @@ def run(images: ManyImages, source: str, to_registry: bool, latency: float,
         directory, registry = stack.enter_context(place(to_registry))
         near = stack.enter_context(far(source, latency))
         target = stack.enter_context(far(registry, latency))
-        # By a small process between: what a program takes over from the one that starts it counts as its own memory.
-        report = directory / 'resident'
-        taken = take(['time', '-f', '%M', '-o', report, *program(Work(images, near, directory, target))])
-        return replace(taken, resident=int(report.read_text()) / 1024)
+        return take(program(Work(images, near, directory, target)))
 
 
-def compare(images: ManyImages, source: str, to_registry: bool, latency: float, rounds: int) -> None:
-    """Let all programs work in turn, `rounds` times, and print a table."""
-    taken: dict[str, list[Taken]] = {name: [] for name in programs(to_registry)}
-    for _ in range(rounds):
-        for name, program in programs(to_registry).items():
-            taken[name].append(run(images, source, to_registry, latency, program))
-            print('.', end='', file=sys.stderr, flush=True)
-    first = statistics.median(each.wall for each in next(iter(taken.values())))
-    print(f'\n### {len(images.names)} images, registry → {"registry" if to_registry else "dir"}, '
-          f'{latency * 1000:.0f} ms of latency\n| program | wall s | CPU s | resident MB | wall, as a multiple '
-          'of the first |\n| --- | --- | --- | --- | --- |')
-    for name, all_taken in taken.items():
-        wall, cpu = (statistics.median(getattr(each, what) for each in all_taken) for what in ('wall', 'cpu'))
-        resident = max(each.resident for each in all_taken)
-        print(f'| {name} | {wall:.2f} | {cpu:.2f} | {resident:.0f} | {wall / first:.1f} |', flush=True)
+def measured(words: Sequence[str], rounds: int, count: int = FULL, latencies: Sequence[float] = (0.0, FAR),
+             ) -> Iterator[Measured]:
+    """Yield what each program took at the jobs whose names contain one of the words, all without words.
+
+    With a latency there are three rounds at most, and no copies one by one, which take minutes.
+    """
+    images = many_images(count)
+    with many_registry(count) as source:
+        for latency, to_registry in product(latencies, (True, False)):
+            job = f'registry → {"registry" if to_registry else "dir"}, {latency * 1000:.0f} ms of latency'
+            if words and not any(word in job for word in words):
+                continue
+            compared = programs(to_registry)
+            if latency:
+                del compared[ONE_BY_ONE]
+            taken: dict[str, list[Taken]] = {name: [] for name in compared}
+            for _ in range(min(rounds, 3) if latency else rounds):
+                for name, program in compared.items():
+                    taken[name].append(run(images, source.host, to_registry, latency, program))
+            yield Measured(job, taken)
 
 
 def main() -> None:
     """Compare at all latencies, to a registry and to a directory."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('words', nargs='*', metavar='WORD')
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--count', type=int, default=FULL, help='images; 200 is the whole set')
-    parser.add_argument('--latency', type=float, nargs='*', default=[0.0, 0.04], help='seconds')
-    parser.add_argument('--to', choices=['registry', 'dir'], nargs='*', default=['registry', 'dir'])
+    parser.add_argument('--latency', type=float, nargs='*', default=[0.0, FAR], help='seconds')
     arguments = parser.parse_args()
-    with many_registry(arguments.count) as source:
-        for latency in arguments.latency:
-            for to in arguments.to:
-                compare(many_images(arguments.count), source.host, to == 'registry', latency, arguments.rounds)
+    for each in measured(arguments.words, arguments.rounds, arguments.count, arguments.latency):
+        print(f'\n### {arguments.count} images, {each.job}\n{table(each.taken)}', flush=True)
 
 
 if __name__ == '__main__':

@@ -5,27 +5,31 @@ from typing import Any
 
 _HEAD = """# Performance
 
-Made by `python -m benchmarks` on {date}: {machine}. Medians of {rounds} rounds in which the programs took turns,
-each with an empty destination; skopeo is {skopeo}. Everything of occystrap is verified (fast), the others verify
-nothing; its copies are not synced to the disk, as those of the others are not. **Limit** is what nothing that starts as
-occystrap does can go below with two cores: its start, and half of the time that the transfer, and the hashes, inflating
-and deflating of the fastest libraries that we know take by themselves, measured in the same run. The raw figures are in
+Made by `python -m benchmarks`. Medians of rounds in which the programs took turns, each with an empty destination, in
+memory (tmpfs). Everything of occystrap is verified (fast), the others verify nothing. Of the two images its copies are
+not synced to the disk, as those of the others are not. **Limit** is what nothing that starts as occystrap does can go
+below with two cores: its start, and half of the time that the transfer, the hashes, inflating and deflating of the
+fastest libraries that we know, and writing take by themselves, but at least the longest of these steps (other than
+deflating, which can be split) for the largest layer, measured in the same run. The raw figures are in
 `benchmarks/performance.json`.
 
 ![Wall time of each job, as a multiple of that of occystrap](performance.svg)
 """
+_MEASURED = 'Measured on {date}, {rounds} rounds, skopeo {skopeo}: {machine}.\n\n'
+_COLUMNS = '| job | program | wall s | CPU s | resident MB | wall, as a multiple of ours | limit s |\n' \
+           '| --- | --- | --- | --- | --- | --- | --- |\n'
 _COLOURS = {'occystrap': '#00695c', 'skopeo': '#78909c', 'skopeo and umoci': '#78909c', '0.4.17': '#bcaaa4'}
 _ROW, _LEFT, _WIDTH, _MOST = 16, 330, 760, 6.0
 
 
 def page(figures: Mapping[str, Any]) -> str:
     """Return the page of Markdown."""
-    parts = [_HEAD.format(**figures['run'])]
-    for image in figures['images']:
-        parts.append(f'\n## {image["title"][0].upper()}{image["title"][1:]}\n\n'
-                     '| job | program | wall s | CPU s | resident MB | wall, as a multiple of ours | limit s |\n'
-                     '| --- | --- | --- | --- | --- | --- | --- |\n')
-        parts += [_rows(job) for job in image['jobs']]
+    parts = [_HEAD]
+    for part in figures.values():
+        for section in part['sections']:
+            title = section['title']
+            parts += [f'\n## {title[0].upper()}{title[1:]}\n\n', _MEASURED.format(**part), _COLUMNS,
+                      *(_rows(job) for job in section['jobs'])]
     return ''.join(parts)
 
 
@@ -41,11 +45,11 @@ def _rows(job: Mapping[str, Any]) -> str:
     return ''.join(lines)
 
 
-def picture(figures: Mapping[str, Any]) -> str:
-    """Return the picture as SVG: a bar for each program of each job of the first image."""
+def picture(section: Mapping[str, Any]) -> str:
+    """Return the picture of a section as SVG: a bar for each program of each job."""
     drawn: list[str] = []
     top = 10
-    for job in figures['images'][0]['jobs']:
+    for job in section['jobs']:
         top = _draw(job['name'], job['programs'], top, drawn)
     head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}" font-family="sans-serif" '
             f'font-size="12">\n<rect width="{_WIDTH}" height="{top}" fill="white"/>')

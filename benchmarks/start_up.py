@@ -1,39 +1,27 @@
-"""Times starting up: `python -m benchmarks.start_up`. `occystrap --help` may take twice what importing click takes."""
-import statistics
-import subprocess
+"""Times starting up, beside importing click: `python -m benchmarks --parts start`.
+
+`process` is timed up to its first request, to a port where nobody listens.
+"""
 import sys
-import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-ROUNDS = 31
+from benchmarks.turns import Job, Measured, chosen, in_turn
+
 OURS = str(Path(sys.executable).with_name('occystrap'))
-COMMANDS = {
-    "python -c 'import click'": [sys.executable, '-c', 'import click'],
-    'occystrap --help': [OURS, '--help'],
-    'occystrap --version': [OURS, '--version'],
-    'occystrap plugins': [OURS, 'plugins'],
-}
+_MORE = 3
+"""Starts are short: so many times the rounds of other jobs."""
+JOBS = [
+    Job('help', {'occystrap --help': lambda to, _: [OURS, '--help'],
+                 "python -c 'import click'": lambda to, _: [sys.executable, '-c', 'import click']}),
+    Job('version', {'occystrap --version': lambda to, _: [OURS, '--version']}),
+    Job('process up to its first request', {
+        'occystrap process': lambda to, _: [
+            'sh', '-c', f'! {OURS} -q process registry://127.0.0.1:9/a tar://{to}/a.tar --retries=0 2>/dev/null']}),
+]
 
 
-def seconds(command: list[str]) -> float:
-    """Return the wall time of one run."""
-    started = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    return time.perf_counter() - started
-
-
-def main() -> None:
-    """Run all in turn and print medians."""
-    taken: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for _ in range(ROUNDS):
-        for name, command in COMMANDS.items():
-            taken[name].append(seconds(command))
-    base = statistics.median(next(iter(taken.values())))
-    print('| command | median ms | as a multiple of the first |\n| --- | --- | --- |')
-    for name, times in taken.items():
-        median = statistics.median(times)
-        print(f'| `{name}` | {median * 1000:.0f} | {median / base:.2f} |')
-
-
-if __name__ == '__main__':
-    main()
+def measured(words: Sequence[str], rounds: int) -> Iterator[Measured]:
+    """Yield what each program took at the jobs whose names contain one of the words, all without words."""
+    for job in chosen(JOBS, words):
+        yield Measured(job.name, in_turn(job, _MORE * rounds))

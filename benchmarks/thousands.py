@@ -1,67 +1,60 @@
-"""Times 300 and 3,000 small images into one directory of many: `python -m benchmarks.thousands [--rounds 3]`.
+"""Times 300 and 3,000 small images into one directory of many: `python -m benchmarks.thousands [WORD…] [--rounds 3]`.
 
 Each image has one layer of its own. The first 300 of them and all go registry → layout and registry → dir in turn,
-several rounds; printed are medians of wall and CPU milliseconds an image, and the highest resident MB. What an image
-costs must not grow with their number.
+several rounds; what is given are seconds for a thousand images. What an image costs must not grow with their number.
 """
 import argparse
-import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.turns import Taken, place, take
+from benchmarks.turns import Measured, Taken, place, table, take
 from tests.services.registry import plain_registry
 from tests.services.tiny_image import put_tiny_image
 
-DESTINATIONS = {'layout': 'layout://{}/out', 'dir': 'dir://{}/out?unique_names=true'}
+DESTINATIONS = {'registry → layout': 'layout://{}/out', 'registry → dir': 'dir://{}/out?unique_names=true'}
+FEW, MANY = 300, 3000
 
 
 def run(names: Sequence[str], destination: str) -> Taken:
-    """Mirror these images into an empty place; return what it took."""
+    """Mirror these images into an empty place; return what a thousand of them took."""
     with place(registry=False) as (directory, _):
-        listed, report = directory / 'images.txt', directory / 'resident'
+        listed = directory / 'images.txt'
         listed.write_text('\n'.join(names))
         program = Path(sys.executable).with_name('occystrap')
-        # By a small process between: what a program takes over from the one that starts it counts as its own memory.
-        taken = take(['time', '-f', '%M', '-o', report, program, '-q', 'process', f'list://{listed}',
-                      destination.format(directory)])
-        return replace(taken, resident=int(report.read_text()) / 1024)
+        taken = take([program, '-q', 'process', f'list://{listed}', destination.format(directory)])
+        return replace(taken, wall=taken.wall * 1000 / len(names), cpu=taken.cpu * 1000 / len(names))
 
 
-def compare(names: Sequence[str], few: int, rounds: int) -> None:
-    """Let a few and all images take turns at each destination, and print a table."""
-    print('| destination | images | wall ms an image | CPU ms an image | resident MB | wall, as a multiple of few |')
-    print('| --- | --- | --- | --- | --- | --- |')
-    for kind, destination in DESTINATIONS.items():
-        chosen = {few: names[:few], len(names): names}
-        taken: dict[int, list[Taken]] = {count: [] for count in chosen}
-        for _ in range(rounds):
-            for count, each in chosen.items():
-                taken[count].append(run(each, destination))
-        first = statistics.median(each.wall for each in taken[few]) / few
-        for count, all_taken in taken.items():
-            wall, cpu = (statistics.median(getattr(each, what) for each in all_taken) / count
-                         for what in ('wall', 'cpu'))
-            resident = max(each.resident for each in all_taken)
-            print(f'| {kind} | {count} | {wall * 1000:.1f} | {cpu * 1000:.1f} | {resident:.0f} | {wall / first:.2f} |',
-                  flush=True)
+def measured(words: Sequence[str], rounds: int, few: int = FEW, many: int = MANY) -> Iterator[Measured]:
+    """Yield what few and many images took at the destinations whose names contain one of the words; at most three
+    rounds."""
+    with tempfile.TemporaryDirectory() as storage, plain_registry(Path(storage) / 'storage') as registry:
+        names = [f'small/app-{number:04}' for number in range(many)]
+        for name in names:
+            put_tiny_image(registry, name, 'v1', files={'etc/name': name.encode()})
+        listed = [f'registry://{registry.host}/{name}:v1' for name in names]
+        for job, destination in DESTINATIONS.items():
+            if not words or any(word in job for word in words):
+                taken: dict[str, list[Taken]] = {f'occystrap, of {few:,}': [], f'occystrap, of {many:,}': []}
+                for _ in range(min(rounds, 3)):
+                    for count, each in zip((few, many), taken.values(), strict=True):
+                        each.append(run(listed[:count], destination))
+                yield Measured(job, taken)
 
 
 def main() -> None:
-    """Push the images to a registry, and compare."""
+    """Measure, and print tables."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('words', nargs='*', metavar='WORD')
     parser.add_argument('--rounds', type=int, default=3)
-    parser.add_argument('--few', type=int, default=300)
-    parser.add_argument('--many', type=int, default=3000)
+    parser.add_argument('--few', type=int, default=FEW)
+    parser.add_argument('--many', type=int, default=MANY)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as storage, plain_registry(Path(storage) / 'storage') as registry:
-        names = [f'small/app-{number:04}' for number in range(arguments.many)]
-        for name in names:
-            put_tiny_image(registry, name, 'v1', files={'etc/name': name.encode()})
-        compare([f'registry://{registry.host}/{name}:v1' for name in names], arguments.few, arguments.rounds)
+    for each in measured(arguments.words, arguments.rounds, arguments.few, arguments.many):
+        print(f'\n### {each.job}\n{table(each.taken)}', flush=True)
 
 
 if __name__ == '__main__':

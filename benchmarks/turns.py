@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.services.registry import plain_registry
 
@@ -38,14 +39,23 @@ class Job:
     """The names of the floors (benchmarks/floors.py) that no program can go below."""
 
 
+class Measured(NamedTuple):
+    """What each program took at a job, round by round, ours first; and the wall seconds that it cannot go below."""
+
+    job: str
+    taken: dict[str, list[Taken]]
+    limit: float | None = None
+
+
 Provide = Callable[[bool], AbstractContextManager[tuple[Path, str]]]
 """Gives an empty directory and, where wanted, the host of an empty registry."""
 
 
 def take(command: Sequence[object]) -> Taken:
     """Run a command and return what it took; ends the program when it fails."""
-    words = [str(word) for word in command]
-    with tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryFile() as output, tempfile.NamedTemporaryFile('r') as resident:
+        # By a small process between: what a program takes over from the one that starts it counts as its own memory.
+        words = ['time', '-f', '%M', '-o', resident.name, *map(str, command)]
         started = time.perf_counter()
         process = subprocess.Popen(words, stdout=output, stderr=output, env=_ENVIRONMENT)
         _, status, usage = os.wait4(process.pid, 0)
@@ -54,7 +64,7 @@ def take(command: Sequence[object]) -> Taken:
         output.seek(0)
         if process.returncode:
             raise SystemExit(f'{words} failed: {output.read().decode()}')
-    return Taken(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+        return Taken(wall, usage.ru_utime + usage.ru_stime, int(resident.read()) / 1024)
 
 
 @contextmanager
@@ -84,15 +94,15 @@ def in_turn(job: Job, rounds: int, provide: Provide = place) -> dict[str, list[T
     return taken
 
 
+def chosen(jobs: Sequence[Job], words: Sequence[str]) -> list[Job]:
+    """Return the jobs whose names contain one of the words; all without words."""
+    return [job for job in jobs if not words or any(word in job.name for word in words)]
+
+
 def medians(taken: Sequence[Taken]) -> Taken:
     """Return the medians of time, and the highest peak."""
     wall, cpu = (statistics.median(getattr(each, what) for each in taken) for what in ('wall', 'cpu'))
     return Taken(wall, cpu, max(each.resident for each in taken))
-
-
-def compare(job: Job, rounds: int, provide: Provide = place) -> None:
-    """Run a job's commands in turn and print a table."""
-    print(f'\n### {job.name}\n{table(in_turn(job, rounds, provide))}', flush=True)
 
 
 def table(taken: Mapping[str, Sequence[Taken]]) -> str:

@@ -1,4 +1,4 @@
-"""Docker, podman, skopeo, oras and cosign through `occystrap proxy`, with filters and without."""
+"""Docker, podman, containerd, skopeo, oras and cosign through `occystrap proxy`, with filters and without."""
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,6 +15,7 @@ from tests.functional.docker.test_pairs_of_daemons import program_layer, run
 from tests.functional.images import skopeo
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandLine, CommandResult
+from tests.services.containerd import containerd
 from tests.services.cosign import cosign_program, make_keys, sign
 from tests.services.docker_daemon import DockerDaemon
 from tests.services.oras import oras_program
@@ -82,6 +83,21 @@ def test_podman(filtering: Served, plain: Served, podman: PodmanService, place: 
         pulled = podman.podman('image', 'inspect', '--format', '{{.Id}}', name)
         assert (pulled == image) is same
         podman.podman('rmi', '-f', pulled.strip())
+
+
+def test_containerd(filtering: Served, plain: Served, place: Path) -> None:
+    """By its own client, which compares each byte that it pulls with the digests of manifest and index."""
+    with require_service(containerd) as daemon:
+        daemon.ctr('images', 'import', '--no-unpack', place / 'a.tar')
+        imported, digest = daemon.ctr('images', 'ls').splitlines()[1].split()[::2][:2]
+        for proxy, same in ((plain, True), (filtering, False)):
+            name = f'{proxy.host}/ctr/app:v1'
+            daemon.ctr('images', 'tag', imported, name)
+            daemon.ctr('images', 'push', '--plain-http', name)
+            daemon.ctr('images', 'rm', '--sync', name)
+            daemon.ctr('images', 'pull', '--plain-http', '--snapshotter', 'native', name)
+            pulled = {words[0]: words[2] for words in map(str.split, daemon.ctr('images', 'ls').splitlines()[1:])}
+            assert (pulled[name] == digest) is same
 
 
 @pytest.mark.parametrize('form', ['v2s2', 'oci'])
