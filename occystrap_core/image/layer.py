@@ -134,9 +134,7 @@ class StoredLayer(Layer):
 
     def tar(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the tar; its end checks blob and diff_id. Large blobs are received and inflated on another thread."""
-        assert self.descriptor
-        source = self._inflated(observers)
-        return self._checked(ReadAhead(source) if self.descriptor.size > _WORTH_A_THREAD else source)
+        return self._checked(self._inflated_beside(observers))
 
     def tar_ahead(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the tar; all preparation is done on one other thread, with one ring of buffers."""
@@ -148,10 +146,15 @@ class StoredLayer(Layer):
                           rule='layer-diff-id')
 
     def content(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
-        """Open the tar; its end checks the blob. A second thread would have hardly anything to do."""
+        """Open the tar; its end checks the blob. Large blobs are received and inflated on another thread."""
         assert self.descriptor
-        return ByteStream(self._inflated(observers), what=f'the tar of layer {self.descriptor.digest}',
+        return ByteStream(self._inflated_beside(observers), what=f'the tar of layer {self.descriptor.digest}',
                           hashed=_no_digest)
+
+    def _inflated_beside(self, observers: ReadObservers) -> Readable:
+        assert self.descriptor
+        source = self._inflated(observers)
+        return ReadAhead(source) if self.descriptor.size > _WORTH_A_THREAD else source
 
     def _inflated(self, observers: ReadObservers) -> Readable:
         assert self.descriptor

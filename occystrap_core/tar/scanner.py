@@ -13,6 +13,7 @@ _END = bytes(fields.BLOCK)
 _TYPE = fields.TYPE.start
 _PLAIN = frozenset(b'01234567')
 """Types of entries with a single header, unless an extended header precedes it."""
+_PAX = ord(PAX)
 
 
 @dataclass(slots=True)
@@ -58,17 +59,24 @@ class TarScanner:
         """
         self.begin = place = self.place + self.left
         end = place + fields.BLOCK
-        if end <= len(chunk) and self._parser is None and not self.ended and chunk[place + _TYPE] in _PLAIN:
-            header = bytes(chunk[place:end])
-            fields.check(header)
-            entry = TarEntry(header, [])
-            self.split, self.place = False, end
-            size = entry.size
-            self.padding = -size % fields.BLOCK
-            self.left = size + self.padding
-            return Group(entry)
+        if end <= len(chunk) and self._parser is None and not self.ended:
+            flag = chunk[place + _TYPE]
+            if flag in _PLAIN:
+                header = bytes(chunk[place:end])
+                fields.check(header)
+                return self._found(Group(TarEntry(header, [])), end)
+            if flag == _PAX and (group := _with_records(chunk, place)):
+                return self._found(group, place + len(group.raw))
         self._pass_data(chunk)
         return None if self.place == len(chunk) else self._parsed(chunk)
+
+    def _found(self, group: Group, end: int) -> Group:
+        """Go to the end of headers that are whole in the chunk."""
+        self.split, self.place = False, end
+        size = group.entry.size
+        self.padding = -size % fields.BLOCK
+        self.left = size + self.padding
+        return group
 
     def _pass_data(self, chunk: memoryview) -> None:
         """Skip the rest of the data, and everything after the end of the archive."""
@@ -137,6 +145,23 @@ class TarScanner:
     def has_end(self) -> bool:
         """Whether the archive ended properly, with two blocks of zeros (POSIX.1-2017, ustar Interchange Format)."""
         return self._behind >= fields.BLOCK
+
+
+def _with_records(chunk: memoryview, place: int) -> Group | None:
+    """Return the usual entry with PAX records, one extended header and its own; None if it is another or not whole."""
+    begin = place + fields.BLOCK
+    extended = bytes(chunk[place:begin])
+    fields.check(extended)
+    size = fields.read_size(extended)
+    start = begin + fields.padded(size)
+    end = start + fields.BLOCK
+    if size > EXTENDED_CAP or end > len(chunk) or chunk[start + _TYPE] not in _PLAIN:
+        return None
+    header = bytes(chunk[start:end])
+    fields.check(header)
+    entry = TarEntry(header, [(extended, bytes(chunk[begin:begin + size]))])
+    entry.require_sound()
+    return Group(entry, raw=bytes(chunk[place:end]))
 
 
 def _parser() -> Generator[int, bytes, Group | None]:
