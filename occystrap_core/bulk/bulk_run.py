@@ -1,4 +1,5 @@
-"""A run whose images are copied by workers: orders go out, results come back, and only here receipts are written."""
+"""A run whose images are copied by workers: this process sends out orders, collects results, and writes the receipts.
+"""
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -27,7 +28,7 @@ from occystrap_core.terminal import print_message
 from occystrap_core.verification.receipt import Receipt
 
 _FIRST = 2
-"""Images that are known before a worker begins, so that what is impossible shows itself."""
+"""How many images must be known before a worker begins, so that an impossible request is refused first."""
 
 
 def executor_kind(plugins: Plugins, text: str) -> tuple[ExecutorKind, dict[str, object]]:
@@ -42,7 +43,7 @@ def executor_kind(plugins: Plugins, text: str) -> tuple[ExecutorKind, dict[str, 
 
 @dataclass(eq=False, repr=False)
 class BulkRun:
-    """What one invocation of `process --executor` works with; the fields are those of Run."""
+    """One invocation of `process --executor`; the fields are those of Run."""
 
     plugins: Plugins
     settings: Settings
@@ -55,7 +56,7 @@ class BulkRun:
     fail_fast: bool = False
     refresh: bool = True
     keeps_images: bool = False
-    """Whether the report has images that succeeded, of which there may be many, and not their number alone."""
+    """Whether the report lists images that succeeded, of which there may be many, or only counts them."""
     reports: Sequence[str] = ()
     """The files of --report."""
     report: RunReport | None = field(init=False, default=None)
@@ -90,7 +91,7 @@ class BulkRun:
         report.notes += [f'images by worker: {busy}'] if busy else []
 
     def _execute(self, jobs: OrdersAhead) -> Mapping[str, int]:
-        """Return how many images each worker has ended."""
+        """Execute all orders; return how many images each worker has finished."""
         with ExitStack() as stopped, self._executor() as (executor, slots):
             options = WorkerOptions.of(self.settings, self.level, self.refresh, bool(self.reports), slots)
             self.progress.begin(())
@@ -103,7 +104,7 @@ class BulkRun:
         return coordinator.workers
 
     def _skips(self) -> str:
-        """Return why no more images are begun, empty if they are."""
+        """Return why no more images are started; empty if they are."""
         return 'skipped, since another image failed (--fail-fast)' if self.fail_fast and self._has_failed else ''
 
     @contextmanager
@@ -116,7 +117,7 @@ class BulkRun:
         return self.earlier.at(self.plugins, destination, self.settings) if self.earlier else ''
 
     def _ended(self, done: ImageDone, worker: str = '') -> None:
-        """Note what became of an image, and write its receipt."""
+        """Record the result of an image, and write its receipt."""
         assert self.report
         self.settings.requests.count(**done.requests)
         receipt = Receipt.from_json(done.receipt) if done.receipt else None
@@ -138,7 +139,7 @@ class BulkRun:
 
 @contextmanager
 def _adding_kept(coordinator: Coordinator) -> Iterator[None]:
-    """Add what is kept for the next run to what ends the with block, which is left when the workers have stopped."""
+    """Add what is kept for the next run to the exception that ends the with block, once the workers have stopped."""
     try:
         yield
     except BaseException as reason:

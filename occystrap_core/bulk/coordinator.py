@@ -1,4 +1,5 @@
-"""Which image a worker copies when: each shared layer is transferred once, and what a dead worker had is done again."""
+"""Decides which worker copies which image when: each shared layer is transferred once, and images of dead workers are
+retried."""
 import queue
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,20 +16,20 @@ from occystrap_core.orders import ImageDone, ImagePlan
 from occystrap_core.pipeline.lane_threads import REFUSALS
 
 DEATHS = 3
-"""Workers that an image may take with it before it fails."""
+"""An image fails after this number of workers died while copying it."""
 _HELD = 10_000
-"""Most images that wait for a host which asks for fewer requests, while those of others are looked for."""
+"""At most so many images wait for a host that asks for fewer requests, while images of other hosts are looked for."""
 _LOOK = 0.1
 
 
 class Coordinator:
-    """Has orders executed by an executor: each image is planned, then copied. Used by one thread."""
+    """Executes orders on an executor: each image is planned, then copied. Used by one thread."""
 
     def __init__(self, executor: Executor, slots: int, options: WorkerOptions, check: Callable[[], None],
                  ended: Callable[[ImageDone, str], None], skips: Callable[[], str] = lambda: '') -> None:
-        """`check` is called several times a second, and may raise; `ended` with every result, and the worker's name.
+        """`check` is called several times a second, and may raise; `ended` gets each result with the worker's name.
 
-        `skips` returns why no image is begun any more, also none that is planned; empty while all are.
+        `skips` returns why images, also planned ones, are not started any more; empty as long as they are.
         """
         self._executor, self._slots, self._options = executor, slots, options
         self._paces = HostPaces(slots)
@@ -37,27 +38,30 @@ class Coordinator:
         self._flying: set[Future[Answer]] = set()
         self._again: deque[Job] = deque()
         self._late: deque[Job] = deque()
-        """Those that are tried again when all others are done."""
+        """Refused because of too many requests; tried again when all others are done."""
         self._planned: list[Job] = []
         self._is_listing = False
-        """Whether more jobs may come, and none is there."""
+        """Whether more jobs may come although none is available now."""
         self._layers = Layers()
         self._denials = Denials[tuple[Job, ImageDone, str]](getattr(executor, 'leave_out', None))
         self.workers: Counter[str] = Counter()
-        """How many images each worker has ended."""
+        """How many images each worker has finished."""
 
     @property
     def at_work(self) -> int:
-        """The number of images that workers have now."""
+        """The number of images that workers are copying or planning now."""
         return len(self._flying)
 
     def by_worker(self) -> Mapping[str, tuple[int, int]]:
-        """Return how many images each worker has ended, and has now, as far as the executor knows; on any thread."""
+        """Return for each worker how many images it has finished, and how many it has now; called on any thread.
+
+        The latter only as far as the executor reports it.
+        """
         done, now = dict(self.workers), Counter[str](getattr(self._executor, 'at_work', tuple)())
         return {name: (done.get(name, 0), now[name]) for name in sorted({*done, *now})}
 
     def kept(self) -> list[str]:
-        """Return what interrupted images have kept for the next run, once the executor has ended."""
+        """Return notes on what interrupted images have kept for the next run, once the executor has ended."""
         notes = list[str]()
         with suppress(queue.Empty):
             while True:
@@ -67,9 +71,9 @@ class Coordinator:
         return notes
 
     def run(self, jobs: Iterator[Job | ImageDone | None]) -> None:
-        """Execute all jobs, taking only those that are needed soon. Raises an OccystrapError of the executor.
+        """Execute all jobs, taking each only when it is soon needed. Raises an OccystrapError of the executor.
 
-        Among them may be results of what cannot become a job, and None as long as no other is known yet.
+        `jobs` also yields results of images that cannot become jobs, and None while the next one is not known yet.
         """
         try:
             while self._fill(jobs) or (self._take_back() and self._fill(jobs)):
@@ -79,7 +83,7 @@ class Coordinator:
                 future.cancel()
 
     def _fill(self, jobs: Iterator[Job | ImageDone | None]) -> bool:
-        """Give the workers what can be done now; return whether they have something to do, or may get it."""
+        """Submit jobs while there are free slots; return whether any job is running, or may still come."""
         self._is_listing = False
         while len(self._flying) < self._slots:
             job = self._next(jobs)
@@ -93,7 +97,7 @@ class Coordinator:
         return bool(self._flying) or self._is_listing
 
     def _next(self, jobs: Iterator[Job | ImageDone | None]) -> Job | None:
-        """Return what to do next: first images that can be copied, then those to be planned, some ahead."""
+        """Return the next job: first those that can be copied, then those to be planned, a limited number ahead."""
         for job in self._planned:
             assert job.plan
             if not self._paces.may_begin(job):
@@ -110,7 +114,8 @@ class Coordinator:
         return self._paces.next() or self._new(jobs)
 
     def _new(self, jobs: Iterator[Job | ImageDone | None]) -> Job | None:
-        """Return a job that may begin; others are held back. At the end these are the ones that were refused before."""
+        """Return a new job that may start now, holding back others; when there are no new jobs, one that was refused
+        before."""
         while self._paces.held < _HELD:
             try:
                 job = next(jobs)
@@ -146,7 +151,7 @@ class Coordinator:
         self._ready.put((job, future))
 
     def _take(self) -> None:
-        """Wait for the next result, and note what it means."""
+        """Wait briefly for the next result, and handle it."""
         self._check()
         with suppress(queue.Empty):
             job, future = self._ready.get(timeout=_LOOK)
@@ -158,7 +163,7 @@ class Coordinator:
                 self._died(job, error)
             except OccystrapError:
                 raise
-            except Exception as error:  # what cannot be loaded or sent there
+            except Exception as error:  # a result or a callable that cannot be unpickled
                 self._failed(job, f'no worker could execute it: {type(error).__name__}: {error}')
             else:
                 self._answered(job, answer)
@@ -181,7 +186,7 @@ class Coordinator:
         self._sort(*self._denials.answered(answer.worker, (job, done, answer.worker), done.error))
 
     def _sort(self, ended: Sequence[tuple[Job, ImageDone, str]], again: Sequence[tuple[Job, ImageDone, str]]) -> None:
-        """Note the results that stand, and have the other images done again."""
+        """End the jobs whose results are final, and repeat the others."""
         for job, done, worker in ended:
             self.workers[worker] += 1
             self._end(job, done, worker)
@@ -189,9 +194,9 @@ class Coordinator:
             self._do_again(job)
 
     def _take_back(self) -> bool:
-        """Decide, when nothing else can be done, about images that were denied; return whether there were any.
+        """Decide about denied images when nothing else is left to do; return whether there were any.
 
-        There may be more work then, since only some of them are waited for.
+        Some of them may be repeated, so there may be work again.
         """
         ended, again = self._denials.rest()
         self._sort(ended, again)
@@ -201,7 +206,7 @@ class Coordinator:
         (self._planned if job.plan else self._again).append(job)
 
     def _died(self, job: Job, error: BrokenExecutor) -> None:
-        """Have an image done again whose worker died, or fail it alone if that is what it does to each."""
+        """Repeat an image whose worker died, or fail it if too many workers died while they had it."""
         self._layers.ended(job, succeeded=False)
         job.deaths.append(str(error))
         if len(job.deaths) < DEATHS:

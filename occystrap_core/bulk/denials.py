@@ -1,4 +1,4 @@
-"""Workers that were denied access to all that they got: if others have access, these lack a login, and are left out."""
+"""Detects workers without a login: those that were denied access to every image while other workers have access."""
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
@@ -6,15 +6,15 @@ from typing import Generic, TypeVar
 from occystrap_core.errors import AccessDenied, OccystrapError
 
 LIMIT = 3
-"""Denials after which a worker that had access to nothing is left out, if others have access."""
+"""A worker without any success is left out after this number of denials, if other workers have access."""
 T = TypeVar('T')
 
 
 class Denials(Generic[T]):
-    """Holds back denials of workers that have had no success yet: they may say something of the worker or the image."""
+    """Holds back denials of workers without a success so far, since either the worker or the image may be the cause."""
 
     def __init__(self, leave_out: Callable[[str, str], object] | None) -> None:
-        """`leave_out` takes the name of a worker, and why it gets nothing more; without it every result stands."""
+        """`leave_out` takes a worker's name, and why it gets no more images; if it is None, no denial is held back."""
         self._leave_out = leave_out
         self._held: defaultdict[str, list[T]] = defaultdict(list)
         self._counts, self._last = Counter[str](), dict[str, OccystrapError]()
@@ -26,7 +26,7 @@ class Denials(Generic[T]):
         return sum(map(len, self._held.values()))
 
     def answered(self, worker: str, result: T, error: OccystrapError | None) -> tuple[Sequence[T], Sequence[T]]:
-        """Take notice of a result; return the results that stand now, and those whose images others are to do."""
+        """Record a result; return the results that are now final, and those whose images other workers must try."""
         if error is None:
             self._good.add(worker)
             return [*self._held.pop(worker, ()), result], self._of_unfit()
@@ -38,13 +38,14 @@ class Denials(Generic[T]):
         return [], self._of_unfit()
 
     def rest(self) -> tuple[Sequence[T], Sequence[T]]:
-        """Return, as `answered`, what is held back when nothing else is left: all workers lack access, or only some."""
+        """Return, as `answered` does, what is held back when nothing else is left: it is final if no worker has access.
+        """
         held = [each for results in self._held.values() for each in results]
         self._held.clear()
         return ([], held) if self._good else (held, [])
 
     def _of_unfit(self) -> Sequence[T]:
-        """Leave out the workers that lack a login; return what they were denied."""
+        """Leave out the workers that lack a login; return the results that they were denied."""
         if not self._good:
             return []
         unfit = [worker for worker in self._held if self._counts[worker] >= LIMIT]

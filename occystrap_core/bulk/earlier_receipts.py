@@ -1,4 +1,4 @@
-"""The receipts of --resume, found by the destinations of orders."""
+"""The receipts of --resume, found by an order's destination."""
 from collections.abc import Hashable, Mapping
 
 from occystrap_core.api.uri import Location
@@ -10,10 +10,10 @@ from occystrap_core.verification.receipt import Receipt
 
 
 class EarlierReceipts(ReceiptIndex):
-    """Receipts by destination alone: the worker that gets one judges whether it is of the same source."""
+    """Finds receipts by destination only; the worker that gets one checks whether it is for the same source."""
 
     def __init__(self, path: str = '') -> None:
-        """Read a file, none if `path` is empty; raises as ReceiptIndex does."""
+        """Read the file at `path`; none if it is empty. Raises as ReceiptIndex does."""
         super().__init__(path, _key_of)
 
     def at(self, plugins: Plugins, destination: Location, settings: Settings) -> str:

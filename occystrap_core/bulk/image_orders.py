@@ -1,4 +1,4 @@
-"""The orders of a bulk run: one for each image that its source names and each destination, made when it is needed."""
+"""The orders of a bulk run: one for each image of a source and each destination, made when it is needed."""
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import lru_cache
@@ -26,21 +26,22 @@ from occystrap_core.tasks.source_orders import Order, Orders
 from occystrap_core.terminal_text import counted
 
 _REMEMBERED = 1000
-"""Paths of images that are known to be apart from the files of the run, since most images have the same."""
+"""Number of image paths that are remembered to be separate from the files of the run; most images have the same path.
+"""
 
 
 class ImageOrders:
-    """Makes the orders of a run. `failed` is called with sources that cannot be listed, one of several."""
+    """Makes the orders of a run. `failed` gets the results for images and sources that cannot become orders."""
 
     def __init__(self, plugins: Plugins, settings: Settings, failed: Callable[[ImageDone], None],
                  files: SideFiles | None = None) -> None:
-        """`files` are those that the run writes besides, in which no image may be."""
+        """`files` are the other files that the run writes, in which no image may be."""
         self._plugins, self._settings, self._report = plugins, settings, failed
         self._files, self._spare = files, lru_cache(_REMEMBERED)(self._refuse_files)
         self._places: dict[int, int] = {}
-        """The places that are taken, each with the image that goes there, as hashes: there may be millions."""
+        """The places that are taken, and the image for each, as hashes, since there may be millions."""
         self._paths = set[int]()
-        """The paths of destinations whose images become visible together."""
+        """Paths, as hashes, of destinations whose images become visible together."""
         self._given = self._failures = self._mistakes = 0
         self._again, self._left_out = FirstLines(), FirstLines()
 
@@ -52,9 +53,9 @@ class ImageOrders:
 
     def of(self, source: str, destinations: Sequence[str], filters: Sequence[str],
            earlier: Callable[[Location], str]) -> Iterator[Job]:
-        """Yield them; `earlier` returns a receipt for the image at a destination.
+        """Yield the jobs for all images; `earlier` returns a receipt for the image at a destination.
 
-        Raises UsageError for requests that are impossible; later, when images are on their way, they are failures.
+        Raises UsageError for impossible requests; once images have been handed out, these are failures instead.
         """
         with ExitStack() as closing:
             orders = Orders(self._plugins, self._settings, closing)
@@ -73,9 +74,9 @@ class ImageOrders:
         self._fail_or_raise(redact(entry.source), ' '.join(map(redact, entry.destinations)), error)
 
     def _fail_or_raise(self, source: str, destination: str, error: UsageError) -> None:
-        """Report a mistake in a list, or two images for one place.
+        """Report a mistake in a list, or two images for one place, as a failure.
 
-        Raises it if the run has not really begun, so that nothing is copied.
+        Raises it instead if hardly anything was handed out, so that nothing is copied.
         """
         if self._given + self._failures < 2:
             raise error
@@ -87,7 +88,8 @@ class ImageOrders:
         self._report(done)
 
     def _is_possible(self, order: Order, orders: Orders) -> bool:
-        """Return whether workers can do it; if not, that is reported for one of a list, and raised for the only one."""
+        """Return whether workers can execute an order; if not, report it if it is one of a list, otherwise raise
+        UsageError."""
         try:
             self._require_possible(order)
         except UsageError as error:
@@ -110,8 +112,11 @@ class ImageOrders:
                     self._fail_or_raise(str(each.location), str(each.destination), error)
 
     def _listed(self, goes: Sequence[Order], orders: Orders) -> Iterator[Sequence[Reference]]:
-        """Yield the images of a source, in parts; that it cannot be listed is a failure of one of several, and of what
-        is left of the only one."""
+        """Yield the images of a source, in parts.
+
+        If it cannot be listed, that is raised for the only source, unless some of its images are already under way;
+        otherwise it is reported as a failure.
+        """
         images, location = goes[0].images, goes[0].location
         given = self._given
         try:
@@ -142,7 +147,8 @@ class ImageOrders:
             self._failed(ImageDone(ImageOrder(what, str(order.destination)), error=UsageError(untagged.failure)))
 
     def _is_free(self, order: Order, reference: Reference, goes: Location, written: Location, made: ImageOrder) -> bool:
-        """Return whether nothing goes to a place yet, False if the same image does; raises UsageError for another."""
+        """Return whether a place is still free; False if the same image already goes there. Raises UsageError for
+        another image."""
         output = open_output(self._plugins, goes, order.settings)
         place, image = output.place(reference), hash((made.source, made.filters, made.platform))
         key = hash(place)
@@ -160,12 +166,12 @@ class ImageOrders:
         return True
 
     def _refuse_files(self, scheme: str, path: str) -> None:
-        """Raise UsageError if a file that the run writes besides is at, or in, the path of an image or a list."""
+        """Raise UsageError if another file of the run is, or is within, the path of an image or a list."""
         if self._files:
             self._files.refuse_places(kept_paths(self._plugins, [(scheme, path)]))
 
     def _require_first(self, goes: Location, written: Location) -> None:
-        """Raise UsageError if another image goes to the path of a destination whose images become visible together."""
+        """Raise UsageError if several images go to a destination whose images become visible together."""
         path = hash((goes.scheme, goes.path))
         if path in self._paths:
             require_room(self._plugins, [(str(number), written, goes) for number in range(2)])
@@ -174,7 +180,7 @@ class ImageOrders:
         self._paths.add(path)
 
     def _require_possible(self, order: Order) -> None:
-        """Raise UsageError for what one process has to do, or must not travel."""
+        """Raise UsageError for what only one process can do, or what must not be sent to workers."""
         require_no_login(self._plugins, order.location, order.destination)
         self._require_no_stdout(order.destination)
         for each in order.filters:
@@ -191,5 +197,5 @@ class ImageOrders:
 
 
 def _named_alone(images: ImageInput, reference: Reference) -> str:
-    """Return the URI of one image alone, without the selection that it came from."""
+    """Return the URI of one image alone, without the options that selected it."""
     return str(without_selection(images.location_of(reference)))

@@ -1,4 +1,4 @@
-"""What is sent to a worker: an order, how to execute it, and what was found out about its image; plain values."""
+"""What is sent to a worker: an order, how to execute it, and its plan; plain values."""
 import threading
 import time
 from collections.abc import Mapping
@@ -17,45 +17,46 @@ _TRAVEL = ('jobs', 'sync', 'timeout', 'least_rate', 'retries', 'longest_wait', '
            'replace_index', 'force', 'rebuild_index')
 """Fields of Settings that are the same on every worker. None of them is a secret or a directory of the client."""
 _LASTING = 300.0
-"""Seconds for which connections and logins are kept, so that changed logins are seen."""
+"""Seconds for which connections and logins are kept, so that changed logins are noticed."""
 
 
 class WorkerOptions(NamedTuple):
     """The options of the run."""
 
     fields: tuple[tuple[str, Any], ...]
-    """Those of Settings."""
+    """Fields of Settings."""
     verify: str
     names: int
-    """Bytes for names of entries."""
+    """Memory for names of entries, in bytes."""
     refresh: bool = True
     proofs: bool = False
-    """Whether reports have each expectation with what was observed."""
+    """Whether reports have each expectation with its observations."""
     version: str = __version__
 
     @classmethod
     def of(cls, settings: Settings, level: VerifyLevel, refresh: bool, proofs: bool, slots: int) -> 'WorkerOptions':
-        """Return the options for workers with this number of slots in total, which share the rate limit of a host."""
+        """Return the options for workers with this number of slots in total, among which the rate limit of a host is
+        divided."""
         shared = replace(settings, rate_limit=settings.rate_limit and settings.rate_limit / slots)
         fields = tuple((name, getattr(shared, name)) for name in _TRAVEL)
         return cls(fields, level.value, settings.names.most, refresh, proofs)
 
 
 class Answer(NamedTuple):
-    """What a worker found out, or did."""
+    """The result of a worker."""
 
     result: ImagePlan | ImageDone
     worker: str
-    """The worker's machine and process."""
+    """The worker's name, `MACHINE:PROCESS`."""
     kept: tuple[str, ...] = ()
     """If it was interrupted: lines on what is kept for the next run."""
 
 
 @dataclass
 class OrderWork:
-    """Planning the image of an order or, with a `plan`, copying it; called on a worker without arguments.
+    """A callable without arguments that, on a worker, plans the image of an order or, with a `plan`, copies it.
 
-    `earlier` is a receipt of an earlier run; `brought` that of run_order.
+    `earlier` is a receipt of an earlier run; `brought` is as for `run_order`.
     """
 
     order: ImageOrder
@@ -65,12 +66,12 @@ class OrderWork:
     brought: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self) -> Answer:
-        """Return what became of it, which includes failures; raises nothing."""
+        """Return the result, which includes failures; raises nothing."""
         kept = list[str]()
         return Answer(self._result(kept), worker_name(), tuple(kept))
 
     def stop(self) -> None:
-        """Interrupt it, from any thread of the worker; a work that begins later ends at once."""
+        """Interrupt the work, from any thread of the worker; if it has not begun yet, it ends at once."""
         self._cancellation.cancel()
 
     def _result(self, kept: list[str]) -> ImagePlan | ImageDone:
@@ -84,24 +85,24 @@ class OrderWork:
         except Cancelled as reason:
             kept += getattr(reason, '__notes__', ())
             return ImageDone(self.order, error=ServiceUnavailable('interrupted'))
-        except OccystrapError as error:  # such as a receipt that is damaged
+        except OccystrapError as error:  # for example a damaged receipt
             return ImageDone(self.order, error=error)
 
     def __post_init__(self) -> None:
         self._cancellation = Cancellation()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel without the cancellation, which each process has of its own."""
+        """Pickle without the cancellation, since each process has its own."""
         return OrderWork, (self.order, self.options, self.earlier, self.plan, self.brought)
 
 
 def version_text(client: str) -> str:
-    """Return what to do about a worker that has another version than the client."""
+    """Return what to do about a worker of another version than the client's."""
     return f'worker {worker_name()} has occystrap-core {__version__}, this is {client}: install that version there'
 
 
 class _Lasting:
-    """The settings of this worker process: connections, tokens and facts about hosts stay from image to image."""
+    """The settings of this worker process: connections, tokens and facts about hosts are kept from image to image."""
 
     def __init__(self) -> None:
         self._lock, self._renewed = threading.Lock(), time.monotonic()

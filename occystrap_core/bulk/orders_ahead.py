@@ -1,4 +1,5 @@
-"""Orders that are made while others are executed: a source that is slow to list does not hold up the others."""
+"""Makes orders on a thread while others are executed, so that a source that is slow to list does not delay the others.
+"""
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -9,18 +10,19 @@ from occystrap_core.errors import Cancelled
 from occystrap_core.orders import ImageDone
 
 _MOST = 1000
-"""Orders that are made before they are needed."""
+"""Most orders that are made before they are needed."""
 _LOOK = 0.1
 
 
 class OrdersAhead(Iterator[Job | ImageDone | None]):
-    """Jobs, and results of those that cannot become any, made by a thread of its own; None while there is no other yet.
+    """Jobs, and results of images that cannot become jobs, made on a thread of its own; None while the next is not
+    ready.
 
     `close` ends the thread.
     """
 
     def __init__(self, cancellation: Cancellation) -> None:
-        """`cancellation` is that of the thread alone."""
+        """`cancellation` is for this thread only."""
         self._cancellation = cancellation
         self._made: queue.Queue[Job | ImageDone] = queue.Queue(_MOST)
         self._error: BaseException | None = None
@@ -28,7 +30,8 @@ class OrdersAhead(Iterator[Job | ImageDone | None]):
         self._thread: threading.Thread | None = None
 
     def start(self, jobs: Iterable[Job], count: int, check: Callable[[], None]) -> None:
-        """Begin to make them, and wait for the first `count`; raises what making them raises, and `check`."""
+        """Start making them, and wait for the first `count`; raises what making them raises, and what `check` raises.
+        """
         self._thread = threading.Thread(target=self._make, args=(jobs,), name='orders', daemon=True)
         self._thread.start()
         while len(self._first) < count:
@@ -41,7 +44,7 @@ class OrdersAhead(Iterator[Job | ImageDone | None]):
                 break
 
     def put(self, made: Job | ImageDone) -> None:
-        """Add one, on the thread that makes them; waits while there are enough. Raises Cancelled after `close`."""
+        """Add one, on the thread that makes them; waits while the queue is full. Raises Cancelled after `close`."""
         while True:
             self._cancellation.check()
             try:
@@ -50,7 +53,7 @@ class OrdersAhead(Iterator[Job | ImageDone | None]):
                 continue
 
     def __next__(self) -> Job | ImageDone | None:
-        """Return the next, None if it is not made yet; raises StopIteration, and what making it raised."""
+        """Return the next, None if it is not ready; raises StopIteration at the end, and what making them raised."""
         if self._first:
             return self._first.pop(0)
         try:
@@ -59,14 +62,14 @@ class OrdersAhead(Iterator[Job | ImageDone | None]):
             return None
 
     def close(self) -> None:
-        """End the thread, which may wait for a server a little longer."""
+        """End the thread; it may still be waiting for a server."""
         self._cancellation.cancel()
         if self._thread:
             self._thread.join(1)
 
     def _get(self, seconds: float) -> Job | ImageDone:
         assert self._thread
-        is_over = not self._thread.is_alive()  # asked first, since it may put one more before it ends
+        is_over = not self._thread.is_alive()  # read before the queue, since the thread may add a last one and end
         try:
             return self._made.get(timeout=seconds) if seconds else self._made.get_nowait()
         except queue.Empty:

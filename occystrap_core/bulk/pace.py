@@ -1,6 +1,6 @@
-"""How many images are at work at once: fewer of those that ask a host which refuses because of too many requests (429).
+"""How many images are copied at once: fewer of those that use a host which answers 429 (too many requests).
 
-Which hosts an image asks, such as token servers and storages, is known from the images before it with the same servers
+The hosts that an image uses, token servers and storages included, are known from earlier images with the same servers
 in their URIs.
 """
 import time
@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from occystrap_core.bulk.jobs import Job
 
 _ONCE = 1.0
-"""Seconds in which refusals count as one, since they come together."""
+"""Refusals within so many seconds count as one, since they come together."""
 Servers = tuple[str, str]
-"""The beginnings of an image's URIs, up to the first path."""
+"""The beginnings of the source's and the destination's URI, up to the host."""
 
 
 class Pace:
-    """Up to `most` images; half as many after a refusal, and again one more with every answer without one."""
+    """Allows up to `most` images; half as many after a refusal, and one more after each answer without one."""
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._most, self._clock = most, clock
@@ -24,7 +24,7 @@ class Pace:
         self.slots = most
 
     def answered(self, refused: bool) -> None:
-        """Take notice of whether some request for an image was refused."""
+        """Record an answer: whether any request for an image was refused."""
         if not refused:
             self.slots = min(self._most, self.slots + 1)
         elif self._clock() - self._slowed >= _ONCE:
@@ -32,37 +32,37 @@ class Pace:
 
 
 class HostPaces:
-    """The paces of hosts that have refused, and what waits for its turn there."""
+    """The paces of hosts that have refused requests, and the images that wait for these hosts."""
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """`most` is the number of images that may be at work at all."""
+        """`most` is the number of images that may be copied at once in all."""
         self._most, self._clock = most, clock
         self._paces: dict[str, Pace] = {}
         self._asks: defaultdict[Servers, set[str]] = defaultdict(set)
-        """The hosts that images with these servers ask."""
+        """The hosts that images with these servers use."""
         self._at_work = Counter[Servers]()
         self._held: dict[Servers, deque[Job]] = {}
         self.held = 0
         """The number of images that are held back."""
 
     def may_begin(self, job: Job) -> bool:
-        """Return whether an image may be at work now."""
+        """Return whether an image may start now."""
         return not self._paces or self._has_room(_servers(job))
 
     def waiting(self, jobs: Iterable[Job]) -> int:
-        """Return how many of these may not."""
+        """Return how many of these may not start now."""
         return sum(not self.may_begin(each) for each in jobs) if self._paces else 0
 
     def begun(self, job: Job) -> None:
-        """Note that an image is at work."""
+        """Record that an image has started."""
         self._at_work[_servers(job)] += 1
 
     def ended(self, job: Job, hosts: Mapping[str, bool]) -> None:
-        """Note that it has ended, and which hosts were asked, each with whether it refused."""
+        """Record that an image has ended, and the hosts that it used, each with whether it refused."""
         servers = _servers(job)
         self._at_work[servers] -= 1
         if not self._at_work[servers]:
-            del self._at_work[servers]  # each image may have servers of its own, such as the name of an archive
+            del self._at_work[servers]  # some servers occur once only, such as the name of an archive
         if hosts:
             self._asks[servers].update(hosts)
         for host, refused in hosts.items():
@@ -73,12 +73,12 @@ class HostPaces:
                     del self._paces[host]
 
     def hold(self, job: Job) -> None:
-        """Keep an image until it may begin."""
+        """Hold back an image until it may start."""
         self._held.setdefault(_servers(job), deque()).append(job)
         self.held += 1
 
     def next(self) -> Job | None:
-        """Return an image that was held back and may begin now."""
+        """Return an image that was held back and may start now; None if there is none."""
         for servers, held in self._held.items():
             if not self._paces or self._has_room(servers):
                 job = held.popleft()

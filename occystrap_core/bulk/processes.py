@@ -1,4 +1,4 @@
-"""The executor `processes`: worker processes of this machine, an image in each. One that dies is replaced."""
+"""The executor `processes`: worker processes on this machine, one image in each. One that dies is replaced."""
 import gc
 import os
 import queue
@@ -18,16 +18,16 @@ from occystrap_core.bulk.worker_process import BEAT, GRACE, begin, execute
 from occystrap_core.daemon_threads import DaemonThreads
 from occystrap_core.orders import worker_name
 
-_SPAWN = get_context('spawn')  # a fork would copy locks that threads hold
+_SPAWN = get_context('spawn')  # a fork would copy locks held by threads
 _LOOK = 0.5
 _STARTING = 'starting'
 _START = 60.0
-"""Seconds that a new process gets to start, on a machine that is busy."""
+"""Seconds that a new process may take to start on a busy machine."""
 
 
 @contextmanager
 def worker_processes(options: Mapping[str, Any], note: Callable[[str], None]) -> Iterator[tuple[Executor, int]]:
-    """Give the executor and its number of processes, which are gone when the block ends."""
+    """Yield the executor and its number of processes, which end with the block."""
     count = options['workers'] or len(os.sched_getaffinity(0))
     workers = WorkerProcesses(count, options['frozen'])
     try:
@@ -43,17 +43,17 @@ class WorkerProcesses(Executor):
     """Up to `count` processes, started when there is work for them."""
 
     def __init__(self, count: int, frozen: float) -> None:
-        """`frozen` is the number of seconds after which one that gives no sign of life is killed."""
+        """`frozen`: after so many seconds without a heartbeat a process is killed."""
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         self._workers = [_Worker(frozen) for _ in range(count)]
         for each in self._workers[::-1]:
             self._idle.put(each)
         self._ended = threading.Event()
-        self._starter = DaemonThreads(1, 'start')  # a signal, raised in the main thread, would leave half a process
+        self._starter = DaemonThreads(1, 'start')  # the main thread, where signals raise, could leave half a process
         threading.Thread(target=self._watch, name='workers', daemon=True).start()
 
     def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 'Future[Any]':
-        """Have a worker do it that has nothing to do; waits for one."""
+        """Run `work` on an idle worker, waiting for one if all are busy."""
         assert not args and not kwargs
         worker = self._idle.get()
         try:
@@ -65,21 +65,21 @@ class WorkerProcesses(Executor):
         return future
 
     def at_work(self) -> list[str]:
-        """Return the names of the workers that have something to do."""
+        """Return the names of the busy workers."""
         return [each.name for each in self._workers if each.is_busy]
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the workers, which have nothing to do."""
+        """End the workers, all of which must be idle."""
         self._ended.set()
         for each in self._workers:
             each.end()
         self._starter.close()
-        gc.collect()  # names of semaphores are removed with the pools, or Python reports them as leaked
+        gc.collect()  # removes the names of semaphores of dropped pools, which Python would report as leaked
 
     def stop(self) -> None:
-        """Interrupt what they do, give them a moment to clean up, and kill those that are left."""
+        """Interrupt the workers, give them a moment to clean up, and kill those that are left."""
         self._ended.set()
-        self._starter.submit(lambda: None).result()  # behind what is starting
+        self._starter.submit(lambda: None).result()  # waits until workers that are being started are
         for each in self._workers:
             each.interrupt()
         until = time.monotonic() + GRACE
@@ -90,10 +90,10 @@ class WorkerProcesses(Executor):
         self.shutdown()
 
     def _watch(self) -> None:
-        """Hear the workers' signs of life, and kill those that give none."""
+        """Receive the workers' heartbeats, and kill those that send none."""
         while not self._ended.wait(0.02):
             lines = {each.line: each for each in self._workers if each.line and not each.line.closed}
-            with suppress(OSError, TypeError, ValueError):  # of a line that another thread closes now
+            with suppress(OSError, TypeError, ValueError):  # another thread may be closing the pipe
                 for heard in wait(list(lines), _LOOK):
                     assert isinstance(heard, Connection)
                     lines[heard].hear()
@@ -102,22 +102,24 @@ class WorkerProcesses(Executor):
 
 
 class _Worker:
-    """One process at a time, and the line on which it gives signs of life; it ends when the line does."""
+    """One worker: a process and its pipe for heartbeats, replaced when the process dies. The process ends when the pipe
+    does."""
 
     def __init__(self, frozen: float) -> None:
         self._frozen = frozen
         self._pool: ProcessPoolExecutor | None = None
         self._process: int | None = None
-        """A file descriptor of the process (pidfd_open(2)), whose number may be another's when it is gone."""
+        """A pidfd (pidfd_open(2)): the number of a dead process may be reused."""
         self._heard = self._allowed = 0.0
         self._guard = threading.RLock()
-        """Held while a descriptor is used or closed, which two threads do: its number may be another's afterwards."""
+        """Held while a descriptor is used or closed by one of two threads, since its number may be reused after
+        closing."""
         self.line: Connection | None = None
         self.is_busy = False
         self.name = _STARTING
 
     def submit(self, work: Callable[[], Any]) -> 'Future[Any]':
-        """Have it done; a process that is idle and died is replaced first."""
+        """Run `work` in the process; an idle process that died is replaced first."""
         self.is_busy = True
         try:
             future = self._submit(work)
@@ -134,7 +136,7 @@ class _Worker:
             self._renew()
         assert self._pool
         self._heard = time.monotonic()
-        # The process is started here; until it ignores it, a Ctrl-C is not for it
+        # submit() starts the process here, with SIGINT blocked: a Ctrl-C must not end it before it ignores SIGINT
         old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             return self._pool.submit(execute, work)
@@ -142,14 +144,14 @@ class _Worker:
             signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
     def _renew(self) -> None:
-        """Make another process, which starts with the next work."""
+        """Replace the process; the new one starts with the next `submit`."""
         self.end()
         self.line, theirs = _SPAWN.Pipe()
         self._allowed = _START
         self._pool = ProcessPoolExecutor(1, _SPAWN, begin, (theirs,))
 
     def _done(self, answer: 'Future[Any]', future: 'Future[Any]') -> None:
-        """Pass the result on; the error of a process that died has its name."""
+        """Pass the result on; the error for a dead process names it."""
         self.is_busy = False
         error = CancelledError() if future.cancelled() else future.exception()
         if isinstance(error, BrokenProcessPool):
@@ -161,13 +163,13 @@ class _Worker:
             answer.set_result(future.result())
 
     def _last_name(self) -> str:
-        """Return the name of a process that died, perhaps before it was heard."""
+        """Return the name of a dead process, which it may have sent only just before it died."""
         with suppress(OSError, ValueError):
             self.hear()
         return self.name
 
     def hear(self) -> None:
-        """Take a sign of life; the first one is the number of the process. It may end at the same time."""
+        """Receive a message: the first one is the process ID, others are heartbeats. The process may end meanwhile."""
         with self._guard:
             if (line := self.line) is None or line.closed:
                 return
@@ -184,24 +186,24 @@ class _Worker:
             self._heard, self._allowed = time.monotonic(), self._frozen
 
     def kill_if_frozen(self) -> None:
-        """Kill the process if it has work and was not heard for too long."""
+        """Kill the process if it is busy and has sent no heartbeat for too long."""
         if self.is_busy and time.monotonic() - self._heard > self._allowed:
             self.kill()
 
     def interrupt(self) -> None:
-        """Have it interrupt what it does."""
+        """Interrupt the work of the process."""
         with self._guard:
             if self.line:
                 self.line.close()
 
     def kill(self) -> None:
-        """Kill the process; it may end at the same time."""
+        """Kill the process, which may end at the same time."""
         with self._guard, suppress(OSError):
             if self._process is not None:
                 signal.pidfd_send_signal(self._process, signal.SIGKILL)
 
     def end(self) -> None:
-        """End the process, once it has nothing to do."""
+        """End the process, after its work."""
         if self._pool:
             self._pool.shutdown()
             self._pool = None

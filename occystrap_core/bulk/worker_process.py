@@ -1,4 +1,4 @@
-"""A worker process of the executor `processes`: it gives signs of life, and ends with the line to its client."""
+"""A worker process of the executor `processes`: it sends heartbeats, and ends when the pipe to its client is closed."""
 import os
 import signal
 import threading
@@ -7,12 +7,12 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol, cast
 
 GRACE = 3.0
-"""Seconds that an interrupted image gets to clean up; a transfer alone may take one to notice that it is given up."""
+"""Seconds that an interrupted image gets to clean up; a transfer alone may take one to notice the cancellation."""
 BEAT = b'.'
-"""A sign of life; the first thing that a process says is its number."""
+"""A heartbeat. The first message of a process is its process ID instead."""
 _INTERVAL = 0.5
 _SENT = 0.1
-"""Seconds in which the answer of an interrupted image, which says what is kept for the next run, goes out."""
+"""Seconds for sending the answer of an interrupted image, which says what is kept for the next run."""
 
 
 class _Stoppable(Protocol):
@@ -23,7 +23,7 @@ _at_work: list[_Stoppable] = []
 
 
 def begin(line: Connection) -> None:
-    """Prepare the process, which leaves signals of the terminal to the client."""
+    """Initialize the process: SIGINT is ignored and left to the client."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
@@ -34,7 +34,7 @@ def begin(line: Connection) -> None:
 
 
 def execute(work: Callable[[], Any]) -> Any:
-    """Do what the client sent."""
+    """Run what the client sent."""
     stoppable = cast(_Stoppable, work)
     _at_work.append(stoppable)
     try:
@@ -44,7 +44,7 @@ def execute(work: Callable[[], Any]) -> Any:
 
 
 def _live(line: Connection) -> None:
-    """Give signs of life until the client hangs up or is gone; then interrupt what is done, and end."""
+    """Send heartbeats until the client closes the pipe or dies; then interrupt the work, and end the process."""
     try:
         while not line.poll(_INTERVAL):
             line.send_bytes(BEAT)
