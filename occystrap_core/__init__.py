@@ -5,12 +5,12 @@ Names are imported when first used, so that declaring a plugin costs nothing.
 import sys
 
 _run_as_module = sys.argv[:1] == ['-m'] and sys.orig_argv[-len(sys.argv)].endswith('occystrap_core')
-if _run_as_module and not sys.flags.safe_path:  # sys.argv[0] is -m only while Python looks for what -m names
-    del sys.path[0]  # the current directory: a json.py there must not run
+if _run_as_module and not sys.flags.safe_path:  # with -m, Python leaves '-m' in sys.argv[0] until the module is found
+    del sys.path[0]  # the current directory: a json.py there must not be imported
 
 if _run_as_module or sys.argv[:1] and sys.argv[0].endswith('/occystrap'):
     import signal
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback during the imports; cli/signals.py follows
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback during imports; cli/signals.py comes later
 
 from typing import TYPE_CHECKING  # noqa: E402
 

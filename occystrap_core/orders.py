@@ -1,7 +1,7 @@
-"""Copying one image from a program, or from a plugin's command: an order goes in, what was done comes out.
+"""Copying one image from a program, or from a plugin's command: it takes an order and returns the result.
 
-Both are plain values that can be pickled, without settings, connections or secrets, so that an order can also be
-executed by another process or machine, which has its own logins.
+Both are plain values that can be pickled, without settings, connections or secrets, so that another process or machine,
+with logins of its own, can execute an order.
 """
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -24,52 +24,55 @@ __all__ = ['ExecutorKind', 'ImageDone', 'ImageOrder', 'ImagePlan', 'NothingToFil
 
 
 class NothingToFilter(UsageError):
-    """What an order filters is not an image: an artifact, such as a chart or a signature, or an index of these."""
+    """The order has filters, but its image is an artifact, such as a chart or a signature, or an index of these."""
 
 
 class ImageOrder(NamedTuple):
-    """What to copy where: one image, as the arguments of `process` name it. It holds no passwords."""
+    """One image to copy: source, destination and filters in the form of arguments of `process`. It holds no passwords.
+    """
 
     source: str
     """A URI that names one image, or an index with all its platforms."""
     destination: str
     filters: tuple[str, ...] = ()
-    """`name:key=value,…` each, in order."""
+    """Each as `name:key=value,…`, in order."""
     platform: str | None = None
-    """As --platform; None takes all platforms where the destination holds indexes, else this machine's."""
+    """As --platform. None takes all platforms if the destination holds indexes, otherwise this machine's."""
     bringer: tuple[str, str, str] | None = None
-    """Source, destination and list as receipts name who brought the image; None for the order's own."""
+    """Who brought the image, as receipts name it: source, destination and list; None for the order's own source and
+    destination."""
 
 
 class ImagePlan(NamedTuple):
-    """What copying the image of an order takes, found out by opening it; it travels to the worker that copies it."""
+    """What is needed to copy the image of an order, found out by opening it; it is sent to the worker that copies it.
+    """
 
     order: ImageOrder
     store: str = ''
-    """Where layers become available to other images of the destination, such as its registry; empty if nowhere."""
+    """Identifies where other images of the destination find its layers, such as its registry; empty if nowhere."""
     layers: frozenset[str] = frozenset()
-    """The digests of all layers, each of the blob or, where the source has none, of the tar."""
+    """The digests of all layers: of the blob or, where the source has none, of the tar."""
     documents: Mapping[str, tuple[bytes, str]] = {}
-    """What was read of the image: manifests and configs, each with its media type, by name."""
+    """The manifests and configs that were read, each with its media type, by name."""
     requests: Mapping[str, int] = {}
     hosts: Mapping[str, bool] = {}
-    """Both as those of ImageDone."""
+    """As in ImageDone."""
 
 
 class ImageDone(NamedTuple):
-    """What became of an order."""
+    """The result of an order."""
 
     order: ImageOrder
     outcome: str = ''
-    """`verified`, `failed` or `unverified`; empty without verification, and if nothing was written."""
+    """`verified`, `failed` or `unverified`; empty without verification, or if nothing was written."""
     report: Mapping[str, Any] = {}
     """The image's part of the report of `process -O json`; empty if no image was found."""
     receipt: str = ''
     """The receipt with its verdict, as a line of a file of receipts; empty if nothing was written."""
     digest: str = ''
-    """That of the manifest or index at the destination, empty if it keeps none."""
+    """The digest of the manifest or index at the destination; empty if the destination keeps none."""
     error: OccystrapError | None = None
-    """Why the image is not where it should be, or not proved to be there."""
+    """Why the image is not at the destination, or is not proved to be there; None after a success."""
     requests: Mapping[str, int] = {}
     """The counters of RequestStats for this order."""
     hosts: Mapping[str, bool] = {}
@@ -77,11 +80,11 @@ class ImageDone(NamedTuple):
 
     @property
     def succeeded(self) -> bool:
-        """Whether the image was copied and, if that was requested, verified."""
+        """Whether the image was copied and, if requested, verified."""
         return self.error is None
 
     def require(self) -> 'ImageDone':
-        """Return itself; raises the error, if there is one."""
+        """Return the result itself; raises `error` if there is one."""
         if self.error:
             raise self.error
         return self
@@ -89,15 +92,18 @@ class ImageDone(NamedTuple):
 
 def run_order(order: ImageOrder, settings: 'Settings', layer_cache: str | None = None, plan: ImagePlan | None = None,
               brought: Mapping[str, str] | None = None, proofs: bool = False) -> ImageDone:
-    """Copy and verify the image of an order as `process` does, and return what became of it.
+    """Copy and verify the image of an order as `process` does, and return the result; failures are part of it.
 
     `settings.verify` is the level of verification. Connections, tokens and logins stay in `settings.shared` for the
-    next order, until that is closed; a caller that lives long closes it every few minutes, at any time, so that changed
-    logins are seen. What a run has found at a destination, such as blobs that are there, is never kept, as it may be
-    gone by the next order. `layer_cache` is a file with results of filters for layers. `plan` is that of the order:
-    what it has read is not read again. `brought` has layers that others brought, and the URI of an image at the
-    destination with each. With `proofs`, the report has each expectation with what was observed. May be called by
-    several threads. Failures are in the result; raises Cancelled if `settings.cancellation` is set.
+    next order, until that is closed. A long-lived caller should close it every few minutes, which it may do at any
+    time, so that changed logins are noticed. What was found at a destination, such as existing blobs, is not kept,
+    since it may be gone by the next order.
+
+    `layer_cache` is a file with results of filters for layers. `plan` is the plan of this order: documents that it has
+    are not read again. `brought` has the digests of layers that other workers brought, each with the URI of an image at
+    the destination that has it. With `proofs`, the report has each expectation with its observations.
+
+    May be called by several threads. Raises Cancelled if `settings.cancellation` is set.
     """
     own = _own(order, settings, dict(plan.documents) if plan else None)
     how = {'layer_cache': layer_cache, 'is_missing': plan is not None, 'proofs': proofs}
@@ -106,11 +112,12 @@ def run_order(order: ImageOrder, settings: 'Settings', layer_cache: str | None =
 
 def plan_order(order: ImageOrder, settings: 'Settings', earlier: str = '', refresh: bool = True,
                proofs: bool = False) -> ImagePlan | ImageDone:
-    """Find out what copying the image of an order takes; if that is nothing, or impossible, return what became of it.
+    """Return what is needed to copy the image of an order, or the result if there is nothing to copy or copying is
+    impossible.
 
-    `earlier` is a receipt of the image, as a line: with it, or by what the destination keeps, an image is left as it
-    is if it is proved to be there and, with `refresh`, still the source's. `proofs` is that of `run_order`. Raises as
-    that does.
+    `earlier` is a receipt of the image, as a line. If that receipt, or what the destination keeps, proves that the
+    image is there and, with `refresh`, is still the source's, the image is left as it is. `proofs` is as for
+    `run_order`. May be called by several threads. Raises Cancelled, and InvalidReceipt for a damaged `earlier`.
     """
     from occystrap_core.tasks.earlier_run import EarlierRun
     from occystrap_core.verification.receipt import Receipt
@@ -122,7 +129,7 @@ def plan_order(order: ImageOrder, settings: 'Settings', earlier: str = '', refre
 
 
 def _look(order: ImageOrder, found: 'Callable[[ImagePlan], None]', task: 'ImageTask') -> None:
-    """Open the image of a task, and give its plan to `found`."""
+    """Open the image of a task, and pass its plan to `found`."""
     from occystrap_core.pipeline.base_layers import images_in
     from occystrap_core.pipeline.task_copy import open_task
     with task.use.opened(partial(open_task, task), task.settings) as (source, _):
@@ -133,14 +140,15 @@ def _look(order: ImageOrder, found: 'Callable[[ImagePlan], None]', task: 'ImageT
 
 
 def worker_name(process: int | None = None) -> str:
-    """Return `MACHINE:PROCESS` of this worker, or of a process of this machine: the name of a worker in messages."""
+    """Return `MACHINE:PROCESS` for this process, or for the process with this number on this machine: a worker's name
+    in messages."""
     import os
     import socket
     return f'{socket.gethostname()}:{process or os.getpid()}'
 
 
 def require_possible(order: ImageOrder, settings: 'Settings') -> None:
-    """Raise UsageError for an order that never succeeds: by an unknown scheme, filter or option, or a secret in it."""
+    """Raise UsageError for an order that can never succeed: an unknown scheme, filter or option, or a secret in it."""
     from occystrap_core.plugins.resolver import open_filters
     plugins = _plugins(settings)
     _require_no_secrets(plugins, order.source, order.destination)
@@ -149,12 +157,12 @@ def require_possible(order: ImageOrder, settings: 'Settings') -> None:
 
 
 def _done(order: ImageOrder, settings: 'Settings', how: Mapping[str, Any], brought: Mapping[str, str]) -> ImageDone:
-    """Return what became of an order, executed as `how`, fields of Run, says."""
+    """Return the result of an order, executed with the fields `how` of Run."""
     plugins, counts, hosts = _plugins(settings), settings.requests.counts, settings.requests.hosts
     try:
         _require_no_secrets(plugins, order.source, order.destination)
         report = _executed(plugins, order, settings, {**how, 'brought': _locations(plugins, brought)})
-    except Exception as failure:  # whatever it is, it must be able to travel
+    except Exception as failure:  # any failure must be picklable
         return ImageDone(order, error=_known(failure, plugins), requests=counts(), hosts=hosts())
     outcome, receipt = report.outcome.value if report.outcome else '', report.recorded
     digest = str(receipt.manifest_digest or '') if receipt else ''
@@ -169,7 +177,7 @@ def _locations(plugins: 'Plugins', brought: Mapping[str, str]) -> 'dict[Digest, 
 
 
 def _executed(plugins: 'Plugins', order: ImageOrder, settings: 'Settings', how: Mapping[str, Any]) -> 'ImageReport':
-    """Return the report on the one image of an order; raises as Run does, and UsageError if there are several."""
+    """Return the report on the one image of an order; raises as Run does, and UsageError for several images."""
     from occystrap_core.report.progress import Progress
     from occystrap_core.pipeline.run import Run
     run = Run(plugins, settings.choosing(order.platform), settings.verify, Progress(), of_one_image=True, **how)
@@ -180,7 +188,7 @@ def _executed(plugins: 'Plugins', order: ImageOrder, settings: 'Settings', how: 
 
 
 def _own(order: ImageOrder, settings: 'Settings', documents: dict[str, tuple[bytes, str]] | None) -> 'Settings':
-    """Return settings for one order, which shares with others what stays true."""
+    """Return settings for one order, which share with other orders what lasts."""
     from dataclasses import replace
 
     from occystrap_core.name_memory import NameMemory
@@ -209,7 +217,7 @@ def _known(failure: Exception, plugins: 'Plugins') -> OccystrapError:
 
 
 def _failure_of(report: 'ImageReport') -> OccystrapError | None:
-    """Return why an image that was copied is not proved to be there; None if it is, or need not be."""
+    """Return why a copied image is not proved to be there; None if it is, or if that was not requested."""
     from occystrap_core.verification.results import Outcome
     if report.succeeded:
         return None
@@ -225,7 +233,7 @@ def _require_no_secrets(plugins: 'Plugins', source: str, destination: str) -> No
 
 
 def require_no_login(plugins: 'Plugins', source: 'Location', destination: 'Location') -> None:
-    """Raise UsageError, saying what to do, for a login in what an order is made of."""
+    """Raise UsageError, saying what to do, if a location in an order contains a login."""
     from occystrap_core.api.schemes import InputScheme, WriterScheme
     _require_none_in(source, plugins.find(InputScheme, source.scheme))
     _require_none_in(destination, plugins.find(WriterScheme, destination.scheme))

@@ -17,27 +17,28 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def register_inputs() -> 'Iterable[InputScheme]':  # type: ignore[empty-body]
-    """Return the schemes that the plugin reads images from. Raising makes the whole plugin a failed one."""
+    """Return the schemes that the plugin reads images from. An exception marks the whole plugin as failed."""
 
 
 @hookspec
 def register_filters() -> 'Iterable[FilterKind]':  # type: ignore[empty-body]
-    """Return the filters that the plugin brings. Raising makes the whole plugin a failed one."""
+    """Return the filters that the plugin provides. An exception marks the whole plugin as failed."""
 
 
 @hookspec
 def register_writers() -> 'Iterable[WriterScheme]':  # type: ignore[empty-body]
-    """Return the schemes that the plugin writes images to. Raising makes the whole plugin a failed one."""
+    """Return the schemes that the plugin writes images to. An exception marks the whole plugin as failed."""
 
 
 @hookspec
 def register_commands() -> 'Iterable[CommandDeclaration]':  # type: ignore[empty-body]
-    """Return the commands that the plugin adds to the command line. Raising makes the whole plugin a failed one."""
+    """Return the commands that the plugin adds to the command line. An exception marks the whole plugin as failed."""
 
 
 @hookspec
 def register_executors() -> 'Iterable[ExecutorKind]':  # type: ignore[empty-body]
-    """Return what can run the images of `process --executor` elsewhere. Raising makes the whole plugin a failed one."""
+    """Return the executors that the plugin adds to `process --executor`. An exception marks the whole plugin as failed.
+    """
 
 
 @hookspec

@@ -11,20 +11,26 @@ if TYPE_CHECKING:
 
 
 class ImageFilter(ABC):
-    """Makes an image from an image, lazily: nothing is read until the writer reads it."""
+    """Turns an image into a filtered image, lazily: no layer is read until the writer reads it.
+
+    The factory is called once for each source and --filter: one filter serves all images of the source.
+    """
 
     repeatable = False
-    """True if the result for a layer depends on the layer and the options alone, and the filter has no other effect. A
+    """Whether the result for a layer depends only on the layer and the options, and the filter has no other effect. The
     result may then be taken from a cache."""
     files: Sequence[str] = ()
-    """Paths of other files that the filter writes. The run refuses paths of images and paths below them."""
+    """Paths of other files that the filter writes. The run refuses those that are, or are below, paths of images."""
 
     def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         self.options, self.settings = options, settings
 
     @abstractmethod
     def apply(self, image: Image) -> Image:
-        """Return the filtered image."""
+        """Return the filtered image, without reading a layer; raises UsageError, InvalidImage.
+
+        Called once for each image, for several images in parallel, on threads of their own (Settings.images).
+        """
 
 
 class EntryFilter(ImageFilter):
@@ -35,7 +41,10 @@ class EntryFilter(ImageFilter):
 
     @abstractmethod
     def entry(self, entry: 'TarEntry') -> 'TarEntry | None':
-        """Return the entry, changed or unchanged, or None to leave it out."""
+        """Return the entry, changed or unchanged, or None to leave it out; raises InvalidImage.
+
+        Called for several layers in parallel, and again if a layer is read again.
+        """
 
     def apply(self, image: Image) -> Image:
         """Return the image with every layer rewritten by this filter."""

@@ -38,8 +38,9 @@ class ImageInput(ABC):
     def stream(self) -> Iterable[Sequence[Reference]]:
         """Yield the images that the location names in parts, as they are found, in any order, each image once.
 
-        Called instead of `references` where images are copied before the last one is known; by default as that. An
-        input whose names a service lists page by page overrides it. Raises as `references` does, also at its end.
+        Called instead of `references` if images are copied before the last one is known. By default it yields what
+        `references` returns, in one part; an input whose names a service lists page by page overrides it. Raises as
+        `references` does, perhaps only at the end.
         """
         yield list(self.references())
 
@@ -58,25 +59,26 @@ class ImageInput(ABC):
     def content_key(self, reference: Reference) -> Hashable:
         """Return a key that is equal for all names of one image; by default each name is another image.
 
-        Called after `references`. An image goes once to a destination that does not keep its name.
+        Called after `references`. An image is copied only once to a destination that does not keep its name.
         """
         return reference
 
     def present_digest(self, reference: Reference) -> Digest | None:
-        """Return the digest that the name has at the source now; None if that takes reading the image.
+        """Return the digest that the name has at the source now; None if only reading the image would tell.
 
-        That of the manifest or index, or, where the source has none, the image ID. Called before `open`, on the same
-        threads, to find out whether the image of an earlier run is still the source's. Raises as `open` does.
+        That is the digest of the manifest or index or, where the source has none, the image ID. Called before `open`,
+        on the same threads, to find out whether an image copied by an earlier run is still current. Raises as `open`
+        does.
         """
         return None
 
     def created(self, reference: Reference) -> float | None:
-        """Return the time at which the image was made, in seconds since 1970; None if it does not say.
+        """Return the time at which the image was made, in seconds since 1970; None if the image does not say.
 
-        By default its metadata is read for that. Called after `references`, on the run's worker threads, for
-        `order=created`. Raises as `open` does.
+        By default it reads the metadata. Called after `references`, on the run's worker threads, for `order=created`.
+        Raises as `open` does.
         """
-        from occystrap_core.image.description import creation_time  # late, as only order=created needs it
+        from occystrap_core.image.description import creation_time  # late: only order=created needs it
         with self.open(reference) as content:
             return creation_time(content)
 

@@ -8,7 +8,7 @@ from occystrap_core.settings import Settings
 
 
 class ListedImage(NamedTuple):
-    """One entry of a list. For what is None or empty, the command line applies."""
+    """One entry of a list. A field that is None or empty is taken from the command line."""
 
     source: str
     """The URI of a source, which may itself name many."""
@@ -34,10 +34,10 @@ class ImageList(ABC):
         """Return the entries, in order. Raises UsageError, naming file and line, for an entry that cannot be parsed."""
 
     def stream(self, checked: int = 0) -> Iterable[ListedImage]:
-        """Return the entries one by one, without reading all of a long list first; by default as `entries` does.
+        """Yield the entries without reading a long list completely first; by default those that `entries` returns.
 
-        The mistakes in the first `checked` entries are raised together, before one of them is given. A later one that
-        cannot be parsed is given as it is written: whoever opens its source reports it, and goes on; a UsageError ends
-        the list there.
+        Mistakes in the first `checked` entries are raised together, as one UsageError, before the first entry. A later
+        entry that cannot be parsed is yielded as written: opening its source fails, and the list goes on. A UsageError
+        raised later ends the list.
         """
         return self.entries()

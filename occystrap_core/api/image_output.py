@@ -41,8 +41,8 @@ class ImageOutput(ABC):
     """
 
     class LeftOut(OutputError):
-        """Raised by `put_documents` for a part that the destination has no form for, such as an attestation: the index
-        is written without it, and `notes` say so."""
+        """Raised by `put_documents` for a part that the destination's format cannot hold, such as an attestation: the
+        index is written without it, and `notes` say so."""
 
     layer_form = LayerForm.TAR
     """The form of layers that the writer takes; may be set in __init__ from options."""
@@ -57,14 +57,14 @@ class ImageOutput(ABC):
     notes: Sequence[str] = ()
     """After `finalize`: lines for the user about what could not be preserved, such as owners without being root."""
     settle_seconds: float = 0.0
-    """After `finalize` or `finalize_index`: how long the destination did not see what had just been written to it."""
+    """After `finalize` or `finalize_index`: seconds until the destination showed what had just been written to it."""
     rewritten: Manifest | Index | None = None
-    """After `finalize` or `finalize_index`: the document as it was written, if not as it was given, because a user or
-    the destination needs another form. The receipt is for this one, and an index refers to it."""
+    """After `finalize` or `finalize_index`: the document that was written, if the user or the destination required
+    another form than the given one. The receipt, and an index that contains the image, refer to this document."""
     layer_store: Hashable = None
-    """Identifies the place where `has_layer` or `adopt_layer` finds layers written for other images of the run, such as
-    a directory or a registry. The core then has a shared layer written once, and calls these methods for the other
-    images. None if there is no such place."""
+    """Identifies the place where `has_layer` and `adopt_layer` find layers written for other images of the run, such as
+    a directory or a registry. The core then writes a shared layer once, and calls these methods for the other images.
+    None if there is no such place."""
     holds_indexes = False
     """Whether the writer also takes an ImageIndex, artifacts, and referrers. The core then calls `prepare_index`,
     writes the layers of all parts, calls `put_documents` for each image of the index and each nested index,
@@ -76,24 +76,24 @@ class ImageOutput(ABC):
     """Set by the core, before `prepare`, if several images of the run have this output's `together`. `finalize` then
     makes nothing visible, and when all of them are copied or have failed, `publish` is called once."""
     may_go_on = False
-    """Set by the core, before `abort`, to whether the next run may go on where this one ended: it was interrupted, or a
-    service did not answer. A writer may then keep hidden what it has of layers, and say so in `kept`."""
+    """Set by the core before `abort`: whether the next run may resume this one, because it was interrupted or a service
+    did not answer. A writer may then keep parts of layers, hidden, and report them in `kept`."""
     kept: Mapping[Digest, int] = MappingProxyType({})
-    """After `abort`: the layers that are kept for the next run, and of how many bytes of each."""
+    """After `abort`: the layers that are kept for the next run, each with the number of bytes kept."""
     kept_at = ''
-    """Where, for the user; empty for the path of the destination."""
+    """The place where they are kept, for messages; empty if that is the destination's path."""
     commits = False
-    """Whether `finalize` can leave it to `commit` to make the image visible, so that several images become visible by
-    one write of the destination's list."""
+    """Whether `finalize` can leave it to `commit` to make the image visible, so that one write of the destination's
+    list makes several images visible."""
     batched = False
-    """Set by the core, before `prepare`, to true if the output `commits` and `finalize` must leave it to `commit`."""
+    """Set by the core before `prepare`: whether `finalize` must leave it to `commit`. Only if the output `commits`."""
 
     def __init__(self, location: Location, settings: Settings) -> None:
         self.location, self.settings = location, settings
         self.parts: list[Expectation] = []
-        """What to expect of the parts that were written by `put_documents`, in the order in which they ended."""
+        """The expectations of the parts written by `put_documents`, in order of completion."""
         self.rewritten_parts: dict[Digest, Manifest | Index] = {}
-        """The documents that `put_documents` has written in another form, by the digest of the given one."""
+        """Documents that `put_documents` wrote in another form, by the digest of the given one."""
 
     def place(self, reference: Reference) -> Place:
         """Return the place of an image of this name, the same for every spelling of the location.
@@ -105,33 +105,34 @@ class ImageOutput(ABC):
                      f'{reference.with_default_tag()}')
 
     def kept_receipt(self, reference: Reference) -> Receipt | None:
-        """Return the receipt that the destination keeps of the image with this name, None if there is no readable one.
+        """Return the receipt that the destination keeps of the image with this name; None if there is no readable one.
 
-        Whether it still holds is found out by verifying it.
+        The core verifies it before it believes it.
         """
         return None
 
     def present_digest(self, reference: Reference) -> Digest | None:
-        """Return the digest of the manifest or index that the destination has under the image's name, read there.
+        """Return the digest of the manifest or index that the destination has under the image's name now.
 
-        For destinations that keep no receipts, but whole indexes under the digests that they have at a source. None if
-        there is nothing, or if another form was asked for than the source may have. Raises ServiceError.
+        For destinations that keep no receipts, but keep whole indexes under the digests of the source. None if there is
+        nothing, or if the user requested a form that the source may not have. Raises ServiceError.
         """
         return None
 
     def present_receipt(self, reference: Reference, source: str) -> Receipt:
-        """Return a receipt of what `present_digest` has found, from its documents alone; `source` is the receipt's.
+        """Return a receipt of what `present_digest` found, made from its documents alone; `source` goes into the
+        receipt.
 
         Raises InvalidImage, ImageNotFound, ServiceError.
         """
         raise PluginError(f'{type(self).__name__} has present_digest(), but no present_receipt()')
 
     def leave_unchanged(self) -> None:
-        """Called, instead of everything below, if the image is left as it is: what killed runs left may be removed."""
+        """Called instead of everything below if the image is already there and stays as it is; may remove leftovers of
+        killed runs."""
 
     def require_possible(self, content: Image | ImageIndex) -> None:
-        """Raise OutputError, UsageError or ServiceError if `prepare` would refuse what is copied, such as for what is
-        at the destination; writes nothing.
+        """Raise OutputError, UsageError or ServiceError if `prepare` would refuse the image; writes nothing.
 
         Called by a dry run, which calls neither `prepare` nor `prepare_index`, before `has_layer`.
         """
@@ -146,7 +147,7 @@ class ImageOutput(ABC):
         """Raise OutputError if a single image would replace an index of several platforms, unless --replace-index is
         given.
 
-        For `prepare` of writers that hold indexes: `there` is what has the image's name now.
+        For `prepare` of writers that hold indexes; `there` is what has the image's name now.
         """
         platforms = platforms_of(there) if isinstance(there, Index) else ()
         if len(platforms) > 1 and not self.settings.replace_index:
@@ -155,18 +156,17 @@ class ImageOutput(ABC):
                               '--replace-index')
 
     def put_documents(self, part: WrittenImage | WrittenIndex) -> Sequence[Expectation]:
-        """Write config and manifest of a part, or an index within the index; return what to expect of these documents.
+        """Write config and manifest of a part, or a nested index; return the expectations of these documents.
 
-        A part is found by its digest alone. Called after its layers were written, in parallel for several parts; what
-        it returns is added to `parts`.
+        A part is found only by its digest. Called after its layers were written, for several parts in parallel; the
+        result is added to `parts`. Raises OutputError, ServiceError, LeftOut.
         """
         raise PluginError(f'{type(self).__name__} declares holds_indexes, but has no put_documents()')
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Return where the layer already is, with its size, having checked that it is complete; None if it is not
-        there.
+        """Return where the complete layer already is, with its size; None if it is missing or incomplete.
 
-        Writes nothing, and may be called before `prepare`, by a dry run.
+        Writes nothing. A dry run calls it without `prepare`. Raises OutputError, ServiceError.
         """
         return None
 
@@ -178,33 +178,33 @@ class ImageOutput(ABC):
         return None
 
     def omit_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Return where a layer would be that a delta leaves out, with Evidence.BASE, and note it for the list of these.
+        """Leave a layer out of a delta: note it for the delta's list, and return where it would be, with Evidence.BASE.
 
-        Called if `has_layer` found nothing, and `settings.base` has the blob; after None it is written. For schemes
-        with `deltas`.
+        For schemes with `deltas`. Called if `has_layer` found nothing and `settings.base` has the blob; if it returns
+        None, the layer is written.
         """
         return None
 
     def note_base(self, digest: Digest, location: Location) -> None:
-        """Note where another image of this destination is that should have a blob, for `adopt_layer`.
+        """Note an image of this destination that should have a blob, for `adopt_layer`.
 
-        Called before `prepare`, for blobs that the source, a delta, leaves out, and for those that other processes of a
-        bulk run have brought.
+        Called before `prepare`, for blobs that the source, a delta, leaves out, and for blobs that other workers of a
+        bulk run brought.
         """
 
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Have the destination take the layer from elsewhere in it, without reading the source.
+        """Take the layer from elsewhere at the destination, without reading the source, for example by mounting a blob.
 
-        Called if `has_layer` found nothing. Returns what `has_layer` returns; after None, `write_layer` is called.
+        Called if `has_layer` found nothing. Returns what `has_layer` returns; if that is None, `write_layer` is called.
         """
         return None
 
     def stream_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Write a layer whose blob the core makes while it is read, without knowing its digest and size before.
+        """Write a layer while the core compresses it, so that its digest and size are known only at the end.
 
         Called first, in STORED form, for layers of a source that has no blobs. `layer.descriptor` is None until a
-        stream of `layer.open()` was read to its end. After None, which may also be returned when an attempt has failed,
-        the core makes the blob, and calls `has_layer`, `adopt_layer` and `write_layer`.
+        stream of `layer.open()` was read to its end. None may also be returned after a failed attempt: the core then
+        makes the whole blob, and calls `has_layer`, `adopt_layer` and `write_layer`.
         """
         return None
 
@@ -217,7 +217,7 @@ class ImageOutput(ABC):
         """Write config and manifest, make the image visible, and return the receipt."""
 
     def attach_referrers(self, referrers: Sequence[WrittenReferrer]) -> Sequence[Expectation]:
-        """Make parts findable as referrers of a digest or under a tag; return what to expect of that."""
+        """Make parts findable as referrers of a digest or under a tag; return the expectations for that."""
         raise PluginError(f'{type(self).__name__} declares holds_indexes, but has no attach_referrers()')
 
     def finalize_index(self, index: WrittenIndex) -> Receipt:
@@ -225,18 +225,18 @@ class ImageOutput(ABC):
         raise PluginError(f'{type(self).__name__} declares holds_indexes, but has no finalize_index()')
 
     def publish(self, outputs: Sequence['ImageOutput']) -> None:
-        """Make images visible that only become so together: those of `outputs`, in the order of the run.
+        """Make the images of `outputs`, in the order of the run, visible together.
 
-        They have been finalized and not aborted; this one is the first. If it raises, all of them have failed, and
-        `abort` of each is called.
+        All have been finalized and none aborted; this output is the first of them. If it raises, all of them have
+        failed, and `abort` of each is called.
         """
         raise PluginError(f'{type(self).__name__} declares together, but has no publish()')
 
     def commit(self) -> Receipt | None:
-        """With `batched`: return when the image is visible, and durable; called once after `finalize`.
+        """With `batched`: return when the image is visible and durable; called once after `finalize`.
 
-        It may wait for other images of the run, and is called on another thread than these. Returns the receipt if it
-        is another than `finalize` gave. After an error, `abort` is called.
+        It may wait for other images of the run, since it is not called on a thread that copies them. Returns the
+        receipt if it differs from the one that `finalize` returned. After an error, `abort` is called.
         """
         return None
 

@@ -11,7 +11,7 @@ from occystrap_core.errors import UnknownOption, UsageError, nearest
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
 else:
-    _ParamType = click.ParamType  # which is generic since click 8.4
+    _ParamType = click.ParamType  # it is generic since click 8.4
 
 
 class OptionType(_ParamType):
@@ -43,18 +43,18 @@ class OptionType(_ParamType):
 
     @classmethod
     def number(cls, least: float = 0.0, most: float = 1e9, name: str = 'number') -> 'OptionType':
-        """Return the type of an option that takes a number, `name` of what; neither nan nor what is not within bounds.
+        """Return the type of an option that takes a number from `least` to `most`, not nan; `name` is what it counts.
         """
         def parse(text: str) -> float:
             value = _float(text)
-            if not least <= value <= most:  # also if it is nan, which compares with nothing
+            if not least <= value <= most:  # nan, too: it compares false
                 raise ValueError(f'expected a {_of(name)} from {least:g} to {most:.0f}')
             return value
         return cls(name, parse)
 
     @classmethod
     def whole(cls, least: int = 0, most: int = 1_000_000_000, name: str = 'number') -> 'OptionType':
-        """Return the type of an option that takes a whole number within bounds."""
+        """Return the type of an option that takes a whole number from `least` to `most`; `name` is what it counts."""
         def parse(text: str) -> int:
             value = _integer(text)
             if not least <= value <= most:
@@ -112,8 +112,8 @@ OptionType.SECONDS = OptionType.number(name='seconds')
 class Option(NamedTuple):
     """One declared option. A `secret` value never reaches a receipt, a log or a message.
 
-    `decides`: whether an option of a destination may change what is written to a place. Those that only lead there,
-    such as a login, do not, so that two destinations of one place that differ in nothing else are one.
+    `decides`: whether the option may change what is written to a destination. Options that only say how to reach it,
+    such as a login, do not: two destinations that differ in nothing else are the same.
     """
 
     name: str
@@ -125,7 +125,7 @@ class Option(NamedTuple):
 
 
 def _may_be_secret(known: Mapping[str, Option], given: Mapping[str, str]) -> bool:
-    """Return whether unknown options may be the rest of a password with a ? before an @, or with a & in it."""
+    """Return whether unknown options may belong to a password that contains a ? or & and is followed by an @."""
     unknown = {name: text for name, text in given.items() if name not in known}
     has_secret = any(known[name].secret for name in given if name in known)
     return any('@' in name + text or (has_secret and not text) for name, text in unknown.items())

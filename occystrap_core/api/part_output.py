@@ -16,8 +16,10 @@ D = TypeVar('D', Manifest, Index)
 
 
 class PartOutput(ImageOutput):
-    """Writes a part of an index, or a referrer, into the place of the whole: layers and documents go through the writer
-    of the whole, and nothing is listed."""
+    """Writes a part of an index, or a referrer, to the destination of the whole.
+
+    Layers and documents go through the writer of the whole, and the part gets no name.
+    """
 
     holds_indexes = True
 
@@ -42,7 +44,7 @@ class PartOutput(ImageOutput):
         return self._whole.blob_size(digest)
 
     def omit_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Note a blob that is left out, as the writer of the whole does."""
+        """Leave the layer out of a delta, as the writer of the whole does."""
         return self._whole.omit_layer(layer)
 
     def note_base(self, digest: Digest, location: Location) -> None:
@@ -50,7 +52,7 @@ class PartOutput(ImageOutput):
         self._whole.note_base(digest, location)
 
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Have the destination take the layer from elsewhere in it, as the writer of the whole does."""
+        """Take the layer from elsewhere at the destination, as the writer of the whole does."""
         return self._whole.adopt_layer(layer)
 
     def stream_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
@@ -79,7 +81,7 @@ class PartOutput(ImageOutput):
         """Do nothing: the whole is aborted as well."""
 
     def _as_written(self, document: D) -> D:
-        """Return a document in the form in which the whole has written it."""
+        """Return a document in the form in which the whole wrote it."""
         written = self._whole.rewritten_parts.get(document.digest)
         if not isinstance(written, type(document)):
             return document

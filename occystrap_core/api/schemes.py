@@ -24,13 +24,18 @@ FILES = 'files'
 class InputScheme(NamedTuple):
     """A scheme that images can be read from; `factory` names a class called with (location, settings).
 
-    It returns an ImageInput or ImageList, and is called once for each source that is named (see ImageInput). `instead`
-    says what to do if the scheme is given as a destination. `recognizes` returns, from the name and a look
-    at the directory alone, whether a path is that of an image of this scheme, for users who give no scheme. With `many`
-    a location may name many images: the scheme then has the options of selection besides its own (`exclude`, `semver`,
+    It returns an ImageInput or ImageList, and is called once for each source that is named (see ImageInput).
+
+    `instead` says what to do if the scheme is given as a destination.
+
+    `recognizes` returns whether a path, by its name and a look at the directory alone, is an image of this scheme, for
+    users who give no scheme.
+
+    `many`: a location may name many images. The scheme then also has the options of selection (`exclude`, `semver`,
     `newest` …), which the core applies to what `references` returns.
-    `completion` is for shells: `files` if a path of the file system follows, or it names a function that takes what was
-    typed of the path and Settings, and yields what it may become; its errors are not shown, it has two seconds.
+
+    `completion` is for shell completion: `files` for paths of the file system, or the import string of a function that
+    takes the incomplete path and Settings and yields completions. Its errors are not shown, and it has two seconds.
     """
 
     name: str
@@ -45,7 +50,7 @@ class InputScheme(NamedTuple):
 
     @property
     def all_options(self) -> Sequence[Option]:
-        """Its own options, and those of selection."""
+        """The scheme's own options and, with `many`, those of selection."""
         if not self.many:
             return self.options
         from occystrap_core.api.selection_options import SELECTION  # late: --help needs no patterns
@@ -53,9 +58,9 @@ class InputScheme(NamedTuple):
 
 
 class Many(NamedTuple):
-    """How a destination takes several images: not at all (`reason` says why), or only if option `needs` is true.
+    """Whether a destination takes several images: always (`accepted`), only if the option `needs` is true, or never.
 
-    `unless` returns whether a location names a place for one image only; `reason` then says why.
+    `unless` returns whether a location names a place for one image only. `reason` says why several are refused.
     """
 
     accepted: bool
@@ -68,32 +73,50 @@ class WriterScheme(NamedTuple):
     """A scheme that images can be written to; `factory` names a class called with (location, settings).
 
     It returns an ImageOutput and is called once for each image, before anything is read (see ImageOutput).
+
     `reports_only` is for a service, such as a daemon, that returns the bytes of a document only together with all
-    layers: fast verification then accepts the digests that it reports. `kept_receipts` is for destinations that keep
-    the receipts of their images. It names a function that takes the Location that the user gave `occystrap verify`, its
-    options unparsed, and returns a KeptReceipts; how a path names one of several images is up to the plugin. It raises
-    UsageError, OutputError. `moved` names a function that takes a Receipt and a Location and returns the receipt for
-    the same image at that place; for schemes that keep manifests and blobs, whose images are checked by receipts of any
-    such scheme (Receipt.located_by_digest), and for those that keep configs and the tars of layers, whose images are
-    checked by any receipt of a single image (Receipt.located_by_diff_id). It makes no requests. Without it receipts of
-    this scheme alone are checked, at another path. `expects`
-    are the kinds of expectation, besides layers, that every receipt of this scheme has: a receipt that lacks one is
-    refused. `whole_indexes` returns whether indexes are copied to a location as they are, with all platforms, unless
-    the user asks for one; its writer must have `holds_indexes`. `suffix` ends the names of new files of this scheme,
-    for users who give no scheme. `by_digest`: an image without a tag may go to PATH@DIGEST instead of PATH:TAG.
+    layers: fast verification then accepts the digests that it reports.
+
+    `kept_receipts` is for destinations that keep the receipts of their images. It names a function that takes the
+    Location that the user gave `occystrap verify`, its options unparsed, and returns a KeptReceipts. How a path names
+    one of several images is up to the plugin. It raises UsageError, OutputError.
+
+    `moved` names a function that takes a Receipt and a Location, and returns the receipt for the same image at that
+    place, without requests. Schemes that keep manifests and blobs can check receipts of any such scheme
+    (Receipt.located_by_digest); schemes that keep configs and the tars of layers can check any receipt of a single
+    image (Receipt.located_by_diff_id). Without it, only receipts of this scheme are checked at another path.
+
+    `expects` are the kinds of expectation, besides layers, that every receipt of this scheme has; a receipt that lacks
+    one is refused.
+
+    `whole_indexes` returns whether an index is copied to a location as it is, with all platforms, unless the user asks
+    for one platform. The writer must have `holds_indexes`.
+
+    `suffix` ends the names of new files of this scheme, for users who give no scheme.
+
+    `by_digest`: an image without a tag may go to PATH@DIGEST instead of PATH:TAG.
+
     `to_stdout` returns whether a location is stdout, so that nothing else is written there.
+
     `deltas` returns whether what is written to a location may leave out blobs (--since).
-    `removes` names a function for --prune that takes the Receipts of images to remove, the Receipts of images that
-    stay, the Settings, and whether this is a dry run, and returns for each image why it stays, an empty text if it is
-    gone.
-    `keeps` are patterns, as of fnmatch, of the names in its directory that are its own, where files of options may not
-    be; `*` if it holds nothing else.
+
+    `removes` names a function for --prune. It takes the Receipts of images to remove, the Receipts of images that stay,
+    the Settings, and whether this is a dry run, and returns for each image the reason why it stays, empty if it was
+    removed.
+
     `notes_bringers` names a function for schemes with `kept_receipts` and `removes`. It takes Receipts of images that
-    are left as they are, and the Settings, and has the kept receipts name the same bringers as these, if they are still
-    of the same images; it raises OutputError.
-    `servers` are the names of options that say on which server a path is, and how it is reached.
-    `completion` is that of InputScheme. `is_whole`: what is at a path is carried and copied as a whole, as an archive
-    is, so that `verify` reports images there that no receipt covers; an InputScheme of the same name lists them.
+    stay unchanged, and the Settings, and writes the bringers of these receipts to the kept receipts of the same images.
+    It raises OutputError.
+
+    `keeps` are patterns, as for fnmatch, of names in the destination's directory that belong to the format, where no
+    file named by an option may be; `*` if all of them do.
+
+    `servers` are the names of options that say which server a path is on, and how it is reached.
+
+    `completion` is as for InputScheme.
+
+    `is_whole`: what is at a path is carried and copied as one, like an archive, so `verify` reports images there that
+    no receipt covers. An InputScheme of the same name lists them.
     """
 
     name: str
@@ -120,11 +143,11 @@ class WriterScheme(NamedTuple):
 
     @property
     def all_options(self) -> Sequence[Option]:
-        """Its own options."""
+        """The scheme's own options."""
         return self.options
 
     def form(self, location: Location) -> Hashable:
-        """Return what decides, besides the image, what is written to a location: the scheme, and options that do."""
+        """Return a key for what determines the output besides the image: the scheme, and the options with `decides`."""
         decisive = (option.name for option in self.options if option.decides)
         return self.name, *((name, str(location.options[name])) for name in decisive)
 
@@ -143,22 +166,26 @@ class FilterKind(NamedTuple):
 
 
 class ExecutorKind(NamedTuple):
-    """What runs the images of `process --executor`; `factory` names a function called with (option values, note).
+    """What copies the images of `process --executor`; `factory` names a function called with (option values, note).
 
-    It returns a context manager that gives a `concurrent.futures.Executor` and its number of slots: how many images may
-    be at work at once, one in each worker process. `note` takes a line for the user. What is submitted is a picklable
-    callable without arguments, and has a method `stop()`, which any thread of the worker may call: the worker must do
-    so when the future is cancelled, when the client is gone, and when the context ends with an exception; no tag may
-    move 5 s later. A future raises `concurrent.futures.BrokenExecutor` if its worker died or does not respond: the core
-    submits the image again, at most three times in all, so nothing else may try it again. An OccystrapError of a
-    future or of `submit` ends the run: the executor is gone. Without a factory it is this process.
+    It returns a context manager that yields a `concurrent.futures.Executor` and its number of slots: how many images
+    may be copied at once, one in each worker process. `note` takes a line for the user. Without a factory, this process
+    copies them.
+
+    What is submitted is a picklable callable without arguments. It has a method `stop()`, which any thread of the
+    worker may call. The worker must call it when the future is cancelled, when the client is gone, and when the context
+    ends with an exception, and must end the call soon enough that no tag moves later than 5 s after that.
+
+    A future raises `concurrent.futures.BrokenExecutor` if its worker died or does not respond. The core then submits
+    the image again, at most three times in all, so nothing else may retry it. An OccystrapError of a future or of
+    `submit` means that the executor is gone, and ends the run.
 
     The executor may have two more methods. `at_work()` returns the workers that have an image now, each by the name
-    that `worker_name()` returns there; it is called on any thread. `leave_out(worker, why)` says that one of them is to
-    get nothing more, such as one without a login: then its images are given to others.
+    that `worker_name()` returns there; it is called on any thread. `leave_out(worker, why)` says that a worker, such as
+    one without a login, must get no more images.
 
     `check` names a function called with the options' values before anything else, also for a dry run; it raises
-    UsageError for those that are impossible.
+    UsageError for impossible values.
     """
 
     name: str

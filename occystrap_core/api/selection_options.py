@@ -1,4 +1,5 @@
-"""Options that every source of many images has: which of the names that it lists are taken. The core applies them."""
+"""Options that every source of many images has, for selecting some of the names that it lists. The core applies them.
+"""
 from typing import TYPE_CHECKING
 
 from occystrap_core.api.options import Option, OptionType
@@ -37,7 +38,7 @@ PRUNING = (
     Option('keep', OptionType('patterns', _kept, repeatable=True), None,
            'images that prune= never deletes: patterns as for exclude=, optionally with a host'),
 )
-"""Options of sources that name others, too."""
+"""Options that lists of sources have as well."""
 SELECTION = (
     Option('exclude', OptionType('patterns', _excluded, repeatable=True), None,
            'images to skip: patterns of repositories, repository:tag or :tag, separated by commas'),
@@ -53,7 +54,7 @@ SELECTION = (
 
 
 def without_selection(location: Location) -> Location:
-    """Return a location without these options, which say nothing about a single image."""
+    """Return a location without these options, which have no meaning for a single image."""
     names = {each.name: each.default for each in SELECTION}
     return location._replace(options={name: names.get(name, value) for name, value in location.options.items()},
                              given={name: text for name, text in location.given.items() if name not in names})

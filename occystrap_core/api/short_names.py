@@ -11,7 +11,8 @@ _TRANSPORTS = {
     'docker-archive': 'tar://{}', 'oci-archive': 'tar://{}', 'tar': 'tar://{}', 'oci': 'layout://{}',
     'layout': 'layout://{}', 'dir': 'dir://{}', 'mounts': 'mounts://{}', 'docker-daemon': 'docker://{}',
     'containers-storage': 'docker://{}', 'list': 'list://{}', 'plan': 'plan://{}'}
-"""What stands before a colon where other programs, or a slip, leave out `//`; no image of Docker Hub is called so."""
+"""Words before a colon that are transports of other programs, or schemes without `//`; no image on Docker Hub has one
+of these names."""
 _PATH = re.compile(r'\.{0,2}/.*|\.\.?', re.DOTALL)
 
 
@@ -21,14 +22,15 @@ def is_path(text: str) -> bool:
 
 
 def require_no_transport(text: str) -> None:
-    """Raise UsageError for a location as skopeo and podman write them, such as `oci:PATH`, with what to write here."""
+    """Raise UsageError for a location in the form of skopeo and podman, such as `oci:PATH`; the message says what to
+    write."""
     transport, colon, rest = text.partition(':')
     if colon and transport in _TRANSPORTS and not rest.startswith('//'):
         raise UsageError(f'{redact(text)} has no //: write {_TRANSPORTS[transport].format(redact(rest))}')
 
 
 def require_text(text: str) -> None:
-    """Raise UsageError for an empty location, such as of a variable that is not set."""
+    """Raise UsageError for an empty location, for example from a variable that is not set."""
     if not text.strip():
         raise UsageError('a location is empty: give SCHEME://PATH, or the name of an image')
 

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from occystrap_core.verification.receipt import Receipt
 
 _SCHEME = re.compile(r'[a-z][a-z0-9+.-]*')
-_USER = re.compile(r'^[^/:]*:.*@(?!sha\d+:)', re.DOTALL)  # a password may hold @ and /, a digest has an @ of its own
+_USER = re.compile(r'^[^/:]*:.*@(?!sha\d+:)', re.DOTALL)  # a password may contain @ and /; a digest has its own @
 _LOGIN = r'(?s)^[^/:?]*:(?!\d+[/?]).*@(?!sha\d+:)|^[^/:?]*@(?!sha\d+:)(?=[^/]*[.:])'
-"""The same in what may be malformed: a password may hold ? and # as well; digits before a slash are a port."""
+"""The same for text that may be malformed: a password may also contain ? and #; digits before a slash are a port."""
 
 
 class WrittenUri(NamedTuple):
@@ -89,7 +89,7 @@ class Location(NamedTuple):
 
     @classmethod
     def of_receipt(cls, receipt: 'Receipt', options: Sequence[Option]) -> Self:
-        """Return the location that an image was written to; raises as `parse` does."""
+        """Return the location that a receipt's image was written to; raises as `parse` does."""
         read = read_options(options, receipt.options, f'the receipt for {receipt.destination}')
         return cls(receipt.scheme, receipt.path, read, receipt.options)
 
@@ -110,8 +110,8 @@ class Location(NamedTuple):
 def parse_filter(text: str, kind: str = 'filter') -> tuple[str, dict[str, str]]:
     r"""Return name and option texts of `name:key=value,key=value`; `\,` stands for a comma within a value.
 
-    A comma before text without `=` is part of the value, too: `exclude:pattern=*.pyc,*.md`. Raises UsageError for a
-    malformed text, which the message calls a `kind`.
+    A comma before text without `=` is part of the value, too: `exclude:pattern=*.pyc,*.md`. Raises UsageError for
+    malformed text; `kind` is what the message calls it.
     """
     name, _, rest = text.partition(':')
     if not name:

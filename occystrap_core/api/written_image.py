@@ -1,4 +1,4 @@
-"""What the core and a writer hand to each other: layers as they go out, and what was written of an image."""
+"""What the core and a writer exchange: outgoing layers, and the description of a written image."""
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class LayerForm(Enum):
     """The form in which a writer takes layers.
 
-    STORED: the blob as `layer.descriptor` describes it, always set, its size exact; `finalize` gets a manifest. The
-    core compresses layers without a blob before (`ImageOutput.compression`), or meanwhile (`ImageOutput.stream_layer`).
-    TAR: the uncompressed tar.
+    STORED: the blob that `layer.descriptor` describes, with its exact size; `finalize` gets a manifest. The core
+    compresses layers without a blob first (`ImageOutput.compression`), or while they are sent
+    (`ImageOutput.stream_layer`). TAR: the uncompressed tar.
     """
 
     STORED = 'stored'
@@ -35,7 +35,8 @@ class LayerForm(Enum):
 
 
 class OutgoingLayer(Protocol):
-    """A layer as a writer sees it, in the form it takes. The core counts and hashes it while it is read."""
+    """A layer as a writer sees it, in the form that the writer takes. The core counts and hashes it while it is read.
+    """
 
     @property
     def index(self) -> int:
@@ -47,7 +48,7 @@ class OutgoingLayer(Protocol):
 
     @property
     def descriptor(self) -> Descriptor | None:
-        """The blob that `open` gives; always present in STORED form, but for `stream_layer`; None in TAR form."""
+        """The blob that `open` returns; always present in STORED form, except in `stream_layer`; None in TAR form."""
 
     @property
     def source_blob(self) -> Descriptor | None:
@@ -61,10 +62,11 @@ class OutgoingLayer(Protocol):
         """Return a hint of the tar's size in bytes; None if unknown."""
 
     def open(self, held: HeldBytes | None = None) -> ByteStream:
-        """Open the layer at its first byte. A writer that sends the layer again opens it again. Close it after use.
+        """Return the layer from its first byte; to send it again, open it again. Close it after use.
 
-        A writer may give what it holds of `source_blob` since an earlier run. It is then read in place of the source's
-        bytes, and gets all others. If InvalidImage is raised it was damaged: call its `forget`, and open again.
+        `held` has the first bytes of `source_blob` that an earlier run kept. They are read instead of the source's, and
+        the rest is added to them. If reading raises InvalidImage, they were damaged: call `held.forget()` and open
+        again.
         """
 
 
@@ -72,8 +74,8 @@ class WrittenLayer(NamedTuple):
     """What a writer returns for a layer: its locator, and nothing about its bytes unless the writer checked them
     itself.
 
-    Only `has_layer` and `adopt_layer` give `size` and `digest`, of what is at the destination; the core knows them of
-    what it streamed. `kept`: an interrupted run had fetched the layer and kept it.
+    Only `has_layer` and `adopt_layer` set `size` and `digest`, those at the destination; the core knows them for what
+    it streamed. `kept`: an interrupted run had fetched the layer and kept it.
     """
 
     locator: str
@@ -106,7 +108,7 @@ class PlacedLayer:
 
     @property
     def moved(self) -> int:
-        """The bytes that were written for it, without those that an earlier run had kept unchanged."""
+        """Number of bytes written for it, without those that an earlier run had kept."""
         if self.resumed and self.resumed.reused == self.resumed.blob.size:
             return 0
         return self.size - (self.resumed.reused if self.resumed and self.descriptor else 0)
@@ -136,7 +138,7 @@ class WrittenImage(NamedTuple):
 
     @classmethod
     def present(cls, image: Image, source: str, place: str) -> 'WrittenImage':
-        """Return an image that a destination holds already, opened there, its blobs found by their digests alone."""
+        """Return an image that is already at a destination, and was opened there; blobs are located by digest."""
         layers = [PlacedLayer(layer.index, layer.diff_id, layer.descriptor, str(layer.descriptor.digest),
                               layer.descriptor.digest, layer.descriptor.size, Evidence.DESCRIPTOR)
                   for layer in image.layers if layer.descriptor and layer.diff_id]
@@ -146,7 +148,7 @@ class WrittenImage(NamedTuple):
     @classmethod
     def present_receipt(cls, content: Content, source: str, location: Location, place: str, reference: Reference,
                         name: str) -> Receipt:
-        """Return the receipt of an opened image or index with manifests: what `location` must have, found by digests.
+        """Return the receipt of an opened image or index with manifests: what `location` must have, located by digests.
 
         `name` locates the manifest or index itself.
         """
@@ -170,7 +172,7 @@ class WrittenImage(NamedTuple):
     def receipt(self, location: Location, documents: Sequence[Expectation], *, reference: Reference | None = None,
                 locate: Callable[[PlacedLayer], str] = lambda layer: layer.locator,
                 ) -> Receipt:
-        """Return the receipt: `documents` as the writer gives them, then each layer as the core saw it."""
+        """Return the receipt: `documents` as the writer passes them, then each layer as the core saw it."""
         layers = [Expectation('layer', locate(layer), layer.digest, layer.size, layer.evidence,
                               () if layer.diff_id == layer.digest else (layer.diff_id,)) for layer in self.layers]
         return Receipt(location.scheme, location.path, dict(location.given), str(reference or self.reference),
@@ -181,7 +183,7 @@ class WrittenImage(NamedTuple):
 
 
 class WrittenReferrer(NamedTuple):
-    """A referrer of an image that was written by its digest; found by its `subject` or by `tag`."""
+    """A referrer that was written under its digest; found by its `subject` or by `tag`."""
 
     document: Manifest | Index
     subject: Digest | None = None
@@ -189,7 +191,7 @@ class WrittenReferrer(NamedTuple):
 
     @property
     def entry(self) -> 'Entry':
-        """The entry of index.json by which it is found in a layout: without a name, or named by its tag."""
+        """Its entry in the index.json of a layout, by which it is found: without a name, or named by its tag."""
         from occystrap_core.oci.layout import named_entry  # late, as few images have referrers
         return named_entry(referrer_of(self.document) if self.subject else self.document.descriptor, self.tag)
 
@@ -214,7 +216,7 @@ class WrittenIndex:
 
     def receipt(self, location: Location, documents: Sequence[Expectation], *, reference: Reference | None = None,
                 ) -> Receipt:
-        """Return one receipt for the whole: `documents` as the writer gives them, then the expectations of all parts.
+        """Return one receipt for the whole: `documents` as the writer passes them, then the expectations of all parts.
         """
         expected = [*documents, *(each for part in self.parts for each in part.expectations), *self.referrers]
         return Receipt(location.scheme, location.path, dict(location.given), str(reference or self.reference),
@@ -236,7 +238,7 @@ def _expected(document: Manifest | Index, name: str) -> Expectation:
 
 
 def merged(expectations: Iterable[Expectation]) -> tuple[Expectation, ...]:
-    """Return each expectation once, in order; of two for the same item, with the better evidence."""
+    """Return each expectation once, in order; of two for the same item, the one with the stronger evidence."""
     best: dict[tuple[str, str, Digest, int], Expectation] = {}
     for each in expectations:
         key = each.kind, each.locator, each.digest, each.size
