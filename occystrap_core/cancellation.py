@@ -1,4 +1,4 @@
-"""Stopping everything that moves bytes: after a signal, or when a part of the work has failed."""
+"""Stopping all work that moves bytes: after a signal, or when a part of the work has failed."""
 import threading
 import weakref
 from collections.abc import Iterator

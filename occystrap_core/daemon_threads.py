@@ -54,10 +54,10 @@ class DaemonThreads:
                 name = f'{self._name}-{len(self._threads)}'
                 priority = _YIELDING if len(self._threads) >= self._first else 0
                 thread = threading.Thread(target=_loop, args=(self._todo, self._idle, priority), name=name, daemon=True)
-                self._threads.append(thread)  # before it works, since it may ask whether it is one of these
+                self._threads.append(thread)  # before it starts: its work may call is_current
                 try:
                     thread.start()
-                except RuntimeError:  # no more are permitted; those that are there do the work, only later
+                except RuntimeError:  # no more threads are permitted: the existing ones do the work later
                     self._threads.remove(thread)
                     if not self._threads:
                         raise
@@ -101,9 +101,9 @@ def _do(future: Future[R], work: Callable[[], R]) -> None:
 
 
 def completed(futures: Collection[Future[R]], check: Callable[[], object]) -> Iterator[Future[R]]:
-    """Yield the futures as they are done; `check` is called meanwhile, and ends the waiting by raising.
+    """Yield the futures as they are done; `check` is called in between, and ends the waiting by raising.
 
-    Each future reports itself: asking thousands which of them is done, for each of them, would take long.
+    Each future reports itself, since polling thousands of futures after each one would take long.
     """
     done: queue.SimpleQueue[Future[R]] = queue.SimpleQueue()
     pending = set(futures)

@@ -114,11 +114,11 @@ class ImageNotFound(ImageError):
 
     problem = 'missing'
     nothing_matches = False
-    """Whether that is known from a complete list of the source's names, of which a pattern or selection takes none."""
+    """Whether a complete list of the source's names is known, and a pattern or selection matches none of them."""
 
     @classmethod
     def of_pattern(cls, message: str) -> Self:
-        """Return the error for a pattern or a selection that takes none of all names that there are."""
+        """Return the error for a pattern or a selection that matches none of all names."""
         error = cls(message, 'manifest-missing')
         error.nothing_matches = True
         return error
@@ -192,12 +192,12 @@ def nearest(name: str, known: Mapping[str, object] | Sequence[str]) -> str:
 
 
 def again(error: BaseException) -> BaseException:
-    """Return the same error for another reader, who may add notes to it."""
+    """Return a copy of an error for another reader, since readers add notes to it."""
     import copy  # late, as only errors need it
     try:
         same = copy.copy(error)
         same.__dict__.update(error.__dict__)
-    except Exception:  # a class of a plugin that cannot be copied
+    except Exception:  # the class may belong to a plugin, and not be copyable
         return error
     if notes := getattr(error, '__notes__', None):
         same.__notes__ = list(notes)

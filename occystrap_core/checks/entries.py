@@ -27,10 +27,9 @@ class EntryChecks:
         self._types: dict[bytes, bytes] = {}
         """The type of each path's entry, the last if there are several."""
         self._directories: dict[bytes, bytes | None] = {}
-        """The directories that contain paths, with or without an entry, each with its own directory; nothing for the
-        root."""
+        """The directories that contain paths, with or without an entry, each mapped to its parent; the root to None."""
         self._odd: set[bytes] = set()
-        """Those of them that are not directories, so far."""
+        """Paths among them that are not directories, as far as is known."""
         self.whiteouts: set[bytes] = set()
 
     def entry(self, entry: TarEntry) -> TarEntry:
@@ -100,7 +99,7 @@ class EntryChecks:
             self._note(key)
 
     def _keep_directories(self, path: bytes) -> None:
-        """Keep the directories that contain a path, up to one that is known; then all above it are."""
+        """Record the directories that contain a path, up to one that is known, whose parents are known as well."""
         below = None
         for directory in path_keys(path):
             known = directory in self._directories

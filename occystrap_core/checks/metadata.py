@@ -23,7 +23,7 @@ def check_metadata(image: Image, findings: Findings) -> None:
 
 
 def check_document(document: Manifest | Index, name: str, findings: Findings) -> None:
-    """Check what a manifest or index says that it is, and as what it was served."""
+    """Check that a manifest or index has the media type that it declares, and with which it was served."""
     said = parse_object(document.raw, 'the manifest', names=MANIFEST_FIELDS)
     if not said.get('mediaType'):
         findings.add('manifest-untyped', f'{name}: the manifest has no mediaType')

@@ -3,7 +3,7 @@ from enum import Enum
 
 
 class Level(Enum):
-    """An error makes the image unusable, or its content another than promised; a warning is about unusual images."""
+    """ERROR: the image is unusable, or its content differs from what it promises. WARNING: something unusual."""
 
     ERROR = 'error'
     WARNING = 'warning'

@@ -28,7 +28,7 @@ F = TypeVar('F', bound=Callable[..., Any])
 
 
 class Common:
-    """The options that every command takes."""
+    """The values of the options that every command takes."""
 
     def __init__(self, debug: bool = False) -> None:
         self.debug, self.quiet = debug, False
@@ -36,7 +36,7 @@ class Common:
         self.command = ''
         """The command's name, once it is known."""
         self.plugins: Plugins | None = None
-        """Those of this invocation, once loaded."""
+        """The plugins of this invocation, once they are loaded."""
         self.ending: Sequence[str] = ()
         """The lines that follow the error that ended a run: how to resume, and the summary."""
         self._given: set[str] = set()
@@ -55,7 +55,7 @@ def common(context: click.Context) -> Common:
 
 
 def add_common_options(command: click.Command) -> click.Command:
-    """Add the common options to a command, but for names that it has itself; their values are kept in the context."""
+    """Add the common options to a command, except names that it has itself; their values are kept in the context."""
     own = {name for each in command.params for name in each.opts}
     command.params += [option for option in _common_options() if not own.intersection(option.opts)]
     return command
@@ -95,7 +95,8 @@ def _name_memory(context: click.Context, parameter: click.Parameter, value: int)
 
 
 def _show_log() -> None:
-    """Write occystrap's own log to stderr; logs of HTTP libraries would contain tokens and signed URLs."""
+    """Write occystrap's own log to stderr; logs of HTTP libraries are left out, since they contain tokens and signed
+    URLs."""
     import logging
 
     class Lines(logging.Handler):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _PATIENCE = 2.0
-"""Seconds that a user waits for names of a service, at most."""
+"""At most so many seconds are spent on the names that a service lists."""
 _MOST = 1000
 
 Scheme = InputScheme | WriterScheme
@@ -60,7 +60,8 @@ def _named(kinds: Sequence[FilterKind | ExecutorKind], incomplete: str) -> 'list
 
 
 def complete_path(incomplete: str) -> list[str]:
-    """Return the paths that begin so, directories with a `/` at their end; hidden ones only if a dot was typed."""
+    """Return the paths that begin with `incomplete`, directories with a `/` appended; hidden ones only if a dot was
+    typed."""
     directory, slash, start = incomplete.rpartition('/')
     try:
         with os.scandir(os.path.expanduser(f'{directory}/') if slash else '.') as entries:
@@ -72,7 +73,7 @@ def complete_path(incomplete: str) -> list[str]:
 
 
 def _options(options: Sequence[Option], last: str) -> Iterator[tuple[str, str]]:
-    """Yield options that begin so, or after a `=` the values of the option, if it has a few."""
+    """Yield the options that match or, after a `=`, the values of the option if it has only a few."""
     name, equals, value = last.partition('=')
     for option in options:
         if equals and option.name == name and '|' in option.type.name:
@@ -82,7 +83,7 @@ def _options(options: Sequence[Option], last: str) -> Iterator[tuple[str, str]]:
 
 
 def _places(scheme: Scheme, path: str) -> list[str]:
-    """Return the paths, or names that the scheme's service lists, that begin so; what is known in time."""
+    """Return the matching paths, or matching names that the scheme's service lists, as far as they arrive in time."""
     if scheme.completion == FILES:
         return complete_path(path)
     if not scheme.completion:
@@ -96,7 +97,7 @@ def _places(scheme: Scheme, path: str) -> list[str]:
                 found.append(name)
                 if len(found) >= _MOST:
                     return
-        except Exception:  # a shell has nowhere to show it
+        except Exception:  # a shell could not show it
             return
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
@@ -106,5 +107,5 @@ def _places(scheme: Scheme, path: str) -> list[str]:
 
 
 def _items(found: Iterable[tuple[str, str]]) -> 'list[CompletionItem[str]]':
-    from click.shell_completion import CompletionItem  # late, as only shells need it
+    from click.shell_completion import CompletionItem  # late: only shells need it
     return [CompletionItem(value, help=text or None) for value, text in found]

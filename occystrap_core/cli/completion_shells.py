@@ -1,6 +1,6 @@
-"""What shells run to complete a command line, and what they are answered.
+"""Completion by shells: the scripts that they run, and the format of the answers.
 
-click's own scripts let bash split words at `:` and `=`, and add a space after `registry://`: these do not.
+With click's own scripts, bash splits words at `:` and `=`, and adds a space after `registry://`; these avoid both.
 """
 import os
 from typing import Any
@@ -52,39 +52,39 @@ end
 complete --no-files --command %(prog_name)s --arguments "(%(complete_func)s)"
 """
 _OPEN = ('/', ':', '=')
-"""Ends of what the user goes on to write."""
+"""Ends of completions after which the user goes on typing."""
 _SPECIAL = frozenset(' \t\'"\\$&;()<>|`*!#{}[]')
-"""Characters that bash does not take for themselves, but for `?`, which stands for itself where no file fits."""
+"""Characters that are special in bash, except `?`, which bash takes literally if no file matches."""
 
 
 class _Complete(ShellComplete):
-    """Gives words as the user meant them, and what may stand in the place of the last."""
+    """Passes complete words to click as the user meant them, and returns completions of the last one."""
 
     words_from = 'COMP_WORDS'
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """Return the complete words after the program's name, and the last one, as far as it was typed."""
+        """Return the complete words after the program's name, and the last one as far as it was typed."""
         line = os.environ.get(self.words_from, '')
-        *words, last = split_arg_string(f'{line}x')[1:] or ['x']  # of which the last letter is not the user's
+        *words, last = split_arg_string(f'{line}x')[1:] or ['x']  # the x is not the user's
         return words, last[:-1]
 
     def get_completions(self, args: list[str], incomplete: str) -> list['CompletionItem[str]']:
-        """Return what may stand there; nothing if that cannot be told."""
+        """Return the completions; nothing after an error."""
         try:
             return [each for item in super().get_completions(args, incomplete) for each in _with_paths(item)]
-        except Exception:  # a shell has nowhere to show it
+        except Exception:  # a shell could not show it
             return []
 
 
 def _with_paths(item: 'CompletionItem[str]') -> list['CompletionItem[str]']:
-    """Return the item, or for what click has the shell complete, paths."""
+    """Return a completion, or paths in place of one with which click asks the shell for paths."""
     if item.type not in ('file', 'dir'):
         return [item]
     return [CompletionItem(path) for path in complete_path(item.value) if item.type == 'file' or path.endswith('/')]
 
 
 class BashAnswer(_Complete):
-    """For bash, which replaces what follows the last of certain characters only."""
+    """For bash, which replaces only what follows the last of certain characters."""
 
     name = 'bash'
     source_template = _BASH
@@ -137,6 +137,6 @@ class FishAnswer(_Complete):
 
 
 def add_shells() -> None:
-    """Have click answer shells by these."""
+    """Register these shells with click."""
     for each in (BashAnswer, ZshAnswer, FishAnswer):
         add_completion_class(each)

@@ -1,4 +1,4 @@
-"""The option --executor of `process`: what copies the images, if this process does not."""
+"""The option --executor of `process`: which executor copies the images."""
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def executor_of(context: click.Context, plugins: Plugins, settings: Settings, options: dict[str, Any],
                 ) -> 'tuple[ExecutorKind, dict[str, Any]] | None':
-    """Return the executor and its options; None for this process. Raises UsageError for what workers cannot do."""
+    """Return the executor and its options; None for this process. Raises UsageError for options that workers cannot
+    follow."""
     kind, given = executor_kind(plugins, options['executor'])
     if not kind.factory:
         return None

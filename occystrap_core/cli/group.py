@@ -44,11 +44,11 @@ _ELSEWHERE = {
     'prune': 'use occystrap process SOURCE?prune=true DEST --prune',
     'version': 'use occystrap --version',
 }
-"""What the commands of other programs are called here."""
+"""Commands of other programs, with the command that does the same here."""
 
 
 class LazyGroup(click.Group):
-    """A group of commands that are known by their declarations."""
+    """A group that knows its commands by their declarations, without importing them."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         """Return the names of all commands."""
@@ -74,7 +74,7 @@ class LazyGroup(click.Group):
 
     def resolve_command(self, context: click.Context, args: list[str],
                         ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command to run; raises a usage error that suggests the nearest name."""
+        """Return the command to run; raises a usage error that suggests similar names."""
         if args and not self._is_command(context, args[0]):
             raise click.UsageError(f'unknown command {args[0]!r}{self._hint(context, args[0])}', context)
         name, command, rest = super().resolve_command(context, args)
@@ -82,7 +82,7 @@ class LazyGroup(click.Group):
         return name, command, rest
 
     def _hint(self, context: click.Context, name: str) -> str:
-        """Return what an unknown command may be meant to be."""
+        """Return which command an unknown one may stand for."""
         from difflib import get_close_matches  # late, as only errors need it
 
         from occystrap_core.errors import nearest
@@ -98,7 +98,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(rows)
 
     def shell_complete(self, context: click.Context, incomplete: str) -> 'list[CompletionItem[str]]':
-        """Return the commands, none of them imported, and options that begin so."""
+        """Return matching commands, without importing them, and matching options."""
         from click.shell_completion import CompletionItem
         found = sorted(self._declarations(context).items())
         return [*(CompletionItem(name, help=each.help) for name, each in found if name.startswith(incomplete)),

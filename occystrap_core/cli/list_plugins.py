@@ -43,7 +43,7 @@ def _lines(loaded: Plugins) -> Iterator[str]:
 
 
 def other_program() -> list[str]:
-    """Return what to do about the other program that calls itself occystrap, if it is installed."""
+    """Return what to do about another program named occystrap, if one is installed."""
     from importlib_metadata import PackageNotFoundError, distribution
     try:
         found = distribution('occystrap')

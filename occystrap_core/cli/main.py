@@ -20,13 +20,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with its exit code."""
     signals = Signals()
     try:
-        guard_streams()  # before anything is opened
+        guard_streams()  # before anything that is opened could get descriptor 0, 1 or 2
         signals.begin()
         try:
             code = _run(list(sys.argv[1:] if arguments is None else arguments))
         finally:
             signals.end()
-    except Interrupted as error:  # while another error was reported
+    except Interrupted as error:  # a signal came while another error was being reported
         code = _report_interruption(error)
     with suppress(OSError):  # the error that matters has been reported
         sys.stdout.flush()

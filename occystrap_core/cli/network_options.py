@@ -12,7 +12,7 @@ F = TypeVar('F', bound=Callable[..., Any])
 
 
 _LEAST = 1e-6
-"""Requests a second: two may not lie further apart than clocks can wait."""
+"""The lowest rate in requests a second; a lower one would make intervals too long to wait for."""
 
 
 _OPTIONS = [

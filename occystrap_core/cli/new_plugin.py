@@ -47,7 +47,7 @@ def new(context: click.Context, name: str) -> None:
 
 
 def _require_free(plugins: Plugins, name: str) -> None:
-    """Raise UsageError if an installed plugin has a scheme of this name, or the project would have another's name."""
+    """Raise UsageError if an installed plugin has a scheme of this name, or a distribution has the project's name."""
     declared: list[tuple[Plugin, InputScheme | WriterScheme]] = [
         *plugins.declared(InputScheme), *plugins.declared(WriterScheme)]
     for plugin, each in declared:
@@ -73,7 +73,7 @@ def make_project(directory: str, name: str) -> None:
 
 
 def _fields(name: str) -> dict[str, str]:
-    """Return what stands for each field of the templates."""
+    """Return the values of the fields in the templates."""
     return {'NAME': name, 'MODULE': name.replace('-', '_'), 'CLASS': name.title().replace('-', ''),
             'VERSION': __version__}
 

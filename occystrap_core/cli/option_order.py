@@ -1,4 +1,4 @@
-"""Options where users write them: those of a command before its name, too, and a level with or without `=`."""
+"""Accepts options where users write them: also before the command's name, and a level with or without `=`."""
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ _OF_COMMANDS = ('--platform', '--verify', '--no-verify')
 def levels_joined(arguments: Sequence[str]) -> list[str]:
     """Return the arguments with `--verify=full` for `--verify full`, and `--verify=fast` for a plain `--verify`.
 
-    Only a level is taken for a value, so that `--verify SOURCE DEST` takes no argument away.
+    Only a level is taken as the value, so `--verify SOURCE DEST` keeps both arguments.
     """
     joined: list[str] = []
     rest = list(arguments)
@@ -35,10 +35,10 @@ def _is_level(text: str) -> bool:
 
 
 def behind_command(arguments: Sequence[str], group: click.Group, is_command: Callable[[str], bool]) -> list[str]:
-    """Return the arguments with what stands before the command's name and is an option of the command behind it.
+    """Return the arguments with options of the command that stand before its name moved behind it.
 
-    What stands behind it already is left to the command, which may have levels of its own: a word that is no command,
-    with one behind it, is a level.
+    Arguments behind the name are left to the command, which may have other levels. Before it, a word after --verify
+    that is not a command, but has one behind it, counts as a level.
     """
     options = [each for each in group.params if isinstance(each, click.Option)]
     takes_value = {name: not each.is_flag for each in options for name in (*each.opts, *each.secondary_opts)}
@@ -52,7 +52,7 @@ def behind_command(arguments: Sequence[str], group: click.Group, is_command: Cal
         name, equals, _ = rest[0].partition('=')
         words = rest[:2] if not equals and _has_value(name, takes_value) else rest[:1]
         if len(words) == 1 + (not equals and _has_value(name, takes_value)):
-            words[0] = spelled_out.get(words[0], words[0])  # of a short one click first composes an error
+            words[0] = spelled_out.get(words[0], words[0])  # click composes an error for short ones first
         (moved if name in _OF_COMMANDS else before).extend(words)
         del rest[:len(words)]
     return [*before, *rest[:1], *moved, *rest[1:]] if rest else [*before, *moved]

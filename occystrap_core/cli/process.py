@@ -156,9 +156,9 @@ def _processed(run: 'Run | BulkRun', source: str, destinations: 'Sequence[str]',
 
 
 def _require_clear(source: str, destinations: 'Sequence[str]') -> None:
-    """Raise UsageError if, of several destinations, one may be meant as the source, and would be overwritten.
+    """Raise UsageError if one of several destinations may be meant as a source, which would be overwritten.
 
-    A shell's `*.tar` names several paths, and a word too many before the source makes that a destination.
+    A shell expands `*.tar` to several paths, and with one argument too many before it, the source is a destination.
     """
     if len(destinations) > 1 and source.isalnum():
         raise UsageError(f'{source} would be the source and {destinations[0]} a destination: write {source}:latest if '
@@ -182,7 +182,7 @@ def _earlier(options: dict[str, Any]) -> 'EarlierRun':
     from occystrap_core.tasks.earlier_run import EarlierRun, receipt_key
     if _is_first_run(options):
         return EarlierRun()
-    if os.path.lexists(path := options['resume']) and not os.path.isfile(path):  # a pipe, which gives them once
+    if os.path.lexists(path := options['resume']) and not os.path.isfile(path):  # a pipe can be read only once
         from occystrap_core.receipts.receipt_lines import read_receipts
         return EarlierRun(read_receipts(path, cut=True))
     from occystrap_core.receipts.receipt_index import ReceiptIndex
@@ -190,27 +190,27 @@ def _earlier(options: dict[str, Any]) -> 'EarlierRun':
 
 
 def _is_first_run(options: dict[str, Any]) -> bool:
-    """Return whether there are no receipts of an earlier run, or they are to be in the file of --receipt."""
+    """Return whether there is no earlier run: no --resume, or its file is that of --receipt and does not exist yet."""
     path = options['resume']
     return path == options['receipt'] and not os.path.lexists(path) if path else True
 
 
 def _in_files(options: dict[str, Any]) -> 'list[Receipt]':
-    """Return the receipts in the files of the run, by which images are pruned."""
+    """Return the receipts in the files of the run, which decide what is pruned."""
     from occystrap_core.receipts.receipt_lines import read_receipts
     files = [path for path in dict.fromkeys((options['resume'], options['receipt'])) if path and os.path.isfile(path)]
     return [each for path in files for each in read_receipts(path, cut=True)]
 
 
 def _unchanged(plugins: Plugins, level: VerifyLevel, options: dict[str, Any]) -> 'Callable[[ImageTask], bool]':
-    """Return what tells whether an image would be left as it is."""
+    """Return a function that tells whether an image would be left as it is."""
     from occystrap_core.tasks.earlier_run import FoundBefore
     earlier = _earlier(options)
     return lambda task: FoundBefore(plugins, task, earlier, options['refresh'], level).find() is not None
 
 
 def _show_stopped(report: 'RunReport', error: BaseException, shared: Common, files: 'ReportFiles | None') -> None:
-    """Report a run that ends with an error: as JSON, in the files of --report, and as the summary behind the error."""
+    """Report a run that ended with an error: as JSON, in the files of --report, and as the summary after the error."""
     report.stopped(reason_text(error, shared))
     failed = write_reports(files, report.to_json)
     lines = [failed, *([report.how_to_resume(), report.summary()] if report.count else [])]

@@ -1,4 +1,4 @@
-"""The option `--report` of commands, and what is written there when a command ends, however it does."""
+"""The option `--report` of commands: its files are written when the command ends, also after an error."""
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,7 +23,8 @@ def report_option(command: F) -> F:
 
 
 def report_files(command: str, paths: Sequence[str]) -> 'ReportFiles | None':
-    """Return the files of `--report`, None without any; raises UsageError and OutputError before anything is read."""
+    """Return the files of `--report`, None if there are none; raises UsageError and OutputError before anything is
+    read."""
     if not paths:
         return None
     from occystrap_core.report.report_files import ReportFiles
@@ -31,7 +32,7 @@ def report_files(command: str, paths: Sequence[str]) -> 'ReportFiles | None':
 
 
 def write_reports(files: 'ReportFiles | None', document: Callable[[], dict[str, Any]]) -> str:
-    """Write the files; return why one was not written, else an empty text."""
+    """Write the files; return why one could not be written, else an empty text."""
     try:
         if files:
             files.write(document())
@@ -42,7 +43,7 @@ def write_reports(files: 'ReportFiles | None', document: Callable[[], dict[str, 
 
 def spare_places(files: 'ReportFiles | None', plugins: 'Plugins', shared: Common, read: str,
                  destinations: Sequence[str] = ()) -> None:
-    """Raise UsageError if a file of `--report` is what the command reads, or among what a destination keeps."""
+    """Raise UsageError if a file of `--report` is read by the command, or is in a destination, among its own files."""
     if not files:
         return
     from occystrap_core.api.uri import parse_uri
@@ -58,7 +59,10 @@ def spare_places(files: 'ReportFiles | None', plugins: 'Plugins', shared: Common
 @contextmanager
 def reported_if_stopped(files: 'ReportFiles | None', shared: Common, document: Callable[[str], dict[str, Any]],
                         ) -> Iterator[None]:
-    """Write the files also if an error or a signal ends the block, with `document` of why; not for wrong usage."""
+    """Write the files also if an error or a signal ends the block; `document` makes the report from the reason.
+
+    Not for usage errors.
+    """
     try:
         yield
     except BaseException as error:

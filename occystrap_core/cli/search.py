@@ -48,7 +48,7 @@ def search(context: click.Context, /, source: str, pattern: str, regex: bool, sc
     from occystrap_core.search.matcher import matcher
     settings = Settings(debug=common(context).debug, names=max_names, **network_settings(network))
     settings = settings.choosing(platform)
-    settings = settings.with_jobs(jobs or max(2, len(os.sched_getaffinity(0))))  # each keeps a core busy
+    settings = settings.with_jobs(jobs or max(2, len(os.sched_getaffinity(0))))  # one layer keeps a core busy
     matches = matcher(pattern, regex, settings)
     started = time.monotonic()
     images = read_images(load_plugins(context), settings, source,

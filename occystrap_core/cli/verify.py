@@ -138,7 +138,8 @@ def _described(receipt: Receipt) -> ImageReport:
 
 
 def _kept(plugins: Plugins, target: str, at: str | None, expect: str | None) -> tuple[KeptReceipts, Sequence[str]]:
-    """Return the receipts in a file, or those that a destination keeps, and where the former were written to.
+    """Return the receipts in a file, or those that a destination keeps, and where the former say that images were
+    written.
 
     Raises UsageError if there are none.
     """

@@ -1,6 +1,6 @@
-"""Who brings an image to its destination: names of sources, destinations and lists that every run writes the same way.
+"""Bringers: the sources, destinations and lists from which images came, under names that are the same in every run.
 
-Only what a source brought itself may be pruned when it no longer has it; another mirror's images stay.
+Only what a source brought itself may be pruned when the source no longer has it; images of other sources stay.
 """
 import os
 from collections.abc import Collection, Sequence
@@ -19,15 +19,15 @@ from occystrap_core.verification.provenance import Bringer
 
 _NEUTRAL = ('insecure', 'http2', 'username', 'password', 'token', 'cert_path', 'tls_verify', 'platform', 'referrers',
             'since')
-"""Options that say how a source is reached, or what of an image is taken, and may change like those of selection. All
-others, such as image= or the address of a daemon, say which source it is."""
+"""Options that say how to reach a source, or what to take of an image. They may change from run to run, like those of
+selection. All others, such as image= or a daemon's address, identify the source."""
 
 
 class PrunedSource(NamedTuple):
-    """A source with prune=true: what it no longer has is to go from its destinations."""
+    """A source with prune=true: images that it no longer has are to be removed from its destinations."""
 
     name: str
-    """As receipts have it (Bringer)."""
+    """Its name in receipts (Bringer)."""
     destinations: Sequence[Location]
     """As written, with fields."""
     keep: Kept | None
@@ -35,7 +35,7 @@ class PrunedSource(NamedTuple):
     """The images that it has now."""
     is_list: bool = False
     images: ImageInput | None = None
-    """The input, and how it is written, unless it is a list."""
+    """The input, and its location as written; None for a list."""
     written: Location | None = None
 
     def keeping(self, *names: str) -> set[str]:
@@ -43,8 +43,8 @@ class PrunedSource(NamedTuple):
         return self.keep.matching(names) if self.keep else set()
 
     def keeps_nothing(self, matched: Collection[str]) -> list[str]:
-        """Return a line for each pattern of keep= that is not among those that `matched` an image, and an empty keep=.
-        """
+        """Return a line for an empty keep=, or for each of its patterns that is not in `matched`, those that matched an
+        image."""
         if self.keep and not self.keep.patterns:
             return ['keep= is empty, and keeps nothing']
         return [f'keep={each} matches no image here or at the source: write team/app:v1, HOST/team/app:v1 or patterns '
@@ -64,12 +64,12 @@ def destination_name(plugins: Plugins, location: Location) -> str:
 
 
 def bringers(settings: Settings) -> Sequence[Bringer]:
-    """Return the bringers of images that are copied with these settings; none outside of a run."""
+    """Return the bringers to record for images copied with these settings; none outside of a run."""
     return (Bringer(*settings.bringer),) if settings.bringer else ()
 
 
 def _name(location: Location, completion: str) -> str:
-    """Return scheme and path: an absolute one of files, or with the host in one form."""
+    """Return scheme and path: an absolute path for files, otherwise with the host in its canonical form."""
     if completion == FILES:
         path = location.path if location.path == '-' else os.path.realpath(location.path)
     else:

@@ -1,4 +1,4 @@
-"""The places that images of a run are read from and written to, so that none is overwritten by another."""
+"""Claims of the places that images of a run are read from and written to, so that none overwrites another."""
 import os
 import threading
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ class _Claimed(NamedTuple):
 
 
 class Claims:
-    """The places of a run; used by several threads."""
+    """The claimed places of a run; used by several threads."""
 
     def __init__(self) -> None:
         self._claimed: dict[Hashable, dict[str | None, list[_Claimed]]] = {}
@@ -32,7 +32,7 @@ class Claims:
         self._many: 'ManyClaims | None' = None
 
     def become_many(self) -> None:
-        """Keep places as numbers from now on, since there may be millions; those that are kept already, too."""
+        """From now on keep places as hashes, since there may be millions; those already kept are converted."""
         from occystrap_core.destinations.many_claims import ManyClaims  # late, as few runs are so long
         many = ManyClaims()
         for each in _all(self._claimed):
@@ -45,7 +45,7 @@ class Claims:
     def reads(self, location: Location, lies: Place | None, source: str) -> None:
         """Record where an image is read; `lies` is its place, if known. Called for all images before the first `claim`.
 
-        After `become_many` it is called later, too, and raises UsageError if another image was to replace this one.
+        After `become_many` it is also called later, and raises UsageError if another image will replace this one.
         """
         if self._many:
             if lies:
@@ -58,9 +58,9 @@ class Claims:
     def claim(self, place: Place, source: str, destination: Location, form: Hashable = None) -> bool:
         """Claim a place for the image of `source`; return False if it was claimed for the same image before.
 
-        `source` has everything that determines the image, `form` what else determines what is written. Raises
-        UsageError if another image, or the same in another form, would take the place, if the path is that of another
-        scheme, or if an image of the run is read there: it would be lost, or its replacement copied instead.
+        `source` identifies the image, `form` whatever else determines what is written. Raises UsageError if the place
+        is taken by another image or by the same image in another form, if images of another scheme go to the path, or
+        if another image of the run is read there, which would be overwritten.
         """
         if self._many:
             with self._lock:
@@ -117,25 +117,25 @@ def _all(places: Mapping[Hashable, Mapping[str | None, Sequence[_Claim]]]) -> It
 
 
 def _named(there: Mapping[str | None, Sequence[_Claim]], name: str | None) -> Iterator[_Claim]:
-    """Yield what may clash with a name: the images of that name, and one that takes the whole path; everything for
-    None."""
+    """Yield the claims that may clash with a name: of the same name, and of the whole path; all claims for None."""
     names: Iterable[str | None] = there if name is None else (None, name)
     return chain.from_iterable(there.get(each, ()) for each in names)
 
 
 def _place_of(location: Location) -> Place:
-    """Return the place by a location alone, for inputs that do not know the places of their images."""
+    """Return a place made from a location alone, for inputs that do not know the places of their images."""
     return Place('', f'{location.scheme}://{os.path.realpath(location.path)}')
 
 
 def _replaces(source: Location, destination: Location, lies: Place, goes: Place) -> bool:
-    """Return whether an image written to one place replaces the one at the other, which has the same root."""
+    """Return whether an image written to one place would replace the image read at the other; both have the same root.
+    """
     if not lies.clashes_with(goes) or (lies == _place_of(source) and _is_elsewhere(source, destination)):
         return False
     return source.scheme == destination.scheme or None not in (lies.name, goes.name)  # else of another format
 
 
 def _is_elsewhere(source: Location, destination: Location) -> bool:
-    """Return whether options lead to different places, such as options that name a daemon's socket."""
+    """Return whether options, such as a daemon's socket, make these different places."""
     shared = source.options.keys() & destination.options.keys()
     return any(source.options[name] != destination.options[name] for name in shared)

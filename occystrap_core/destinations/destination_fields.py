@@ -1,4 +1,4 @@
-"""Fields of destinations, such as {repository}: filled in for each image of a source."""
+"""Fields of destinations, such as {repository}, filled in for each image of a source."""
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -55,9 +55,9 @@ def _fields(reference: Reference) -> dict[str, str]:
 
 
 def require_room(plugins: Plugins, destinations: Sequence[tuple[str, Location, Location]]) -> None:
-    """Raise UsageError if two images would go to one place that holds one.
+    """Raise UsageError if two images would go to one place that holds a single one.
 
-    `destinations` has for each image its source, and the destination as written and as filled in.
+    `destinations` has for each image its source, and its destination as written and as filled in.
     """
     counts = Counter((scheme, path) for _, scheme, path in {(source, filled.scheme, filled.path)
                                                             for source, _, filled in destinations})
@@ -68,7 +68,7 @@ def require_room(plugins: Plugins, destinations: Sequence[tuple[str, Location, L
 
 
 def require_room_for_several(plugins: Plugins, written: Location, filled: Location) -> None:
-    """Raise UsageError if a place holds one image; `written` is the destination before its fields were filled in."""
+    """Raise UsageError if a destination holds a single image; `written` still has its fields."""
     try:
         require_many(plugins, filled)
     except UsageError:
@@ -81,7 +81,7 @@ def require_room_for_several(plugins: Plugins, written: Location, filled: Locati
 
 
 class Untagged:
-    """The images without a tag among others that have one, for a destination with {tag}."""
+    """Splits off images without a tag when other images of the source have one and the destination contains {tag}."""
 
     def __init__(self, scheme: WriterScheme, destination: Location, references: Sequence[Reference]) -> None:
         self._scheme, self._destination = scheme, destination
@@ -89,9 +89,9 @@ class Untagged:
         self._left: list[str] = []
 
     def places(self, references: Sequence[Reference]) -> Iterator[tuple[Reference, Location, Location]]:
-        """Yield each image with its destination as written, and filled in; raises UsageError.
+        """Yield each image with its destination as written, and as filled in; raises UsageError.
 
-        Among others that have a tag, one that has none goes by its digest where that is possible.
+        Where others have a tag, an image without one gets a destination by digest, if the scheme permits that.
         """
         for reference in references:
             written = self._written_for(reference)
@@ -104,7 +104,7 @@ class Untagged:
 
     @property
     def failure(self) -> str:
-        """What to do about images that cannot go there, in words; empty if there are none."""
+        """Message about the images that cannot go to the destination; empty if there are none."""
         if not self._left:
             return ''
         return (f'{self._destination} has fields that untagged images cannot fill: {first_names(self._left)}; copy '
@@ -112,7 +112,7 @@ class Untagged:
 
     @property
     def count(self) -> int:
-        """How many cannot go there."""
+        """The number of images that cannot go there."""
         return len(self._left)
 
     def _written_for(self, reference: Reference) -> Location:

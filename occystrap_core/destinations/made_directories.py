@@ -1,4 +1,4 @@
-"""Directories that a run makes: those that fields in a destination name, and all of them removed if nothing comes."""
+"""Directories that a run creates: for fields in its destinations, and removed again if nothing was written to them."""
 import fcntl
 import os
 import threading
@@ -17,15 +17,17 @@ _ATTEMPTS = 100
 
 
 class MadeDirectories:
-    """The directories of a run above its images: for `tar://out/{repository}.tar` out/team, and out itself, but nothing
-    above that: where a medium is not mounted, nothing must be written to the disk below it.
+    """Creates directories above images: for `tar://out/{repository}.tar` out/team and out, but nothing above out.
 
-    Other processes may write there too, such as the workers of a bulk run. An image on its way holds a shared lock on
-    each directory above it that was made or found, and what is locked is not removed by whoever made it. So if images
-    of several processes fail, an empty directory may be left; none is missing for the others.
+    If the directory above does not exist, perhaps because a medium is not mounted, it must not be created on the disk
+    below.
 
-    An image's own directory is made by its writer. Of several writers at one, the last to leave need not be the one
-    that made it, and leaves it: so it is removed here.
+    Other processes, such as workers of a bulk run, may write to the same directories. While an image is being written,
+    a shared lock is held on each directory above it, and no process removes a locked directory. If images of several
+    processes fail, an empty directory may be left over, but none that another process needs is missing.
+
+    A writer creates an image's own directory. If several writers share one, the last to finish may not be the one that
+    created it, and leaves it in place: such directories are removed here.
     """
 
     def __init__(self) -> None:
@@ -34,8 +36,7 @@ class MadeDirectories:
 
     @contextmanager
     def above(self, written: Location, place: Place) -> Iterator[None]:
-        """Make what is missing above the place of an image, and have it stay during the with block; raises OutputError.
-        """
+        """Create the missing directories above an image, and keep them during the with block; raises OutputError."""
         with ExitStack() as held:
             with output_errors(place.path):
                 for path in field_directories(written, place):
@@ -46,16 +47,16 @@ class MadeDirectories:
             yield
 
     def _hold(self, path: str, held: ExitStack) -> None:
-        """Make a directory unless it is there, and lock it; once more if another process has just removed it."""
+        """Create a directory unless it exists, and lock it; try again if another process has just removed it."""
         for _ in range(_ATTEMPTS):
-            with self._lock, suppress(FileExistsError):  # made by another process, and left to it
+            with self._lock, suppress(FileExistsError):  # created, and later removed, by another process
                 os.mkdir(path)
                 self._made[path] = None
             try:
                 locked = _locked(path)
             except FileNotFoundError:
                 continue
-            except OSError:  # unreadable, or no directory: the writer says what that means
+            except OSError:  # unreadable, or not a directory: the writer's error is clearer
                 return
             if locked is not None:
                 held.callback(os.close, locked)
@@ -63,7 +64,7 @@ class MadeDirectories:
         raise OutputError(f'{path} is removed by another process again and again: end that')
 
     def close(self) -> None:
-        """Remove those into which nothing was written, and in which no other process is at work."""
+        """Remove the created directories that are empty and not locked by another process."""
         for path in reversed(self._made):
             with suppress(OSError):
                 remove_if_abandoned(_opened(path), partial(os.lstat, path), partial(os.rmdir, path))
@@ -74,7 +75,7 @@ def _opened(path: str) -> int:
 
 
 def _locked(path: str) -> int | None:
-    """Lock a directory, and return its descriptor; None if another one has its name now. Raises OSError."""
+    """Lock a directory, and return its descriptor; None if its path now leads to another one. Raises OSError."""
     return lock_if_current(_opened(path), fcntl.LOCK_SH, partial(os.lstat, path), optional=True)
 
 
@@ -87,9 +88,9 @@ def directories_to_make(written: Location, place: Place) -> list[str]:
 
 
 def field_directories(written: Location, place: Place) -> list[str]:
-    """Return the directories above the place of an image that fields name, and the one that these are in; upper first.
+    """Return the directories above an image that fields name, and the directory that contains these; the upper first.
 
-    Raises OutputError if what is above them is missing.
+    Raises OutputError if a directory above them is missing.
     """
     if not place.path or not has_fields(written):
         return []

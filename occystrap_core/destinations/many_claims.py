@@ -1,4 +1,4 @@
-"""The places of a run of very many images, as numbers: some hundred bytes for each."""
+"""The claims of a run of very many images, kept as hashes: some hundred bytes for each."""
 from collections.abc import Hashable, Iterator
 
 from occystrap_core.api.place import Place
@@ -6,26 +6,26 @@ from occystrap_core.api.uri import Location
 from occystrap_core.errors import UsageError
 
 _UNKNOWN = -1
-"""Some image, which none equals: Python's hashes are never -1."""
+"""An unknown image, equal to no other: Python's hashes are never -1."""
 
 
 class ManyClaims:
-    """As Claims, but it cannot say which image has a place already. Its user lets one thread in at a time."""
+    """Like Claims, but its messages cannot name the image that has a place. The caller must serialize access."""
 
     def __init__(self) -> None:
         self._images: dict[int, int] = {}
-        """Places, each with its image and form."""
+        """Claimed places, each with its image and form."""
         self._schemes: dict[int, str] = {}
-        """Paths at which images are, each with the scheme of these."""
+        """Claimed paths, each with the scheme of its images."""
         self._apart = set[int]()
-        """Names that images have with an `apart`."""
+        """Claimed names of places with an `apart`."""
         self._read: dict[int, int] = {}
         """Places of sources, each with its image."""
         self._read_paths: dict[int, int] = {}
         """Paths of sources, each with an image."""
 
     def keep(self, place: Place, source: str, form: Hashable, scheme: str) -> None:
-        """Keep a place that is free."""
+        """Record the claim of a free place."""
         for site in _sites(place):
             if place.path:
                 self._schemes[hash(site)] = scheme
@@ -35,14 +35,14 @@ class ManyClaims:
                     self._apart.add(hash((site, place.name)))
 
     def keep_read(self, lies: Place, source: str) -> None:
-        """Keep the place of a source."""
+        """Record the place of a source."""
         for site in _sites(lies):
             self._read[hash((site, lies.name))] = hash(source)
             if lies.path:
                 self._read_paths[hash(site)] = hash(source)
 
     def reads(self, lies: Place, source: str) -> None:
-        """Record where an image is read; raises UsageError if another one of the run was to replace it."""
+        """Record where an image is read; raises UsageError if another image of the run is written there."""
         if lies.name and any(True for site in _sites(lies) for _ in self._others(site, lies)):
             raise UsageError(f'{source} is read where another image of this run is written: copy in two runs')
         self.keep_read(lies, source)
@@ -63,7 +63,7 @@ class ManyClaims:
         return not others
 
     def _others(self, site: Hashable, place: Place) -> Iterator[int]:
-        """Yield the images that one at this place would replace."""
+        """Yield the images that an image at this place would replace."""
         key = hash((site, place.name, place.apart))
         same = (self._images.get(each) for each in {key, hash((site, place.name, ''))})
         yield from (each for each in same if each is not None)
@@ -88,6 +88,6 @@ class ManyClaims:
 
 
 def _sites(place: Place) -> tuple[Hashable, ...]:
-    """Return what identifies a path: as it is written, since what is there becomes another thing when an image is
-    written, and by what is there, since it may be reached by several paths."""
+    """Return two identities of a path: as written, since what is there changes when an image is written, and by what is
+    there, since several paths may lead to it."""
     return (place.path, place.root) if place.path else (None,)

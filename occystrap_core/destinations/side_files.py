@@ -1,4 +1,4 @@
-"""The files that a run writes besides images: none may be an image, a stream in use, or be used by two options."""
+"""Other files that a run writes, such as reports: none may be an image, a stream in use, or named by two options."""
 import os
 import stat
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -13,18 +13,19 @@ from occystrap_core.plugins.manager import Plugins
 
 _STDOUT, _STDERR = 1, 2
 _PRIVATE = '.occystrap'
-"""What destinations keep for themselves, whichever run they are of."""
+"""The name that destinations use for private files."""
 
 
 class KeptPath(NamedTuple):
-    """A path that images are read from or written to, and the names in it that are theirs, as patterns of fnmatch."""
+    """A path that images are read from or written to, and patterns, as for fnmatch, of the names in it that are the
+    format's own."""
 
     path: str
     names: Sequence[str] = ()
 
 
 class SideFiles:
-    """Files by their paths, each with its option."""
+    """The other files of a run by path, each with the option that names it."""
 
     def __init__(self) -> None:
         self._named: dict[str, tuple[str, str, bool]] = {}
@@ -36,8 +37,8 @@ class SideFiles:
     def add(self, option: str, path: str | None, within: bool = False) -> None:
         """Add a file, unless `path` is a device or pipe, which has no content to lose.
 
-        `within`: it may be in the directory of an image, beside what that keeps. Raises UsageError if another option
-        names the same file, for a file that stderr goes to, and for one among the private files of a destination.
+        `within`: it may be in the directory of an image, if its name is not one of the format's own. Raises UsageError
+        if another option names the same file, if stderr goes to the file, and if it is a private file of a destination.
         """
         if path is None:
             return
@@ -64,13 +65,13 @@ class SideFiles:
             raise UsageError(f'{option} and {other} both write to {path}: choose two files')
 
     def refuse_stdout(self, taken: str) -> None:
-        """Raise UsageError if a file is stdout, to which `taken` goes."""
+        """Raise UsageError if a file is stdout while `taken` goes there."""
         if self._stdout:
             option, path = self._stdout
             raise UsageError(f'{option} {path} is stdout, where {taken} goes: choose a file')
 
     def refuse_places(self, places: Iterable[KeptPath]) -> None:
-        """Raise UsageError if a file is, or is below, one of the paths of images, or has a name that they keep."""
+        """Raise UsageError if a file is, or is below, a path of images, or has one of the format's own names there."""
         taken: dict[Hashable, list[KeptPath]] = {}
         for each in dict.fromkeys(places):
             if each.path:
@@ -84,7 +85,7 @@ class SideFiles:
 
 
 def side_files(receipts: str | None, layer_cache: str | None, reports: Sequence[str] = ()) -> SideFiles:
-    """Return the files that options name, None for those that do not; raises UsageError if they are the same."""
+    """Return the files that options name, ignoring None; raises UsageError if two of them are the same."""
     files = SideFiles()
     files.add('--receipt', receipts, within=True)
     files.add('--layer-cache', layer_cache, within=True)
@@ -94,13 +95,14 @@ def side_files(receipts: str | None, layer_cache: str | None, reports: Sequence[
 
 
 def kept_paths(plugins: Plugins, places: Iterable[tuple[str, str]]) -> list[KeptPath]:
-    """Return the paths of images, given with their schemes, and the names in each that a writer of the scheme keeps."""
+    """Return the paths of images, given with their schemes, each with the scheme's own names there."""
     kept = {each.name: each.keeps for _, each in plugins.declared(WriterScheme)}
     return [KeptPath(path, kept.get(scheme, ())) for scheme, path in places]
 
 
 def upwards(path: str) -> Iterator[tuple[Hashable, str]]:
-    """Yield the identity of a path, and of each directory above it with the name in it that leads to the path."""
+    """Yield the identity of a path, and of each directory above it, with the name in that directory that leads to the
+    path."""
     name = ''
     while True:
         yield Place(path).root, name
@@ -111,7 +113,7 @@ def upwards(path: str) -> Iterator[tuple[Hashable, str]]:
 
 
 def _leads_to(path: str, stream: int) -> bool:
-    """Return whether a path is what a standard stream goes to, however it is written; no device but a terminal is."""
+    """Return whether a standard stream goes to the file at a path; the only device that counts is a terminal."""
     with suppress(OSError):
         found = os.stat(path)
         is_lost = stat.S_ISCHR(found.st_mode) and not os.isatty(stream)

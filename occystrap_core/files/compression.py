@@ -17,7 +17,7 @@ MAGIC_SIZE = 10
 """Bytes at the beginning of a file that tell its compression."""
 _MAGIC = re.compile(rb'(?P<GZIP>\x1f\x8b)|(?P<ZSTD>\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18)|(?P<XZ>\xfd7zXZ\0)|'
                     rb'(?P<BZIP2>BZh[1-9](?:\x31\x41\x59\x26\x53\x59|\x17\x72\x45\x38\x50\x90))', re.DOTALL)
-"""That of bzip2 with its first block, since a tar may begin with a name in BZh."""
+"""For bzip2 with the magic of its first block, since the first name in a tar may begin with BZh."""
 GZIP_END = 34
 """Bytes at the end of a gzip file that tell the size of its content.
 
@@ -26,7 +26,7 @@ Ours are of one MiB each; an empty one behind them has an extra field (2.3.1.1) 
 programs skip.
 """
 _SIZE_HEAD = bytes.fromhex('1f8b08' '04' '00000000' '00ff' '0c00') + b'OT' + bytes.fromhex('0800')
-"""Of a member with an extra field of twelve bytes: the subfield OT, of eight."""
+"""The header of a member with an extra field of twelve bytes: subfield OT, with eight bytes of data."""
 _SIZE_END = bytes.fromhex('0300' '00000000' '00000000')
 """An empty last block (RFC 1951, 3.2.3), its CRC and its size."""
 _WINDOW_CAP = 1 << 27

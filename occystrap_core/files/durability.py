@@ -19,7 +19,7 @@ _ADVICE = {
     errno.EROFS: 'choose a place that is not read-only',
     errno.ENOLCK: 'choose a place on a file system that has locks',
 }
-_DATABASE_ADVICE = {  # by SQLite's result codes, https://www.sqlite.org/rescode.html
+_DATABASE_ADVICE = {  # result codes of SQLite, https://www.sqlite.org/rescode.html
     3: _ADVICE[errno.EACCES], 5: 'end the other program that uses it', 8: _ADVICE[errno.EACCES],
     10: 'correct the cause and try again', 13: _ADVICE[errno.ENOSPC], 14: 'choose a place that exists and is writable',
 }
@@ -38,7 +38,8 @@ def output_errors(place: str) -> Iterator[None]:
 
 
 def database_advice(error: object) -> str:
-    """Return what to do about an error of SQLite: only a database that is damaged, or none, should be removed."""
+    """Return what to do about an error of SQLite; removing the file is advised only if it is damaged, or not a
+    database."""
     return _DATABASE_ADVICE.get(getattr(error, 'sqlite_errorcode', 0) & 0xff, 'remove it or choose another place')
 
 

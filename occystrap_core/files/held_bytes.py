@@ -1,4 +1,4 @@
-"""The first bytes of a blob, kept by an earlier run: they are read and hashed, and the source is asked for the rest."""
+"""The first bytes of a blob, kept by an earlier run: they are read from a file, and only the rest from the source."""
 import os
 import time
 from collections.abc import Callable
@@ -8,11 +8,12 @@ from occystrap_core.files.stream import Readable
 
 
 class HeldBytes(PartialFile):
-    """A file with the first bytes of a blob, perhaps none, which its owner has opened for reading and writing, and
-    locked; given to `OutgoingLayer.open`.
+    """A file with the first bytes of a blob, perhaps none, that its owner has opened for reading and writing and has
+    locked.
 
-    Every byte of the blob goes through `write`, in order, also those that were read here, so that the file then holds
-    the blob, whatever it had before. What was kept is not trusted: the stream checks the digest of the whole.
+    Passed to `OutgoingLayer.open`. Every byte of the blob goes through `write`, in order, including those that were
+    read here, so that the file then holds the blob, whatever it had before. Kept bytes are not trusted: the stream
+    checks the digest of the whole.
     """
 
     def __init__(self, descriptor: int, sync: bool, measured: bool = False) -> None:
@@ -24,18 +25,18 @@ class HeldBytes(PartialFile):
         self.measured, self.waited = measured, 0.0
         """Seconds of waiting for the source's bytes."""
         self.available = os.fstat(descriptor).st_size
-        """Bytes that are kept."""
+        """The number of bytes that are kept."""
         self.reused = 0
-        """Bytes that were read here since `begin`; the source gives those behind them."""
+        """The number of bytes read here since `begin`; the source supplies those after them."""
         self.begin()
 
     def begin(self) -> None:
-        """Start with the first byte of the blob, for a stream that is opened."""
+        """Start over at the first byte of the blob; called when a stream is opened."""
         self.reused = self._passed = 0
         self._appends = False
 
     def forget(self) -> None:
-        """Trust nothing that is kept: the next stream reads all of the source."""
+        """Ignore the kept bytes: the next stream reads everything from the source."""
         self.available = 0
 
     def readinto(self, buffer: memoryview, /) -> int:
@@ -45,7 +46,7 @@ class HeldBytes(PartialFile):
         return count
 
     def write(self, data: bytes | memoryview) -> None:
-        """Take the next bytes of the blob, which are written unless they were read here; raises OSError."""
+        """Take the next bytes of the blob, and write them unless they were read here; raises OSError."""
         known = max(0, min(len(data), self.reused - self._passed))
         self._passed += len(data)
         if known < len(data):
@@ -62,9 +63,9 @@ class HeldBytes(PartialFile):
 
 def with_held(held: HeldBytes | None, size: int, whole: Callable[[], Readable],
               rest: Callable[[int], Readable] | None) -> Readable:
-    """Return a blob of `size` bytes: those that are held, then those that `rest` opens at an offset in bytes.
+    """Return a blob of `size` bytes: the held ones, then those that `rest` opens at an offset in bytes.
 
-    `whole` opens all of it at the source, if nothing that could belong to it is held, or the source has no `rest`.
+    `whole` opens the whole blob at the source; it is used if nothing usable is held, or the source has no `rest`.
     """
     is_some = held is not None and 0 < held.available <= size and (rest is not None or held.available == size)
     if held is None or not (is_some or held.measured):
@@ -75,7 +76,7 @@ def with_held(held: HeldBytes | None, size: int, whole: Callable[[], Readable],
 
 
 class _Resumed:
-    """Reads what is held, then the rest of the source, which is not asked if all is held."""
+    """Reads the held bytes, then the rest of the source, which is not opened if all bytes are held."""
 
     def __init__(self, held: HeldBytes, size: int, rest: Callable[[int], Readable]) -> None:
         self._held, self._size, self._open_rest = held, size, rest

@@ -1,4 +1,5 @@
-"""The beginning of a blob, kept while something is made of it, so that the next run need not wait for it again."""
+"""The beginning of a blob, kept while something else is made from it, so that the next run need not wait for it again.
+"""
 import os
 import threading
 import time
@@ -13,18 +14,19 @@ from occystrap_core.files.held_bytes import HeldBytes
 T = TypeVar('T')
 
 LEAST_BESIDE = WRITEBACK
-"""Bytes from which on a blob is kept in this way, which costs twice the work."""
+"""Blobs of at least this many bytes are kept in this way, since keeping one costs as much work as the output."""
 _ROOM = 8
-"""How many times as large as the blob the room must be: a full disk must not be this file's fault."""
+"""Free space on the disk must be this many times the size of the blob, so that keeping it never fills the disk."""
 _WAITING = 0.5
-"""The share of the time that goes to waiting for the source, from which on it is worth to spare the next run that."""
+"""If a smaller share of the time is spent waiting for the source, keeping the blob is not worth the work."""
 
 
 class KeptBeside(HeldBytes):
-    """The beginning of a blob from which something else is made and written. A failure here does not fail that.
+    """Keeps the beginning of a blob while something else is made from it and written. A failure here does not fail
+    that.
 
-    The next run must make that anew, so that all it is spared is waiting for the source. Where a source is about as
-    fast as the work, or the disk has little room, nothing is kept. It may be closed while another thread still reads.
+    The next run must make the output anew and is only spared waiting for the source. So nothing is kept if the source
+    is about as fast as the work, or the disk has little room. It may be closed while another thread still reads.
     """
 
     def __init__(self, descriptor: int, size: int) -> None:
@@ -50,7 +52,7 @@ class KeptBeside(HeldBytes):
                 self._give_up()
 
     def close(self) -> None:
-        """Close the file; what is read later is not kept. Raises OSError."""
+        """Close the file; what is read afterwards is not kept. Raises OSError."""
         with self._lock:
             self._given_up = True
             super().close()
@@ -63,7 +65,7 @@ class KeptBeside(HeldBytes):
             self._give_up()
 
     def _look(self) -> None:
-        """Give up unless most of the time goes to waiting for the source."""
+        """Give up keeping unless most of the time is spent waiting for the source."""
         if self._size - self._looked >= LEAST_BESIDE:
             self._looked = self._size
             if self.waited < _WAITING * (time.monotonic() - self._since):
@@ -76,7 +78,7 @@ class KeptBeside(HeldBytes):
 
 
 def written_through(held: HeldBytes | None, write: Callable[[], T]) -> T:
-    """Return what `write` returns, which reads a blob through a file; once more if what was kept there was damaged."""
+    """Return what `write` returns, which reads a blob through a file; try once more if the kept bytes were damaged."""
     try:
         return write()
     except InvalidImage:

@@ -1,7 +1,7 @@
-"""Locks between processes by flock(2): work in progress is locked, so what is not locked was abandoned.
+"""Locks between processes by flock(2): work in progress is locked, so anything unlocked was abandoned.
 
-A lock belongs to an open file or directory and ends when that is closed, at the latest when its process ends. Between
-threads it works if each opens the file itself.
+A lock belongs to an open file or directory and ends when that is closed, at the latest with the process. It also works
+between threads if each opens the file itself.
 """
 import fcntl
 import os
@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 
 def is_current(descriptor: int, status: Callable[[], os.stat_result | None]) -> bool:
-    """Return whether an open file or directory still has its name; raises OSError.
+    """Return whether an open file or directory is still the one with its name; raises OSError.
 
-    `status` returns the status of what has the name now (os.lstat), None where nothing has it.
+    `status` returns the os.lstat result of what has the name now, None if nothing has it.
     """
     found = status()
     return found is not None and os.path.samestat(os.fstat(descriptor), found)
@@ -19,12 +19,12 @@ def is_current(descriptor: int, status: Callable[[], os.stat_result | None]) -> 
 
 def lock_if_current(descriptor: int, operation: int, status: Callable[[], os.stat_result | None], *,
                     optional: bool = False) -> int | None:
-    """Lock an open file or directory and return its descriptor; close it and return None if it has lost its name.
+    """Lock an open file or directory and return its descriptor; close it and return None if it no longer has its name.
 
-    That happens when the previous holder of the lock removed it: the caller opens or makes it again. `operation` is
+    That happens when the previous holder of the lock removed it: the caller opens or creates it again. `operation` is
     fcntl.LOCK_SH or LOCK_EX; with LOCK_NB, BlockingIOError is raised instead of waiting. `status` is as for
-    `is_current`. With `optional`, a file system without locks is not an error. Raises OSError, with
-    `descriptor` closed.
+    `is_current`. With `optional`, a file system without locks is not an error. Raises OSError, with `descriptor`
+    closed.
     """
     current = False
     try:
@@ -44,7 +44,7 @@ def remove_if_abandoned(descriptor: int, status: Callable[[], os.stat_result | N
                         wait: bool = False) -> bool:
     """Call `remove` for an open file or directory unless it is locked; return whether it was called.
 
-    With `wait`, wait for the lock. `status` is as for `is_current`; what has lost its name is not removed. Closes
+    With `wait`, wait for the lock. `status` is as for `is_current`; what no longer has its name is not removed. Closes
     `descriptor`. Raises OSError, and what `remove` raises.
     """
     try:

@@ -40,7 +40,7 @@ class ByteStream:
         self._promised_digest, self._promised_size, self._what, self._rule = digest, size, what, rule
         self._hash = hashlib.new(digest.algorithm if digest else algorithm)
         self._update = (lambda data: None) if hashed else self._hash.update
-        self._hashed = hashed or partial(Digest.of_hash, self._hash)  # not of self: no circle
+        self._hashed = hashed or partial(Digest.of_hash, self._hash)  # a method of self would be a reference cycle
         self._observers: list[Callable[[int], None]] = []
         self._copies: list[Callable[[memoryview], object]] = []
         self.size = 0
@@ -99,7 +99,7 @@ class ByteStream:
     def close(self) -> None:
         """Close the source; closing before the end checks nothing."""
         self._source.close()
-        self._observers.clear()  # some know this stream: it is freed, with all its buffers, without the collector
+        self._observers.clear()  # some refer to this stream: frees it now, with its buffers
         self._copies.clear()
 
     def _passed(self, data: memoryview) -> None:

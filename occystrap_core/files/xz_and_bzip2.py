@@ -7,7 +7,7 @@ from typing import Protocol
 from occystrap_core.files.stream import CHUNK, Readable
 
 _MEMORY = 80 << 20
-"""Most bytes for one stream: `xz -9` needs 65 MiB."""
+"""The memory limit for one stream, in bytes: `xz -9` needs 65 MiB."""
 
 
 class DamagedStream(ValueError):
@@ -40,7 +40,7 @@ def bzip2_reader(source: Readable) -> Readable:
 
 
 class _Streams:
-    """One stream after the other, as `xz` and `bzip2` write them on several processors; zeros between are padding."""
+    """Concatenated streams, as `xz` and `bzip2` write them on several processors; zeros between them are padding."""
 
     def __init__(self, source: Readable, begin: Callable[[], _Decompressor]) -> None:
         self._source, self._begin = source, begin

@@ -116,7 +116,7 @@ class BlobStore(ABC):
         with set_error_rule('config'):
             raw = self._config(reference, manifest) if raw is None else raw
             readable = all(media_types.may_be_layer(layer.media_type) for layer in manifest.layers)
-            if readable and not manifest.is_image_with(raw):  # else its first unreadable layer is named
+            if readable and not manifest.is_image_with(raw):  # else the error names its first unreadable layer
                 kind = manifest.config.media_type or 'blob without a media type'
                 raise InvalidImage(f'{reference} is not a container image: its config is {kind} that lists other '
                                    'layers or has no platform; to copy it unchanged, use '

@@ -15,7 +15,7 @@ _SETTINGS = {'entrypoint': 'Entrypoint', 'command': 'Cmd', 'environment': 'Env',
 
 
 def describe(content: Image | ImageIndex) -> dict[str, Any]:
-    """Return a description for JSON; sizes are in bytes. An index is described by its children."""
+    """Return a description for JSON; sizes are in bytes. That of an index consists of those of its children."""
     if isinstance(content, ImageIndex):
         return {'reference': str(content.reference), 'kind': 'index', 'digest': str(content.index.digest),
                 'media_type': content.index.media_type,
@@ -31,16 +31,16 @@ def describe(content: Image | ImageIndex) -> dict[str, Any]:
 
 
 def _delta(image: Image) -> dict[str, Any]:
-    """Return what a delta leaves out of an image."""
+    """Return what a delta leaves out of an image, for JSON."""
     bases = [layer.base for layer in image.layers if layer.base]
     names = ', '.join(dict.fromkeys(bases))
     return {'delta': f'leaves out {len(bases)} of {len(image.layers)} layers, of {names}'} if bases else {}
 
 
 def creation_time(content: Image | ImageIndex) -> float | None:
-    """Return when an image says that it was made, in seconds since 1970; the latest of the images of an index.
+    """Return the time at which an image was made, in seconds since 1970; for an index the latest of its images.
 
-    An artifact says it in its annotations (image-spec, annotations.md). None for one that does not say.
+    An artifact has it in its annotations (image-spec, annotations.md). None if it is not known.
     """
     if isinstance(content, ImageIndex):
         return max(filter(None, (creation_time(child.content) for child in content.children)), default=None)
@@ -54,7 +54,7 @@ def creation_time(content: Image | ImageIndex) -> float | None:
 
 
 def describe_reported(image: SequentialImage, said: ReportedImage) -> dict[str, Any]:
-    """Return a description of an image by what its service says of it."""
+    """Return a description of an image from what its service reports."""
     layers = [{'diff_id': str(each)} for each in image.diff_ids]
     steps = _steps(said.config.get('history', ()), layers)
     for step, size in zip(steps, said.sizes):

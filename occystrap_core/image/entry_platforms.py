@@ -1,4 +1,4 @@
-"""Platforms of index entries that do not have one: they are read from the configs of the images, as in containerd."""
+"""Platforms of index entries that do not state one: they are read from the configs of the images, as in containerd."""
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,7 +11,8 @@ from occystrap_core.oci.platform import Platform, PlatformChoice
 
 
 def without_covers(reader: ManifestReader, index: Index) -> Index:
-    """Return the innermost index of indexes that each list only another index; raises as ManifestReader.index does."""
+    """Return the innermost index of nested indexes that have a single entry each; raises as ManifestReader.index does.
+    """
     for _ in range(DEEPEST):
         if len(index.manifests) != 1 or index.manifests[0].platform:
             return index
@@ -23,7 +24,7 @@ def without_covers(reader: ManifestReader, index: Index) -> Index:
 
 
 def with_platforms(reader: ManifestReader, index: Index, choice: PlatformChoice) -> Index:
-    """Return an index whose entries have platforms, as far as they are needed for `choice`.
+    """Return an index whose entries have platforms, as far as `choice` needs them.
 
     Its bytes are the original's. Raises as ManifestReader.index does.
     """

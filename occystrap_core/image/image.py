@@ -82,13 +82,14 @@ class Image:
     def arrivals_beside(self, blob_size: Callable[[Digest], int | None]) -> Iterator[Layer]:
         """Yield the same for a destination that takes blobs unchanged and can be asked for them.
 
-        `blob_size` returns the size in bytes of a blob there, None if it is missing. The source may give a layer that
-        is there without its blob, which cannot be opened then.
+        `blob_size` returns the size in bytes of a blob there, None if it is missing. For a layer that is there, the
+        source may yield a layer that cannot be opened.
         """
         return self.arrivals()
 
     def named(self, origin: Origin, referrers: Sequence['Referrer'] = ()) -> Self:
-        """Return the image as what a name means at its source, with what refers to it there."""
+        """Return the image with its origin and referrers: what the name means at the source, and what refers to the
+        image there."""
         return _named(self, origin, referrers)
 
     def on_close(self, callback: Callable[[], object]) -> None:
@@ -142,10 +143,8 @@ class ImageIndex:
 
     def __init__(self, reference: Reference, index: Index, children: Sequence[Child],
                  referrers: Sequence[Referrer] = (), notes: Sequence[str] = ()) -> None:
-        """`children` may be fewer than the entries of the index; a manifest that is listed twice is one object.
-
-        `notes` are lines for the user about what was left out.
-        """
+        """Return the index with its origin and referrers: what the name means at the source, and what refers to its
+        parts there."""
         self.origin = Origin.of(index)
         self.reference, self.index, self.children = reference, index, tuple(children)
         self.referrers, self.notes = tuple(referrers), tuple(notes)

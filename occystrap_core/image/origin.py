@@ -10,9 +10,9 @@ _ATTESTATION = 'vnd.docker.reference.type'
 
 
 class Origin(NamedTuple):
-    """A manifest or an index at the source; `digest` is None if the name has several entries instead.
+    """What a name means at the source: a manifest or an index; `digest` is None for several entries of that name.
 
-    `platforms` of the images in an index, `unknown` if the entry has none; empty for a manifest.
+    `platforms` are those of the images in an index, `unknown` for an entry without one; empty for a manifest.
     """
 
     digest: Digest | None

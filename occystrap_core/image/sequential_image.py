@@ -14,11 +14,11 @@ from occystrap_core.oci.reference import Reference
 
 
 class ReportedImage(NamedTuple):
-    """What a service says of an image without giving its layers.
+    """What a service reports about an image without exporting its layers.
 
-    `config` has the fields of a config that it tells, of which no digest is known. `image_id` and `digest` are None if
-    they are not known; `digests` are those of its manifests elsewhere, with the names there. `size` is in bytes, as are
-    `sizes`, those of the steps of the history. `note` says in words what only an export would tell.
+    `config` has the fields of a config that the service reports; the config's digest is unknown. `image_id` and
+    `digest` may be None. `digests` are those of its manifests in registries, with the names there. `size`, and `sizes`
+    of the steps of the history, are in bytes. `note` says what only an export would tell.
     """
 
     config: Mapping[str, Any]
@@ -61,12 +61,12 @@ class SequentialImage(Image):
         return self._diff_ids
 
     def note_origin(self, digest: Digest | None, platforms: Sequence[str] = ()) -> None:
-        """Note what the name refers to at the source: a manifest, or an index with images for these platforms; None if
+        """Record what the name means at the source: a manifest, or an index with images for these platforms; None if
         the source does not know its digest."""
         self.origin = Origin(digest, tuple(platforms)) if digest else None
 
     def reported(self) -> ReportedImage | None:
-        """Return what the source says without giving a layer, None if nothing; raises ServiceError."""
+        """Return what the source reports without exporting a layer; None if it reports nothing. Raises ServiceError."""
         return None
 
     def arrivals(self) -> Iterator[Layer]:

@@ -11,7 +11,7 @@ from occystrap_core.terminal_text import counted, size_text
 
 
 def may_go_on(reason: BaseException) -> bool:
-    """Return whether the next run may succeed where this one ended for a reason: a signal, a service that is gone."""
+    """Return whether the next run may resume after this failure: a signal, or a service that is gone."""
     return isinstance(reason, Cancelled | ServiceError) or not isinstance(reason, Exception)
 
 
@@ -23,17 +23,17 @@ class KeptLayers:
         self._lock = threading.Lock()
 
     def add(self, output: ImageOutput) -> None:
-        """Count what an output has kept."""
+        """Add the layers that an output has kept."""
         with self._lock:
             self._places[output.kept_at or output.location.path].update(output.kept)
 
     def notes(self) -> list[str]:
-        """Return a line for each place that has kept anything."""
+        """Return a line for each place where layers were kept."""
         return [kept_text(kept, place) for place, kept in self._places.items() if kept]
 
 
 def kept_note(output: ImageOutput) -> str:
-    """Return what an output has kept, empty if it is nothing."""
+    """Return a line about the layers that an output has kept; empty if there are none."""
     return kept_text(output.kept, output.kept_at or output.location.path) if output.kept else ''
 
 
@@ -44,7 +44,7 @@ def kept_text(kept: Mapping[Digest, int], place: str) -> str:
 
 
 def reused_bytes(layers: Iterable[PlacedLayer]) -> int:
-    """Return how many bytes of layers' blobs an earlier run had kept."""
+    """Return how many bytes of the layers' blobs an earlier run had kept."""
     return sum({each.resumed.blob.digest: each.resumed.reused for each in layers if each.resumed}.values())
 
 

@@ -30,7 +30,7 @@ class LayerCache(Protocol):
 
 
 class CachedLayer(Layer):
-    """A layer that was made before: its digests are known, its bytes are not kept. The destination may have it."""
+    """A layer whose digests are known from the cache, which does not keep its bytes. The destination may have it."""
 
     def __init__(self, original: Layer, result: Result) -> None:
         self.original, self.index = original, original.index
@@ -136,9 +136,9 @@ def _seal(*row: object) -> str:
 
 
 def made_from(layer: Layer, stored: bool) -> Digest | None:
-    """Return the digest of what must be read to make a layer, with `stored` its blob.
+    """Return the digest of the source from which a layer is made; with `stored` for making its blob.
 
-    None if nothing is made, or the digest is unknown.
+    None if nothing has to be made, or the digest is unknown.
     """
     if layer.descriptor if stored else layer is layer.source:
         return None

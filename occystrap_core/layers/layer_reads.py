@@ -14,10 +14,10 @@ class LayerReads:
     """Whether others read the same image."""
 
     def begin(self, content: Content) -> None:
-        """Called with what is copied, after filters, before any layer is."""
+        """Called with the content that is copied, after filters, before its first layer is read."""
 
     def readable(self, layer: Layer) -> Layer:
-        """Return what to open in place of a layer."""
+        """Return the layer to open in place of `layer`."""
         return layer
 
     def arrivals(self, image: Image) -> Iterator[Layer]:

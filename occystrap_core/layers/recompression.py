@@ -81,7 +81,7 @@ class KeptBlob:
             self._file.close()
 
     def write(self, data: memoryview) -> None:
-        """Keep bytes of the blob, unless it is no longer needed. Called on the thread that receives it."""
+        """Keep bytes of the blob while they may be needed. Called on the thread that receives it."""
         if self._keeps and self._file:
             self._file.write(data)
 

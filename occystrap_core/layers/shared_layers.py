@@ -18,14 +18,15 @@ from occystrap_core.settings import Settings
 
 
 class LayerOrigin(NamedTuple):
-    """What a layer is read from; for the result of filters, and what arrives in a stream, of which image or images."""
+    """Identifies what a layer is read from; for results of filters and for layers of a stream, also the image."""
 
     source: Hashable
     within: int | None = None
 
 
 class SharedLayers:
-    """The layers of one image for all its destinations. A layer is kept until each of them has it, or has failed."""
+    """The layers of one image for all its destinations. A layer is kept until each destination has it, or has failed.
+    """
 
     def __init__(self, settings: Settings, compression: str | None) -> None:
         """`compression` is that of a destination that takes blobs; None if none does."""
@@ -100,7 +101,7 @@ class SharedLayers:
         return reading
 
     def _open(self, origin: LayerOrigin, layer: Layer) -> Readable:
-        """Open a layer: at its source itself if no other destination needs it."""
+        """Open a layer: directly at its source if no other destination needs it."""
         with self._lock:
             reading = self._held.get(origin)
             if reading is None:
@@ -117,7 +118,7 @@ class SharedLayers:
         return layer.stored if layer.descriptor else layer.tar
 
     def _blob(self, layer: Layer, compression: str, other: SpooledLayer | None) -> SpooledLayer:
-        """Compress a layer; `other` is the same with another compression, or with the blob of its source."""
+        """Compress a layer; `other` is the same layer with another compression, or with its source's blob."""
         read = layer
         if other:
             source = layer.source.descriptor
@@ -145,14 +146,14 @@ class SharedLayers:
         return kept
 
     def _look(self) -> None:
-        """Raise if the run, or all destinations, have stopped."""
+        """Raise if the run has stopped, or all destinations have."""
         self._settings.cancellation.check()
         if all(reader.ended for reader in self._readers):
             raise Cancelled('interrupted')
 
 
 def _like(layer: Layer, opener: Callable[[], Readable]) -> Layer:
-    """Return a layer like this one that opens another source of the same bytes, compressed or not."""
+    """Return a layer with the properties of `layer` that opens another source of the same bytes, compressed or not."""
     like: Layer
     if layer.descriptor is None:
         like = TarLayer(layer.index, layer.diff_id, opener, layer.tar_size())
@@ -220,7 +221,7 @@ class SharedReads(LayerReads):
         self._layers.settle()
 
     def end(self) -> None:
-        """Free what only this destination still needed; called once it has ended, however."""
+        """Free what only this destination still needed; always called at its end."""
         self.ended = True
         self._layers.settle()
 

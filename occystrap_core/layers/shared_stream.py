@@ -1,4 +1,4 @@
-"""A stream that is read once for several readers, each at its own pace, by way of an unnamed temporary file."""
+"""A stream that is read once for several readers, each at its own pace, through an unnamed temporary file."""
 import threading
 from collections import Counter
 from collections.abc import Callable, Hashable
@@ -13,8 +13,8 @@ _LOOK = 0.1
 
 
 class SharedStream:
-    """The bytes of one stream. The source is read at its own speed, whatever the readers do: none waits for another,
-    and one that fails or begins again does no harm to the rest."""
+    """The bytes of one stream. The source is read at its own speed; readers do not wait for each other, and one that
+    fails or starts over does not affect the rest."""
 
     def __init__(self, open_source: Callable[[], ByteStream], directory: str, check: Callable[[], None]) -> None:
         """`open_source` is called once, on another thread, when the first reader comes; `check` raises if the run is to
@@ -28,7 +28,7 @@ class SharedStream:
 
     @property
     def begun(self) -> bool:
-        """Whether the source is read, or was."""
+        """Whether reading the source has started."""
         return self._file is not None
 
     def open(self) -> Readable:
@@ -80,7 +80,7 @@ class SharedStream:
             with self._open_source() as stream:
                 for chunk in stream.chunks():
                     self._write(chunk)
-        except BaseException as raised:  # it is the readers'
+        except BaseException as raised:  # raised again for the readers
             error = raised
         with self._changed:
             self._ended, self._error = True, error
@@ -100,7 +100,7 @@ class SharedStream:
 
 
 class SharedStreams:
-    """What is being read for several destinations; images of a run that share a layer share its reading, too."""
+    """The shared streams of a run; images that share a layer share its stream, too."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -108,17 +108,17 @@ class SharedStreams:
         self._holders: Counter[Hashable] = Counter()
 
     def held(self, key: Hashable, new: SharedStream) -> SharedStream:
-        """Return the reading of a layer, `new` if there is none, for one more holder."""
+        """Return the stream of a layer, `new` if there is none yet, and count one more holder."""
         with self._lock:
             self._holders[key] += 1
             return self._readings.setdefault(key, new)
 
     def is_shared(self, key: Hashable) -> bool:
-        """Return whether several hold a reading."""
+        """Return whether a stream has several holders."""
         return self._holders[key] > 1
 
     def left(self, key: Hashable) -> None:
-        """Forget one holder; the last one frees the disk space."""
+        """Count one holder less; the last one frees the disk space."""
         with self._lock:
             self._holders[key] -= 1
             if not self._holders[key]:

@@ -53,5 +53,6 @@ class SingleFlight:
 
 
 def layer_jobs(settings: Settings) -> SingleFlight:
-    """Return what runs the layers of all images: `settings.jobs` threads, each shared layer to a place once."""
+    """Return the function that runs layers of all images: on `settings.jobs` threads, each shared layer once for each
+    place."""
     return settings.shared.get((SingleFlight, settings.lane), lambda: SingleFlight(settings.workers()))

@@ -12,8 +12,8 @@ from occystrap_core.settings import Settings
 
 
 class StreamedLayer(Layer):
-    """A layer of a source without blobs, compressed anew, to the same bytes, each time it is opened. Its descriptor is
-    known when the stream opened last was read to its end."""
+    """A layer of a source without blobs, compressed each time it is opened, with the same result. Its descriptor is
+    known after the stream opened last was read to its end."""
 
     original: Layer
 
