@@ -1,22 +1,22 @@
-"""A memory limit for the names of layers' entries: a small blob can unpack to gigabytes of names."""
+"""A memory limit for the names of layers' entries, since a small blob can unpack to gigabytes of names."""
 import threading
 
 from occystrap_core.errors import InvalidImage
 
 MOST = 192 << 20
-"""Bytes for all layers in work, enough for a million entries."""
+"""The limit for all layers being read, in bytes: enough for a million entries."""
 _PIECE = 64 << 10
 
 
 class NameMemory:
-    """The memory that all parts of a run may use together."""
+    """Memory for names, which all parts of a run share."""
 
     def __init__(self, most: int = MOST) -> None:
         self.most, self._taken = most, 0
         self._lock = threading.Lock()
 
     def share(self) -> 'Share':
-        """Return the share of one user of this memory."""
+        """Return the share of one user."""
         return Share(self)
 
     def grant(self, count: int) -> None:

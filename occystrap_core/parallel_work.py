@@ -15,8 +15,8 @@ def in_parallel(threads: DaemonThreads, work: Callable[[A], B], items: Iterable[
     """Return the result of `work` for each item; raises the exception of the first item that failed, and that of
     `check`.
 
-    A worker thread that calls this takes part, as does any caller that is `helping`: it never waits for an item that
-    no thread has begun, so worker threads cannot wait for each other. Other callers only wait.
+    A worker thread that calls this takes part, and so does any caller with `helping`. It only waits for items that some
+    thread has begun, so worker threads cannot wait for each other. Other callers only wait.
     """
     batch = _Batch(work, list(items), check)
     helping = helping or threads.is_current()

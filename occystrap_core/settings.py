@@ -49,7 +49,7 @@ class RequestStats:
             self.bytes_reused += bytes_reused
 
     def asked(self, host: str, refused: bool = False) -> None:
-        """Note that a host was asked, and whether it refused because of too many requests."""
+        """Record that a host was asked, and whether it refused because of too many requests."""
         with self._lock:
             self._hosts[host] = refused or self._hosts.get(host, False)
 
@@ -66,10 +66,10 @@ class RequestStats:
 
 
 class Shared:
-    """What the parts of a run share, such as connections to a host: made once, closed at its end."""
+    """Objects that the parts of a run share, such as connections to a host: made once, closed at the end of the run."""
 
     def __init__(self, lasting: 'Shared | None' = None) -> None:
-        """`lasting` has what is shared with other runs of this process, which its owner closes."""
+        """`lasting` has objects that other runs of this process share as well, and that its owner closes."""
         self._lasting = lasting
         self._entries: dict[Hashable, _Entry] = {}
         self._kept: dict[Hashable, _Entry] = {}
@@ -78,9 +78,9 @@ class Shared:
 
     @property
     def lasting(self) -> 'Shared':
-        """What stays true from one run to the next, such as connections, tokens and logins; by default it is this.
+        """What is valid for longer than a run, such as connections, tokens and logins; by default this object itself.
 
-        What was found at a place does not belong there, as it may be gone or changed by the next run.
+        Facts about the content of a place must not be kept there: they may be outdated by the next run.
         """
         return self._lasting.lasting if self._lasting else self
 
@@ -100,7 +100,7 @@ class Shared:
             return cast(T, entry.thing)
 
     def keep(self, key: Hashable, thing: object) -> None:
-        """Have a key stand for what the caller has made, who also closes it: `close` neither closes nor forgets it."""
+        """Set the value of a key to an object that the caller owns: `close` neither closes nor forgets it."""
         with self._lock:
             self._kept[key] = self._entries[key] = _Entry(thing)
 
@@ -114,7 +114,7 @@ class Shared:
 
 
 class _Entry:
-    """One shared value, None until it is made; the lock is held meanwhile."""
+    """One shared value, None until it is made; the lock is held while it is made."""
 
     def __init__(self, thing: object = None) -> None:
         self.lock = threading.RLock()
@@ -221,7 +221,7 @@ class Settings:
         return self.platforms or (PlatformChoice() if self.whole_index else None)
 
     def settled(self) -> 'Settings':
-        """Return these settings for looking at what was written long ago, which has no time to settle."""
+        """Return these settings for looking at what was written long ago, without time to settle."""
         return replace(self, settle=0.0)
 
     def for_cleanup(self) -> 'Settings':

@@ -1,6 +1,5 @@
-"""Unchanged images that this run's sources bring, too: destinations that keep receipts are told, so that none is pruned
-while one of its sources still has it.
-"""
+"""Unchanged images that sources of this run bring as well: this is noted in the receipts that destinations keep, so
+that no image is pruned while one of its sources still has it."""
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from occystrap_core.verification.receipt import Receipt
 
 
 _MOST = 5000
-"""Receipts that are kept before they are noted, since a run may have millions of images."""
+"""Number of receipts that are collected before they are noted, since a run may have millions of images."""
 
 
 class AlsoBrought:
@@ -26,12 +25,12 @@ class AlsoBrought:
     def __init__(self, plugins: Plugins, settings: Settings) -> None:
         self._plugins, self._settings = plugins, settings
         self._receipts: list[Receipt] = []
-        """`brought_by` are the sources of this run."""
+        """With `brought_by` set to the sources of this run."""
         self._notes: list[str] = []
         self._lock = threading.Lock()
 
     def add(self, task: ImageTask, receipt: Receipt) -> None:
-        """Add an unchanged image if the receipt that its destination keeps does not say that this source brings it."""
+        """Add an unchanged image, unless the receipt that its destination keeps names this source already."""
         if not self._plugins.find(WriterScheme, receipt.scheme).notes_bringers:
             return
         kept = receipt if receipt.verdict == KEPT else task.output.made().kept_receipt(task.reference)
@@ -43,7 +42,7 @@ class AlsoBrought:
                     self._note()
 
     def note(self) -> Sequence[str]:
-        """Have the destinations note these sources; return lines for the user if that is impossible."""
+        """Have the destinations record these sources; return lines for the user if that is impossible."""
         if self._receipts:
             self._note()
         return self._notes

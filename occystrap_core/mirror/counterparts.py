@@ -29,7 +29,7 @@ _UNNAMED = 'the source does not list it'
 
 
 class Counterparts(NamedTuple):
-    """The pairs to compare, and the images that have none, each with its verdict."""
+    """Pairs to compare, and images without a counterpart, each with its verdict."""
 
     pairs: Sequence[Counterpart]
     single: Sequence[ImageReport]
@@ -39,8 +39,8 @@ def counterparts_at(plugins: Plugins, settings: Settings, source: str, destinati
                     ) -> Counterparts:
     """Return what `process` would copy from `source` to `destination`, with the receipts that are kept there.
 
-    `single` are the sources of a list that cannot be listed, and, unless the user named a single image, images that
-    the destination keeps receipts of and the source does not name. Raises UsageError, and the error of a single source.
+    `single` has the sources of a list that cannot be listed and, unless the user named a single image, the images that
+    the destination keeps receipts of and the source does not name. Raises UsageError, and the error of the only source.
     """
     todo = closing.enter_context(TaskList(plugins, settings))
     todo.expand(source, destination, ())
@@ -57,9 +57,9 @@ def counterparts_at(plugins: Plugins, settings: Settings, source: str, destinati
 
 def counterparts_of(plugins: Plugins, settings: Settings, source: str, receipts: Sequence[Receipt], closing: ExitStack,
                     ) -> Counterparts:
-    """Return the images of receipts with those of `source` of the same name.
+    """Pair the images of receipts with the images of the same name in `source`.
 
-    `single` are those that only one side has. Raises UsageError, and the error of a source that cannot be listed.
+    `single` has the images that only one side has. Raises UsageError, and the error of a source that cannot be listed.
     """
     named = {name: pair for pair in _listed(plugins, settings, source, closing) for name in reversed(_names(*pair))}
     found = {id(each): next(filter(None, map(named.get, _names_of(each))), None) for each in receipts}
@@ -74,7 +74,8 @@ def counterparts_of(plugins: Plugins, settings: Settings, source: str, receipts:
 
 
 def fields_of(plugins: Plugins, source: str) -> Location | None:
-    """Return a source whose fields are to be filled in, or that names no more than a registry; None for all others."""
+    """Return the location of a source with fields to fill in, or of a registry without a repository; None for any
+    other."""
     written = source_location(plugins, source)
     registries = {each.name for _, each in plugins.declared(WriterScheme) if each.by_digest}
     if written.scheme in registries and '/' not in written.path.rstrip('/'):
@@ -84,10 +85,10 @@ def fields_of(plugins: Plugins, source: str) -> Location | None:
 
 def counterparts_filled(plugins: Plugins, settings: Settings, written: Location, target: str,
                         receipts: Sequence[Receipt] | None, closing: ExitStack) -> Counterparts:
-    """Return the images of a destination, or of receipts, each with the one that a source's fields name.
+    """Pair the images of a destination, or of receipts, with the images that a source's fields name.
 
-    A destination's images are those of the receipts that it keeps or, without any, those that it has as a source.
-    Raises UsageError, and as listing it does.
+    The images of a destination are those of the receipts that it keeps or, if it keeps none, those that it has as a
+    source. Raises UsageError, and what listing the destination raises.
     """
     kept = KeptReceipts(receipts or (), ())
     if receipts is None and (keeps := plugins.find(WriterScheme, parse_uri(target).scheme).kept_receipts):
@@ -115,27 +116,27 @@ def _listed(plugins: Plugins, settings: Settings, source: str, closing: ExitStac
 
 
 def _names(images: ImageInput, reference: Reference) -> list[str]:
-    """Return what an image of the source may be called in a receipt, the surest first."""
+    """Return the names that an image of the source may have in a receipt, the most specific first."""
     named = reference.with_default_tag()
     return [str(without_selection(images.location_of(reference))), str(named), str(named._replace(host=''))]
 
 
 def _names_of(receipt: Receipt) -> Iterable[str]:
-    """Return what the source may call the image of a receipt, the surest first."""
+    """Return the names that the image of a receipt may have at the source, the most specific first."""
     named = Reference.parse(receipt.reference).with_default_tag()
     return receipt.source.split(' ')[0], str(named), str(named._replace(host=''))
 
 
 def _filled(plugins: Plugins, settings: Settings, written: Location, receipt: Receipt, closing: ExitStack,
             ) -> Counterpart:
-    """Return the image that the source's fields name, filled in from a receipt."""
+    """Pair a receipt with the image that the source's fields name, filled in from the receipt."""
     found = _at_source(plugins, settings, written, Reference.parse(receipt.reference), closing)
     return _pair(plugins, settings, *found, receipt)
 
 
 def _at_source(plugins: Plugins, settings: Settings, written: Location, named: Reference, closing: ExitStack,
                ) -> tuple[ImageInput, Reference]:
-    """Return the image that a source's fields name, filled in from a name."""
+    """Return the image that the source's fields name, filled in from a reference."""
     if named.digest and not named.tag:
         written = written.with_path(written.path.replace(':{tag}', '@{digest}'))
     location = filled_in(written, named)

@@ -26,7 +26,7 @@ from occystrap_core.verification.results import Outcome, problems
 
 
 class State(Enum):
-    """What became of one image of a mirror."""
+    """The state of one image of a mirror."""
 
     CURRENT = 'current'
     STALE = 'stale'
@@ -47,17 +47,16 @@ class MirroredImage(NamedTuple):
     reason: str = ''
 
     def to_json(self) -> dict[str, Any]:
-        """Return it for programs."""
+        """Return the image for programs."""
         return {**self._asdict(), 'state': self.state.value}
 
 
 def mirror_status(plugins: Plugins, settings: Settings, source: str, destination: Destinations, filters: Sequence[str],
                   receipts: Collection[Receipt]) -> list[MirroredImage]:
-    """Return the state of every image that `source` names, and of those that it names no longer.
+    """Return the state of every image that `source` names, and of images that it no longer names.
 
-    `receipts` are those of a file; with none, those that the destination keeps. A registry is asked what it has under
-    each name. An image without a proof is missing.
-    Raises UsageError for an impossible request.
+    `receipts` are those of a file or, if there are none, those that the destination keeps. A registry is asked what it
+    has under each name. An image without a proof is missing. Raises UsageError for an impossible request.
     """
     with closing(settings.shared), TaskList(plugins, settings) as todo:
         todo.expand(source, destination, filters)
@@ -75,7 +74,7 @@ def mirror_status(plugins: Plugins, settings: Settings, source: str, destination
 
 
 def _state(plugins: Plugins, task: ImageTask, earlier: EarlierRun, others: Mapping[str, Receipt]) -> MirroredImage:
-    """Return the state of one image; an error of the source or the destination is a state, too.
+    """Return the state of one image: unreachable after an error, unless the source says that it has no such image.
 
     `others` has for each place the receipt of what was copied there, from whatever source.
     """
@@ -90,7 +89,7 @@ def _state(plugins: Plugins, task: ImageTask, earlier: EarlierRun, others: Mappi
         if receipt is None:
             other = others.get(str(task.place))
             if other and task.is_as_named and other.source_digest == other.manifest_digest:
-                return _compared(plugins, task, other, image)  # copied as it is: digests, not sources, are the identity
+                return _compared(plugins, task, other, image)  # copied unchanged: its digest identifies it
             return _present(plugins, task, image, other.source if other else '')
         return _compared(plugins, task, receipt, image)
     except (Exception, Cancelled) as error:
@@ -110,7 +109,7 @@ def _compared(plugins: Plugins, task: ImageTask, receipt: Receipt, image: Mirror
 
 
 def _with_referrers(plugins: Plugins, task: ImageTask, image: MirroredImage) -> MirroredImage:
-    """Return a current image after comparing its referrers with the source, whose digest does not tell of them."""
+    """Return a current image after comparing its referrers with the source, since its digest does not cover them."""
     pair = Counterpart(task.images, task.reference, task.settings.settled(), task.output.location)
     verdict = compare(plugins, pair, VerifyLevel.FAST).verdict
     if verdict.outcome is Outcome.VERIFIED:
@@ -144,7 +143,7 @@ def _present(plugins: Plugins, task: ImageTask, image: MirroredImage, other: str
 
 
 def _proved(plugins: Plugins, task: ImageTask, receipt: Receipt, image: MirroredImage) -> MirroredImage:
-    """Return the image with what fast verification of the destination says."""
+    """Return the image with the result of fast verification of the destination."""
     verdict = verify_receipt(plugins, receipt, VerifyLevel.FAST, task.settings.settled())
     if verdict.outcome is Outcome.VERIFIED:
         return image._replace(state=State.CURRENT)
@@ -155,7 +154,7 @@ def _proved(plugins: Plugins, task: ImageTask, receipt: Receipt, image: Mirrored
 def _extra(receipts: Iterable[Receipt], tasks: Sequence[ImageTask], earlier: EarlierRun) -> Iterable[MirroredImage]:
     """Yield the images that are proved to be at the destination, and that the source does not name any more.
 
-    One in the place of an image that the source names is not extra, whatever it was copied from.
+    An image in a place for which the source names an image is not extra, whatever it was copied from.
     """
     named = {id(earlier.find(task.recorded, task.output.location)) for task in tasks}
     taken = {str(task.place) for task in tasks}
@@ -168,5 +167,5 @@ def _extra(receipts: Iterable[Receipt], tasks: Sequence[ImageTask], earlier: Ear
 
 
 def _root(path: str) -> str:
-    """Return what images at one destination have in common: a path in the file system, or the host of a service."""
+    """Return what the images at one destination have in common: a path in the file system, or the host of a service."""
     return path if path.startswith('/') else path.partition('/')[0]

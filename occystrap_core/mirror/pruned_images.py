@@ -1,4 +1,4 @@
-"""Removing images at a destination that their source no longer has: those that receipts of earlier runs prove."""
+"""Removing images from a destination that their source no longer has, as proved by receipts of earlier runs."""
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import replace
@@ -27,15 +27,16 @@ from occystrap_core.verification.receipt import Receipt
 
 
 class Mirror(NamedTuple):
-    """What is known of the destinations of a run: receipts of the run's own files, and those that destinations keep."""
+    """The receipts for the destinations of a run: those in the run's own files, and those that the destinations keep.
+    """
 
     in_files: Sequence[Receipt]
     kept: Sequence[Receipt] = ()
 
     def receipts(self, source: PrunedSource) -> Sequence[Receipt]:
-        """Return the receipts that may be of a source, each image once, with all who are known to have brought it.
+        """Return the receipts of images that may come from a source, each image once, with all its known bringers.
 
-        Those that a destination keeps do not count for a list, which is pruned by the receipts of its own file.
+        Receipts that a destination keeps do not count for a list, which is pruned only by the receipts of its own file.
         """
         known: defaultdict[Any, set[Bringer]] = defaultdict(set)
         for each in [*self.kept, *self.in_files]:
@@ -45,18 +46,18 @@ class Mirror(NamedTuple):
                 for each in {_image(each): each for each in found}.values()]
 
     def same(self, receipts: Collection[Receipt]) -> list[Receipt]:
-        """Return the receipts in files of the same images, which have several names where they are known by digest."""
+        """Return the receipts in files for the same images; one that is identified by digest may have several names."""
         images = set(map(_image, receipts))
         return [each for each in self.in_files if _image(each) in images]
 
 
 def prune_sources(plugins: Plugins, settings: Settings, todo: TaskList, in_files: Sequence[Receipt], dry_run: bool,
                   file: ReceiptFile | None = None) -> Iterator[PrunedImage]:
-    """Remove what sources with prune=true no longer have, and the receipts of what is gone from the `file` of the run.
+    """Remove the images that sources with prune=true no longer have, and their receipts from the run's `file`.
 
-    `in_files` are the receipts of the run's files; those for other servers, where a path means another place, are left
-    alone. Yields what became of each image, or in a dry run would; what keeps images is added to the notes of `todo`.
-    Raises UsageError, OutputError.
+    `in_files` are the receipts of the run's files; those for other servers, where a path means another place, are
+    ignored. Yields the result for each image, in a dry run the expected one. Reasons for keeping images are added to
+    the notes of `todo`. Raises UsageError, OutputError.
     """
     written = [each for source in todo.pruned for each in source.destinations]
     outputs = [*(task.output.location for task in todo.tasks),
@@ -83,47 +84,49 @@ def prune_sources(plugins: Plugins, settings: Settings, todo: TaskList, in_files
 
 
 def _on_servers(plugins: Plugins, receipts: Sequence[Receipt], places: Sequence[Location]) -> Sequence[Receipt]:
-    """Return the receipts for the servers on which these places are."""
+    """Return the receipts for the servers that these places are on."""
     servers = {(each.scheme, server_of(plugins, each.scheme, each.given)) for each in places}
     return [each for each in receipts if (each.scheme, server_of(plugins, each.scheme, each.options)) in servers]
 
 
 def note_bringers(plugins: Plugins, settings: Settings, receipts: Sequence[Receipt], withdrawn: bool = False) -> None:
-    """Add who brings images to the receipts that destinations keep, or take them out; raises OutputError."""
+    """Add bringers to the receipts that destinations keep, or with `withdrawn` remove them; raises OutputError."""
     for scheme in sorted({each.scheme for each in receipts}):
         if target := plugins.find(WriterScheme, scheme).notes_bringers:
             load(target)([each for each in receipts if each.scheme == scheme], settings, withdrawn)
 
 
 class Prunable:
-    """The images that sources with prune=true no longer name: those that they brought, and no other source."""
+    """Images that sources with prune=true no longer have: those that only such sources brought."""
 
     def __init__(self, plugins: Plugins, todo: TaskList, mirror: Mirror) -> None:
         self._plugins = plugins
         self._present = {key for task in todo.tasks for key in _keys_of_task(task)}
         self._found: dict[Hashable, Receipt] = {}
         self._left: defaultdict[Hashable, set[Bringer]] = defaultdict(set)
-        """Who no longer brings an image."""
+        """The bringers that no longer have an image."""
         self._sources: defaultdict[Hashable, list[PrunedSource]] = defaultdict(list)
         self._kept, self._unknown, self._notes = set[Hashable](), set[Hashable](), list[str]()
         for source in todo.pruned:
             self._look(source, mirror.receipts(source))
 
     def going(self) -> list[Receipt]:
-        """Return the receipts of images that go."""
+        """Return the receipts of images to remove."""
         return [each for each in self._unwanted() if not self._others(each)]
 
     def why_unlisted(self, receipt: Receipt) -> str:
-        """Return why an image must stay that its source does not list; empty if it is gone there, or not selected."""
+        """Return why an image must stay although its source does not list it; empty if it is gone there, or not
+        selected."""
         return next(filter(None, (why_unlisted(each, receipt) for each in self._sources[_image(receipt)])), '')
 
     def shared(self) -> list[Receipt]:
-        """Return the receipts of images that others brought, too; `brought_by` are those who no longer do."""
+        """Return receipts of images that other sources brought as well; `brought_by` has the sources that no longer do.
+        """
         return [replace(each, brought_by=tuple(sorted(self._left[_image(each)])))
                 for each in self._unwanted() if self._others(each)]
 
     def notes(self) -> list[str]:
-        """Return lines for the user about what stays, and about patterns that keep nothing."""
+        """Return lines for the user about images that stay, and about patterns of keep= that match nothing."""
         shared = [each for each in self._unwanted() if self._others(each)]
         others = {other.in_list or other.source for each in shared for other in self._others(each)}
         return [*self._notes,
@@ -161,7 +164,7 @@ class Prunable:
 
 def prune(plugins: Plugins, settings: Settings, going: Sequence[Receipt], mirror: Mirror, dry_run: bool,
           removed: Callable[[Collection[Receipt]], None]) -> Iterator[PrunedImage]:
-    """Remove images; arguments and results are those of `prune_sources`."""
+    """Remove images; the arguments and the result are as for `prune_sources`."""
     images = set(map(_image, going))
     staying = [each for each in [*mirror.kept, *mirror.in_files] if _image(each) not in images]
     groups: defaultdict[tuple[str, str], list[Receipt]] = defaultdict(list)
@@ -181,15 +184,15 @@ def _stay(images: Collection[object]) -> str:
 
 
 def own_name(plugins: Plugins, receipt: Receipt) -> str:
-    """Return the name of the destination where a receipt's image is, which may have been moved since it was written."""
+    """Return the name, as a destination, of the place in a receipt, which may have been moved since it was written."""
     return destination_name(plugins, Location(receipt.scheme, receipt.path, {}, {}))
 
 
 def _is_at(plugins: Plugins, written: Location, receipt: Receipt, brought: Sequence[Bringer]) -> bool:
     """Return whether a receipt is for an image at a destination of this run.
 
-    Its own path decides: what it says of who brought the image tells which fields, or which name, that was written
-    with, but leads to no other place.
+    The receipt's own path decides. The destination recorded for a bringer only tells with which fields or name that
+    path was written, and cannot lead to another place.
     """
     own, name = own_name(plugins, receipt), destination_name(plugins, written)
     if own == name or name not in [each.destination for each in brought]:
@@ -201,12 +204,12 @@ def _is_at(plugins: Plugins, written: Location, receipt: Receipt, brought: Seque
 
 
 def _may_go(source: PrunedSource, receipt: Receipt, here: bool) -> bool:
-    """Return whether an image could be of a source, whose receipt does not say who brought it."""
+    """Return whether an image may come from a source although its receipt does not name its bringers."""
     return here or any(each.scheme == receipt.scheme and has_fields(each) for each in source.destinations)
 
 
 def _names(receipt: Receipt) -> Sequence[str]:
-    """Return the names that an image has at its destination and had at its source, as far as the receipt has them."""
+    """Return the names of an image at its destination and at its source, as far as the receipt has them."""
     location, *words = receipt.source.split(' ')
     try:
         written = parse_uri(location)
@@ -218,14 +221,14 @@ def _names(receipt: Receipt) -> Sequence[str]:
 
 
 def _image(receipt: Receipt) -> Hashable:
-    """Return what tells an image in one place from all others: its name there or, if it has none, its digest."""
+    """Return a key for an image: its place with its name there or, if it has no name, with its digest."""
     if receipt.place.endswith('#'):
         return receipt.scheme, receipt.place, receipt.manifest_digest or receipt.image_id
     return receipt.identity
 
 
 def _keys(receipt: Receipt) -> list[tuple[object, ...]]:
-    """Return what tells the place of an image, in either form."""
+    """Return the keys for the place of an image: in the canonical form, and in that of receipts of earlier versions."""
     options = tuple(sorted(receipt.options.items()))
     digests = (receipt.manifest_digest, receipt.source_digest, receipt.image_id)
     placed = [key for digest in digests for key in _placed(receipt.scheme, receipt.place, digest)]
@@ -240,7 +243,7 @@ def _keys_of_task(task: ImageTask) -> list[tuple[object, ...]]:
 
 
 def _placed(scheme: str, place: str, digest: Digest | None) -> list[tuple[object, ...]]:
-    """Return the key of a place; many images without a name share one, and are told apart by a digest."""
+    """Return the key of a place. Images without a name share a place and are distinguished by a digest."""
     if not place.endswith('#'):
         return [(scheme, place)] if place else []
     return [(scheme, place, digest)] if digest else []

@@ -1,7 +1,7 @@
-"""Checking a destination against what the source has now: the source's documents say what to expect.
+"""Checking a destination against the present state of the source: the source's documents say what to expect.
 
-An image that is in another form at its destination, such as plain tars, is expected by its config and diff_ids. What
-filters changed has nothing in common with the source but its receipt, which says what it was made from.
+An image in another form at its destination, such as plain tars, is compared by its config and diff_ids. An image that
+filters changed can only be compared by its receipt, which names the source's digest.
 """
 from collections.abc import Sequence
 from contextlib import closing
@@ -27,7 +27,7 @@ from occystrap_core.verification.results import READ, CheckResult, Observation, 
 
 
 class Compared(NamedTuple):
-    """The verdict, the receipt that it is about, and lines for the user about how the two were compared."""
+    """The verdict, the receipt that it is based on, and lines for the user about the comparison."""
 
     verdict: Verdict
     receipt: Receipt | None = None
@@ -35,9 +35,9 @@ class Compared(NamedTuple):
 
 
 def compare(plugins: Plugins, pair: Counterpart, level: VerifyLevel) -> Compared:
-    """Return the verdict: verified if the image at the destination is the one that the source has now.
+    """Return the verdict: verified if the destination has the image that the source has now.
 
-    A source that has no such image makes it failed, one that cannot be asked unverified. Raises Cancelled.
+    It is failed if the source has no such image, unverified if the source cannot be asked. Raises Cancelled.
     """
     try:
         return _Comparison(plugins, pair, level, source_now(plugins, pair)).run()
@@ -52,14 +52,14 @@ def _verdict(outcome: Outcome, severity: Severity, pair: Counterpart, message: s
 
 
 class _Comparison:
-    """Compares one image in the best way that its destination and its receipt allow."""
+    """Compares one image, as precisely as its destination and its receipt allow."""
 
     def __init__(self, plugins: Plugins, pair: Counterpart, level: VerifyLevel, now: SourceNow) -> None:
         self._plugins, self._pair, self._level, self._now = plugins, pair, level, now
         self._moved = plugins.find(WriterScheme, pair.location.scheme).moved
 
     def run(self) -> Compared:
-        """Return the verdict; raises UsageError if only a receipt could tell, and there is none."""
+        """Return the verdict; raises UsageError if only a receipt could tell and there is none."""
         known = self._pair.receipt
         if known and self._pair.filters:
             said = (f'{self._pair.reference}: {" ".join(self._pair.filters)} changed it, so what its receipt says it '
@@ -73,17 +73,17 @@ class _Comparison:
         return self._by_documents()
 
     def _by_receipt(self, known: Receipt, now: Digest, then: Digest, note: str = '') -> Compared:
-        """Compare what a receipt says with the source, and the destination with the receipt."""
+        """Compare a digest in the receipt with the source's, and the destination with the receipt."""
         expected = Expectation('source', str(self._pair.reference), now, UNKNOWN_SIZE, Evidence.SOURCE)
         seen = Observation(expected, Presence.FOUND, READ, digest=then)
         verdict = verify_receipt(self._plugins, known, self._level, self._pair.settings, seen)
         return Compared(verdict, known, [*([note] if note else ()), *recorded_note(known)])
 
     def _by_documents(self) -> Compared:
-        """Compare the destination with the documents of the source."""
+        """Compare the destination with the source's documents."""
         try:
             expected = self._at_destination(self._now.receipt)
-        except UsageError:  # the source has no manifests, which the destination needs
+        except UsageError:  # the destination needs manifests, which the source lacks
             return self._by_image_id() or self._unlike()
         verdict = verify_receipt(self._plugins, expected, self._level, self._pair.settings)
         single = expected.keeps_manifests and not expected.is_index
@@ -91,7 +91,8 @@ class _Comparison:
         return other or Compared(verdict, expected, [*self._hint(verdict), *recorded_note(expected)])
 
     def _by_image_id(self) -> Compared | None:
-        """Compare by config and layers if the destination has the image with another manifest; None if it has not."""
+        """Compare by config and layers if the destination has the same image with another manifest; None if it has not.
+        """
         there = self._there()
         if there is None or there.is_index or there.image_id != self._now.receipt.image_id or (
                 there.manifest_digest == self._now.receipt.manifest_digest):
@@ -109,9 +110,9 @@ class _Comparison:
                         f'the source has image {self._now.receipt.image_id}, {found}')
 
     def _at_destination(self, receipt: Receipt) -> Receipt:
-        """Return the receipt for the destination, everything in it being what the source has.
+        """Return the receipt for the destination, with the source's items as expectations.
 
-        The size of a tar, which a source of blobs does not say, is that of an earlier receipt, if there is one.
+        A source of blobs does not tell the size of a tar; it is taken from an earlier receipt, if there is one.
         """
         moved: Receipt = load(self._moved)(receipt, self._pair.location)
         known = self._pair.receipt.of_kind('layer') if self._pair.receipt else ()
@@ -121,7 +122,8 @@ class _Comparison:
                           else each.size) for each in moved.expectations))
 
     def _there(self) -> Receipt | None:
-        """Return a receipt of what the destination has under the image's name, by its documents; None if nothing."""
+        """Return a receipt for what the destination has under the image's name, made from its documents; None if
+        nothing."""
         pair = self._pair
         try:
             place = source_location(self._plugins, _as_source(self._plugins, pair.location))
@@ -136,7 +138,7 @@ class _Comparison:
             return None
 
     def _hint(self, verdict: Verdict) -> Sequence[str]:
-        """Return what to do if a whole index was expected where one platform may have been copied."""
+        """Return advice for the case that a whole index was expected but one platform may have been copied."""
         choices = self._now.platforms
         if verdict.outcome is not Outcome.FAILED or not self._now.receipt.is_index or self._pair.receipt:
             return ()
@@ -145,7 +147,7 @@ class _Comparison:
 
 
 def _as_source(plugins: Plugins, location: Location) -> str:
-    """Return the URI under which a destination is read."""
+    """Return the URI for reading a destination as a source."""
     options = {each.name for each in plugins.find(InputScheme, location.scheme).all_options}
     return str(location._replace(given={name: text for name, text in location.given.items() if name in options}))
 

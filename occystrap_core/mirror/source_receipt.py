@@ -1,6 +1,6 @@
-"""What the source of an image has now, as a receipt: its documents say what to expect at the destination.
+"""The present state of an image's source in the form of a receipt: its documents say what to expect at the destination.
 
-No layer is read, but for a daemon that has no other way to tell its config.
+No layer is read, except from a daemon that cannot tell the config in another way.
 """
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -25,18 +25,18 @@ _FILTER = '--filter='
 
 
 class Counterpart(NamedTuple):
-    """One image of the source, and where it is to be as it is there now."""
+    """One image of the source, and the destination where its present state should be."""
 
     images: ImageInput
     reference: Reference
     settings: Settings
     location: Location
     receipt: Receipt | None = None
-    """What an earlier run meant to write there, if that is known; it may be of another image now."""
+    """What an earlier run meant to write there, if known; the source may have another image by now."""
     has_filters: bool = False
-    """Whether it is copied with filters, as far as the source says so."""
+    """Whether the image is copied with filters, if the source's entry in a list says so."""
     called: Reference | None = None
-    """Its name at the destination, if it is another there."""
+    """Its name at the destination, if that differs from its name at the source."""
 
     @property
     def name(self) -> Reference:
@@ -50,17 +50,17 @@ class Counterpart(NamedTuple):
 
 
 class SourceNow(NamedTuple):
-    """What the source has now."""
+    """The present state of an image at the source."""
 
     receipt: Receipt
     digest: Digest
-    """What its name means: a manifest or an index, of which the image may be a part; the image ID if neither is known.
-    """
+    """The digest that the name means: of a manifest, or of an index, of which the image may be a part; else the image
+    ID."""
     platforms: PlatformChoices
 
 
 def source_now(plugins: Plugins, pair: Counterpart) -> SourceNow:
-    """Return what the source has now, of the platforms that were chosen, or that the receipt says were taken.
+    """Return the present state of the source, for the chosen platforms or those that the receipt says were taken.
 
     Other platforms than those of all images of the source need an input of their own.
     """
@@ -82,7 +82,7 @@ def source_now(plugins: Plugins, pair: Counterpart) -> SourceNow:
 
 
 def _described(pair: Counterpart, content: Content) -> SourceNow:
-    """Return what an opened image of the source is."""
+    """Return the state of an opened image of the source."""
     origin = content.origin.digest if content.origin else None
     if isinstance(content, ImageIndex) or content.manifest:
         receipt = receipt_of(content, pair.name, str(pair.images.location_of(pair.reference)))
@@ -95,7 +95,7 @@ def _described(pair: Counterpart, content: Content) -> SourceNow:
 
 
 def receipt_of(content: Content, reference: Reference, source: str) -> Receipt:
-    """Return the receipt of content, with its referrers."""
+    """Return a receipt for opened content and its referrers."""
     nowhere = Location('', '', {}, {})
     receipt = WrittenImage.present_receipt(content, source, nowhere, '', reference, str(reference))
     others = [(each, WrittenImage.present_receipt(each.content, source, nowhere, '', reference, each.tag or str(
@@ -126,8 +126,8 @@ def _plain_receipt(pair: Counterpart, image: Image) -> Receipt:
 def _image_id(pair: Counterpart, image: Image) -> Digest:
     """Return the digest of the config.
 
-    A daemon that exports has an ID: if that is not the ID in the receipt, the image may be another one, or the ID may
-    be a manifest's, which only the config at the end of the export tells.
+    A daemon that exports reports an ID. If that is not the ID in the receipt, it may be another image, or the ID may be
+    a manifest's digest, which only the config at the end of the export tells.
     """
     if image.sequential:
         said = pair.images.present_digest(pair.reference)

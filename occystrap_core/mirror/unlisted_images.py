@@ -1,4 +1,4 @@
-"""Images that a source has and does not list: its list is not whole, so that what it lacks may not be gone."""
+"""Images that a source has but does not list: its list is incomplete, so an unlisted image need not be gone."""
 from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.uri import parse_uri
 from occystrap_core.destinations.bringers import PrunedSource
@@ -9,10 +9,10 @@ from occystrap_core.verification.receipt import Receipt
 
 
 def why_unlisted(source: PrunedSource, receipt: Receipt) -> str:
-    """Return why an image that a source brought, and does not list any more, must stay; empty if it is gone there.
+    """Return why an image that a source brought, and no longer lists, must stay; empty if it is gone there.
 
-    It is asked for by its name if the source's selection would take it: a catalog may show less to whoever is not
-    logged in, or lag.
+    If the source's selection would take the image, it is requested by name: a catalog may show less to clients without
+    a login, or lag behind.
     """
     reference = _at_source(source.images, receipt) if source.images else None
     if not source.images or not source.written or not reference or not _would_be_taken(source, reference):
@@ -27,7 +27,7 @@ def why_unlisted(source: PrunedSource, receipt: Receipt) -> str:
 
 
 def _would_be_taken(source: PrunedSource, reference: Reference) -> bool:
-    """Return whether the selection would take the image if it were listed; False if that depends on others."""
+    """Return whether the selection would take the image if it were listed; False if that depends on other images."""
     assert source.written and source.images
     given = source.written.given
     if 'since' in given or 'newest' in given and any(each.name == reference.name for each in source.references):
@@ -36,7 +36,8 @@ def _would_be_taken(source: PrunedSource, reference: Reference) -> bool:
 
 
 def _at_source(images: ImageInput, receipt: Receipt) -> Reference | None:
-    """Return the name of a receipt's image at its source, by which the input finds it; None if that is not certain."""
+    """Return the name of a receipt's image at its source, with which the input can open it; None if that is uncertain.
+    """
     try:
         written = parse_uri(receipt.source.partition(' ')[0])
         for with_host in (True, False):
@@ -44,6 +45,6 @@ def _at_source(images: ImageInput, receipt: Receipt) -> Reference | None:
             location = images.location_of(reference)
             if (location.scheme, location.path) == (written.scheme, written.path):
                 return reference
-    except (UsageError, KeyError):  # such as of an input that knows the images that it lists alone
+    except (UsageError, KeyError):  # for example of an input that only knows the images it has listed
         pass
     return None

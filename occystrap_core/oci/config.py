@@ -19,7 +19,7 @@ class ImageConfig:
     raw: bytes
     diff_ids: tuple[Digest, ...]
     algorithm: str = SHA256
-    """The algorithm of its digest in the manifest."""
+    """The algorithm of the digest by which the manifest refers to it."""
 
     @classmethod
     def parse(cls, raw: bytes, algorithm: str = SHA256) -> Self:
@@ -37,20 +37,21 @@ class ImageConfig:
 
     @classmethod
     def describes(cls, raw: bytes, layers: int) -> bool:
-        """Return whether `raw` is the config of an image with this number of layers, whatever it is listed as.
+        """Return whether `raw` is the config of an image with this number of layers, whatever media type it is listed
+        with.
 
-        Programs that keep other things in registries write such configs too, but without a platform.
+        Other content of registries may have such configs too, but without a platform.
         """
         try:
             config = cls.parse(raw)
         except InvalidImage as error:
-            return error.rule == AMBIGUOUS and b'rootfs' in raw.lower()  # it is refused as an image
+            return error.rule == AMBIGUOUS and b'rootfs' in raw.lower()  # then refused as an image
         has_rootfs = isinstance(config.document.get('rootfs'), dict)
         return has_rootfs and len(config.diff_ids) == layers and _names_platform(config.document)
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """The parsed config, without what no program reads, numbers that are too large and what is nested too deep."""
+        """The parsed config, without too large numbers and too deeply nested values, which no program reads."""
         return parse_config(self.raw)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Reading the JSON of image configs: unused fields may have values that Go skips and this program could not hold."""
+"""Reading the JSON of image configs, whose unused fields may have values that Go skips and Python cannot represent."""
 import json
 import re
 from typing import Any
@@ -20,15 +20,19 @@ _CLOSED_BY = {'[': ']', '{': '}'}
 
 
 def parse_config_whole(raw: bytes, what: str = 'the config', names: FieldNames = CONFIG_FIELDS) -> dict[str, Any]:
-    """Return all of a config, to be written again; raises InvalidImage also for what `parse_config` leaves out."""
+    """Return all of a config, in order to write it again; raises InvalidImage also for values that `parse_config`
+    drops."""
     if len(raw) > MANIFEST_CAP and raw.count(b'{') + raw.count(b'[') > _MOST_VALUES:
         raise InvalidImage(f'{what} has {len(raw)} bytes and more than {_MOST_VALUES} objects and arrays')
     return parse_object(raw, what, CONFIG_CAP, names)
 
 
 def parse_config(raw: bytes, what: str = 'the config', names: FieldNames = CONFIG_FIELDS) -> dict[str, Any]:
-    """Return what a config says; null stands for numbers that are too large, and for what is nested too deep, as no
-    program reads these. Raises InvalidImage, which names `what`."""
+    """Return the content of a config, with null in place of too large numbers and too deep nesting, which no program
+    reads.
+
+    Raises InvalidImage, which names `what`.
+    """
     try:
         return parse_config_whole(raw, what, names)
     except InvalidImage as error:
@@ -38,7 +42,7 @@ def parse_config(raw: bytes, what: str = 'the config', names: FieldNames = CONFI
 
 
 def _parse_shallow(raw: bytes, names: FieldNames, failure: InvalidImage) -> dict[str, Any]:
-    """Return the same without what is too large or too deep; raises `failure` for anything but a JSON object."""
+    """Return the content without too large and too deep values; raises `failure` unless it is a JSON object."""
     reader = NameReader(names)
     try:
         value = reader.whole(json.loads(_without_depth(raw.decode(errors='replace')), parse_constant=refuse_constant,

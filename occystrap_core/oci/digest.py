@@ -52,7 +52,7 @@ class Digest(str):
 
     @property
     def algorithm(self) -> str:
-        """The algorithm, in the spelling that hashlib has, too."""
+        """The algorithm, as hashlib spells it."""
         return self[:6]
 
     @property

@@ -58,7 +58,10 @@ class _Rows:
         return [self._rows[place] for place in sorted(places)]
 
     def put(self, row: _Row) -> list[_Row]:
-        """Add a row in the place of the first that it replaces: of its name or, without one, its digest. Return those.
+        """Insert a row in the place of the first row that it replaces (with its name or, without a name, with its
+        digest).
+
+        Return the replaced rows.
         """
         name, = row.names
         places = sorted(self._names.get(name, ()) if name else
@@ -72,7 +75,7 @@ class _Rows:
         return old
 
     def _add(self, place: int, row: _Row) -> None:
-        self._rows[place] = row  # one that was there keeps its place in the order
+        self._rows[place] = row  # an existing key keeps its position
         self._next = max(self._next, place + 1)
         for name in row.names:
             self._names[name] = (*self._names.get(name, ()), place)
@@ -85,17 +88,17 @@ class _Rows:
 
 
 class IndexFile:
-    """A parsed index.json. An image is added to one of thousands without parsing or writing the others again."""
+    """A parsed index.json. An image can be added to thousands without parsing or writing the others again."""
 
     _parsed: ClassVar[ParsedContents['IndexFile']] = ParsedContents()
-    """Each image of a run reads the file several times."""
+    """Kept because each image of a run reads the file several times."""
 
     def __init__(self, fields: Mapping[str, Any], rows: '_Rows') -> None:
-        """`fields` are those of the file, in order; the value of `manifests` is replaced by the rows."""
+        """`fields` are those of the file, in order; the rows replace the value of `manifests`."""
         self._fields, self._rows, self._is_shared = fields, rows, False
 
     def copy(self) -> 'IndexFile':
-        """Return the same index, to which entries can be added; it takes memory and time when the first one is."""
+        """Return an equal index to which entries can be added; rows are copied only when the first one is added."""
         other = type(self)(self._fields, self._rows)
         self._is_shared = other._is_shared = True
         return other
@@ -130,7 +133,7 @@ class IndexFile:
 
     @classmethod
     def listing(cls, entries: Iterable[Entry]) -> Self:
-        """Return a new index.json of these entries; of several that `put` would replace by each other, the last."""
+        """Return a new index.json with these entries; of several that `put` would let replace each other, the last."""
         last: dict[tuple[str, str], Entry] = {}
         for entry in entries:
             name, = names_of(entry)
@@ -150,7 +153,7 @@ class IndexFile:
 
     @property
     def unknown_fields(self) -> list[str]:
-        """Fields that image-spec image-index.md does not define."""
+        """The fields that image-spec image-index.md does not define."""
         return sorted(self._fields.keys() - _FIELDS)
 
     def named(self, name: str) -> list[Entry]:
@@ -177,15 +180,15 @@ class IndexFile:
         return [row.descriptor for row in old if row.entry['digest'] != entry['digest']]
 
     def drop(self, digests: Collection[Digest]) -> list[Descriptor]:
-        """Take out the entries whose canonical bytes have these digests; return their descriptors."""
+        """Remove the entries whose canonical bytes have these digests; return their descriptors."""
         rows = [(row, Digest.of(canonical(row.entry)) in digests) for row in self._rows]
         self._rows, self._is_shared = _Rows(row for row, goes in rows if not goes), False
         return [row.descriptor for row, goes in rows if goes]
 
     def find(self, locator: str, digest: Digest) -> tuple[bytes | None, str]:
-        """Return the canonical bytes of the entry at a locator that have this digest, and what is wrong, in words.
+        """Return the canonical bytes, with this digest, of the entry at a locator, and what is wrong, in words.
 
-        The bytes are None if there is no such entry; the words are empty if there is exactly one of its name.
+        The bytes are None if there is no such entry; the words are empty if it is the only one of its name.
         """
         there = [row.entry for row in self._rows.at(locator)]
         found = [entry for entry in there if Digest.of(canonical(entry)) == digest]
@@ -201,10 +204,10 @@ class IndexFile:
 
     def find_manifest(self, name: str, digest: Digest, exact: bool, other_name: str = '',
                       ) -> tuple[Descriptor | None, str]:
-        """Return the entry of a manifest, and what is wrong, in words, if there is none of this name.
+        """Return the entry of a manifest, and what is wrong, in words, if there is none with this name.
 
-        Unless the name is to be `exact`, its host may be another one, or it may be the tag alone; an entry without a
-        name, or any entry if this name has no tag, is found by its digest. The image may have `other_name` instead.
+        Unless the name must be `exact`, the entry's name may have another host, or be the tag alone. An entry without a
+        name is found by its digest; so is any entry if this name has no tag. The image may have `other_name` instead.
         """
         rows = self._rows.named(name) if exact else self._rows_alike(name, digest)
         if not rows and other_name:
@@ -217,7 +220,7 @@ class IndexFile:
         return rows[0].descriptor, f'is in index.json as {others[0]}, expected {digest}' if others else ''
 
     def _rows_alike(self, name: str, digest: Digest) -> list[_Row]:
-        """Return the rows that readers of the index take for the image of a name."""
+        """Return the rows that readers of the index would take for the image with this name."""
         named = parse_name(name)
         same = [row for row in self._rows.named(name) if row.name == name]
         if same or not named.tag:
@@ -227,7 +230,7 @@ class IndexFile:
         return alike or unnamed or self._rows.named(named.tag)
 
     def to_json(self) -> bytes:
-        """Return the content of the file, without white space, so that every changed bit matters."""
+        """Return the content of the file, without white space, so that every changed bit is detected."""
         rows = b'[%s]' % b','.join(row.text for row in self._rows)
         fields = ((dump_json({name: value})[1:-1] if name != 'manifests' else b'"manifests":' + rows)
                   for name, value in self._fields.items())

@@ -22,13 +22,15 @@ LAYOUT_VERSION = dump_json({'imageLayoutVersion': '1.0.0'})
 """The content of a layout's file `oci-layout`."""
 
 LEFT_OUT = 'occystrap.left-out'
-"""The annotation of an entry of a delta, whose image lacks blobs that the far side has: `DIGEST=NAME` for each of them,
-separated by spaces. NAME is that of an image with the blob."""
+"""An annotation of a delta's entry that lists the blobs which the delta leaves out.
+
+It has `DIGEST=NAME` for each, separated by spaces. NAME is that of an image with the blob at the destination.
+"""
 _NAMES = (REF_NAME, CONTAINERD_NAME)
 Entry = Mapping[str, Any]
 """A parsed entry of an index.json, with all its fields."""
 LayoutEntries = Sequence[Descriptor]
-"""One image in index.json: an entry, or several for different platforms."""
+"""The entries for one image in index.json: one, or several for different platforms."""
 
 
 def blob_name(digest: Digest) -> str:
@@ -46,11 +48,11 @@ def require_version(raw: bytes, place: str) -> None:
 def layout_offers(entries: Sequence[Descriptor], unnamed: Reference = UNTAGGED,
                   with_platform: Callable[[Descriptor], Descriptor] = lambda entry: entry,
                   ) -> list[Offer[LayoutEntries]]:
-    """Return the images among the entries of an index.json.
+    """Return the images that the entries of an index.json stand for.
 
-    `unnamed` is the reference of an image without a name; a name that is only a tag is added to it. `with_platform`
-    adds the platform to entries that share a name, where the entry does not have it. Attestations of an image are among
-    its entries.
+    `unnamed` is the reference of an image without a name; a name that is only a tag is appended to it. `with_platform`
+    returns an entry with its platform, for entries of one name that do not state it. Attestations belong to the image
+    that they are about.
     """
     by_name: dict[str, list[Descriptor]] = {}
     for entry in entries:
@@ -73,7 +75,8 @@ def _attestations(entries: Sequence[Descriptor]) -> dict[str, list[Descriptor]]:
 
 
 def select_entry(image: LayoutEntries, whole: bool = False) -> Descriptor | Index:
-    """Return the one entry of an image, or an index of several; with `whole` also of one and its attestations."""
+    """Return the entry of an image, or an index of several entries; with `whole` an index also of one with
+    attestations."""
     if len(image) == 1 or (not whole and sum(not _attests(entry) for entry in image) == 1):
         return image[0]
     return Index.build([_without_name(entry) for entry in image])
@@ -90,7 +93,7 @@ def _attests(entry: Descriptor) -> bool:
 
 
 def _offers(name: str, entries: LayoutEntries, unnamed: Reference) -> Iterator[Offer[LayoutEntries]]:
-    """Yield entries of one name as one image if their platforms differ, else each as an image of its own."""
+    """Yield the entries of one name as one image if their platforms differ, otherwise each as an image of its own."""
     platforms = {entry.platform for entry in entries}
     together = None not in platforms and len(platforms) == len(entries)
     for image in [entries] if together else [[entry] for entry in entries]:
@@ -111,7 +114,7 @@ def _reference(name: str, unnamed: Reference) -> Reference:
 
 
 def named_entry(descriptor: Descriptor, name: str, left_out: Mapping[Digest, str] | None = None) -> Entry:
-    """Return the entry for a manifest, with a name unless that is empty, and with the blobs that a delta leaves out."""
+    """Return an entry for a manifest, with a name unless it is empty, and with the blobs that a delta leaves out."""
     entry = descriptor.to_json()
     annotations = {key: value for key, value in descriptor.annotations.items() if key not in (*_NAMES, LEFT_OUT)}
     if name:
@@ -123,13 +126,13 @@ def named_entry(descriptor: Descriptor, name: str, left_out: Mapping[Digest, str
 
 
 def names_of(entry: Entry) -> set[str]:
-    """Return the names of an entry, an empty one if it has none."""
+    """Return the names of an entry; an empty one if it has none."""
     annotations = entry.get('annotations') or {}
     return {annotations[key] for key in _NAMES if annotations.get(key)} or {''}
 
 
 def canonical(entry: Entry) -> bytes:
-    """Return the bytes whose digest a receipt has for an entry: the same however the entry is formatted."""
+    """Return the bytes of an entry over which receipts have a digest; they do not depend on its formatting."""
     return json.dumps(entry, sort_keys=True, separators=(',', ':')).encode()
 
 
@@ -139,7 +142,7 @@ def _left_out_text(blobs: Mapping[Digest, str]) -> str:
 
 
 def left_out_by(entries: Iterable[Descriptor]) -> dict[Digest, str]:
-    """Return the blobs that these entries leave out; raises InvalidImage for a malformed annotation."""
+    """Return the blobs that these entries of a delta leave out; raises InvalidImage for a malformed annotation."""
     found: dict[Digest, str] = {}
     for entry in entries:
         for text in entry.annotations.get(LEFT_OUT, '').split():

@@ -37,9 +37,9 @@ def blobs_below(manifest: ReadManifest, entries: Iterable[Descriptor]) -> set[Di
 
 def find_named(index: IndexFile, manifest: ReadManifest, name: str, digest: Digest, exact: bool, other_name: str = '',
                ) -> tuple[Descriptor | None, str]:
-    """Return the entry of a manifest, and what keeps programs from finding the manifest by it, in words.
+    """Return the entry of a manifest, and in words what keeps programs from finding the manifest by it.
 
-    See IndexFile.find_manifest. A missing or damaged manifest is not looked for here.
+    See IndexFile.find_manifest. Whether the manifest itself is missing or damaged is not checked here.
     """
     found, problem = index.find_manifest(name, digest, exact, other_name)
     return found, _unfit(manifest, found) if found and not problem else problem
@@ -47,9 +47,9 @@ def find_named(index: IndexFile, manifest: ReadManifest, name: str, digest: Dige
 
 def find_referrer(manifest: ReadManifest, entries: Sequence[Descriptor], digest: Digest,
                   ) -> tuple[Descriptor | None, str]:
-    """Return the entry by which readers of a layout find a referrer, and what keeps them from it, as `find_named` does.
+    """Return the entry by which readers of a layout find a referrer, and in words what keeps them from finding it.
 
-    It is in index.json, or in a list under a tag for its subject.
+    The entry is in index.json, or in a list under a tag for the referrer's subject.
     """
     lists = (_read(manifest, entry) for entry in entries if is_referrer_tag(entry.annotations.get(REF_NAME, '')))
     listed = chain(entries, (each for found in lists if isinstance(found, Index) for each in found.manifests))
@@ -58,7 +58,7 @@ def find_referrer(manifest: ReadManifest, entries: Sequence[Descriptor], digest:
 
 
 def _unfit(manifest: ReadManifest, entry: Descriptor) -> str:
-    """Return why a manifest is not what its entry says, such as its media type; damage is not reported."""
+    """Return why a manifest contradicts its entry, for example by its media type; damage is not reported."""
     try:
         manifest(entry)
     except ImageError as error:
@@ -101,7 +101,7 @@ def _dependent(manifest: ReadManifest, entries: Sequence[Descriptor]) -> set[Dig
 
 
 def _read(manifest: ReadManifest, entry: Descriptor) -> Manifest | Index | None:
-    """Return a manifest, None if it cannot be read; that is an error only if it is selected."""
+    """Return a manifest, None if it cannot be read, which is an error only if it is selected."""
     try:
         return manifest(entry)
     except ImageError:

@@ -1,4 +1,4 @@
-"""The names of images in a layout as users write them, and which image a name, a pattern or a digest means."""
+"""Names of images in a layout as users write them, and the image that a name, a pattern or a digest selects."""
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -14,27 +14,27 @@ from occystrap_core.oci.reference import Reference
 
 _NAME = re.compile(r'[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:/[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*)*')
 _PINNED = re.compile(r'(.*)@((?:sha256|sha512):.*|[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9A-Za-z=_-]{32,})', re.DOTALL)
-"""Anything and a digest, which is recognized by its algorithm or its length."""
+"""Any text, @, and a digest, which is recognized by its algorithm or its length."""
 _HOW = '?image=, or its tag behind a colon'
 
 
 class LayoutChoice(NamedTuple):
-    """What a user asks of a layout: the image of a name, or else of a digest, or those that `image` chooses, or all."""
+    """The user's choice of images in a layout: one by name, one by digest, those that `image` matches, or all."""
 
     place: str
     """The layout, for messages."""
     name: str = ''
     digest: Digest | None = None
     image: str | None = None
-    """The option of this name."""
+    """The value of the option `image`."""
 
     def of(self, offers: Sequence[Offer[LayoutEntries]], unnamed: Reference,
            independent: Callable[[], Sequence[Offer[LayoutEntries]]]) -> list[tuple[LayoutEntries, Reference]]:
         """Return the chosen images and their references.
 
-        `offers` are all in the layout, `independent` gives those that are neither parts of others nor refer to them;
-        `unnamed` is the reference of one without a name. Raises ImageNotFound, and UsageError with the choices for a
-        name that several have.
+        `offers` are all images in the layout; `independent` returns those that are neither parts of others nor
+        referrers; `unnamed` is the reference of an image without a name. Raises ImageNotFound, and UsageError with the
+        choices for an ambiguous name.
         """
         if self.name and self.image:
             raise UsageError(f'{self.place}: :{self.name} and ?image={self.image} both choose an image: leave out one')
@@ -98,7 +98,7 @@ class ChosenEntries:
         return next(filter(None, named), '')
 
     def option(self, reference: Reference) -> str:
-        """Return what `?image=` takes for this one of several images: its name, or else its digest."""
+        """Return the value of `?image=` that selects this one of several images: its name, else its digest."""
         return self.name(reference) or str(self.digests(reference)[0])
 
 
@@ -119,7 +119,7 @@ def split_pinned(text: str) -> tuple[str, Digest | None]:
 
 def _with_digest(offers: Sequence[Offer[LayoutEntries]], digest: Digest, unnamed: Reference,
                  ) -> tuple[LayoutEntries, Reference]:
-    """Return a manifest by its digest: one that index.json lists, or any other in the layout."""
+    """Return a manifest by its digest: listed in index.json, or any other in the layout."""
     for offer in offers:
         if offer.hex == digest.hex:
             return offer.image, offer.reference

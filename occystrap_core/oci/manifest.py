@@ -130,8 +130,8 @@ class Index(NamedTuple):
 
     @property
     def attestations(self) -> list[Digest]:
-        """The digests of BuildKit's attestations, which refer to other entries by digest; in Docker's lists only
-        their platform shows them."""
+        """The digests of BuildKit's attestations, which refer to other entries by digest; in Docker's lists they are
+        recognized only by their platform."""
         return [entry.digest for entry in self.manifests
                 if ATTESTED in entry.annotations or (entry.platform and entry.platform.os == 'unknown')]
 
@@ -149,7 +149,7 @@ class Index(NamedTuple):
         for place, (kind, digest, size) in new.items():
             entry = {**document['manifests'][place], 'mediaType': kind, 'digest': str(digest), 'size': size}
             if digest != self.manifests[place].digest:
-                entry.pop('data', None)  # of the other manifest
+                entry.pop('data', None)  # it belongs to the replaced manifest
             entries.append(entry)
         return type(self).parse(dump_json({**document, 'manifests': entries}), self.media_type)
 

@@ -1,6 +1,6 @@
-"""The two forms of manifests and indexes, Docker's and OCI's, and rewriting one in the other.
+"""The two forms of manifests and indexes, Docker's and OCI's, and converting between them.
 
-Config and layers stay as they are, so the image ID does too; the digest of the manifest changes.
+Config and layers are not changed, so the image ID stays; the digest of the manifest changes.
 """
 from collections.abc import Callable
 from enum import Enum
@@ -48,7 +48,7 @@ Detect = Callable[[Descriptor], Compression]
 
 
 def is_regular(document: Manifest | Index) -> bool:
-    """Return whether a manifest or index says its media type and its schemaVersion, and all types have its form."""
+    """Return whether a document states its media type and schemaVersion, and all its media types have its form."""
     parsed = _parsed(document)
     if (parsed.get('mediaType'), parsed.get('schemaVersion')) != (document.media_type, 2):
         return False
@@ -64,16 +64,16 @@ def has_form(manifest: Manifest, form: ManifestForm) -> bool:
 
 
 def in_form(manifest: Manifest, form: ManifestForm, detect: Detect) -> Manifest:
-    """Return an image's manifest in a form: itself, byte for byte, if it has it.
+    """Return an image's manifest in a form: itself, byte for byte, if it has that form.
 
-    `detect` returns the compression of a layer whose media type does not say it. Raises OutputError if the form lacks
-    what the manifest has: Docker's lacks zstd, subject and artifactType. It lacks annotations too, which are left out.
+    `detect` returns the compression of a layer whose media type does not state it. Raises OutputError for what the form
+    cannot express: Docker's has no zstd, subject or artifactType. It has no annotations either; those are dropped.
     """
     return manifest if has_form(manifest, form) else made_anew(manifest, form, detect)
 
 
 def made_anew(manifest: Manifest, form: ManifestForm, detect: Detect) -> Manifest:
-    """Return a regular manifest in a form, as `in_form` does, also if it has that form already."""
+    """Return a regular manifest in a form, converted as by `in_form`, also if it has that form already."""
     kind, config = _types(form)
     types = [_layer_type(kind, layer, detect) for layer in manifest.layers]
     if form is ManifestForm.DOCKER:
@@ -90,16 +90,16 @@ def made_anew(manifest: Manifest, form: ManifestForm, detect: Detect) -> Manifes
 
 
 def index_in_form(index: Index, form: ManifestForm) -> Index:
-    """Return an index in a form: itself, byte for byte, if it has it. Its entries stay what they are.
+    """Return an index in a form: itself, byte for byte, if it has that form. Its entries are not converted.
 
-    Raises OutputError if the form lacks what the index has: a list of Docker's lists Docker's manifests only. It has no
-    annotations, which are left out.
+    Raises OutputError for what the form cannot express: Docker's lists only list Docker's manifests. They have no
+    annotations; those are dropped.
     """
     return index if ManifestForm.of(index) is form else index_made_anew(index, form)
 
 
 def index_made_anew(index: Index, form: ManifestForm) -> Index:
-    """Return a regular index in a form, as `index_in_form` does, also if it has that form already."""
+    """Return a regular index in a form, converted as by `index_in_form`, also if it has that form already."""
     if form is ManifestForm.OCI:
         return Index.parse(dump_json({**_parsed(index), 'schemaVersion': 2, 'mediaType': media_types.OCI_INDEX}))
     _require_no_referrer(index)
@@ -113,7 +113,7 @@ def index_made_anew(index: Index, form: ManifestForm) -> Index:
 
 
 def has_annotations(document: Manifest | Index) -> bool:
-    """Return whether a manifest or index has annotations, of its own or of what it lists."""
+    """Return whether a manifest or index has annotations, on itself or on its entries."""
     parsed = _parsed(document)
     entries = [parsed, parsed.get('config'), *(parsed.get('layers') or ()), *(parsed.get('manifests') or ())]
     return any(entry.get('annotations') for entry in entries if isinstance(entry, dict))

@@ -20,7 +20,8 @@ INDEXES = (OCI_INDEX, DOCKER_INDEX)
 CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
 
 _GENERIC = r'(?s:(?!.*/(vnd|prs|x)\.).*)'
-"""Types that belong to no program (RFC 6838, 3.1), such as application/octet-stream and text/html, and none at all."""
+"""Types that say nothing about the content: none, or ones of no vendor (RFC 6838, 3.1), such as
+application/octet-stream."""
 _LIKE_A_CONFIG = (r'application/vnd\.(oci\.image(\.serialization)?\.config|docker\.container\.image)'
                   r'(\.v[0-9.]+)?([+.]json)?')
 _LIKE_A_LAYER = (
@@ -39,7 +40,7 @@ class Compression(Enum):
     ZSTD = 'zstd'
     XZ = 'xz'
     BZIP2 = 'bzip2'
-    """No media type promises the last two, but Docker and Podman read them."""
+    """No media type stands for the last two, but Docker and Podman read them."""
 
     @property
     def text(self) -> str:
@@ -96,7 +97,7 @@ def layer_compression(media_type: str) -> Compression | None:
 
 
 def said_of_layer(media_type: str) -> str:
-    """Return what a layer's media type says about its compression, in words after `its media type`."""
+    """Return what a layer's media type says about its compression, as words to follow `its media type`."""
     promised = _LAYERS.get(media_type)
     return f'says {promised.text}' if promised else f'{media_type[:100]!r} is not that of a layer'
 

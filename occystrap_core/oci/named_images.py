@@ -1,4 +1,4 @@
-"""Selecting one of the images in an archive or a layout, by a name in it or by digest."""
+"""Selecting an image in an archive or a layout by a name in it, or by digest."""
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -16,7 +16,7 @@ UNTAGGED = Reference('untagged')
 
 _DIGEST = r'(?:sha(?:256|512):)?([0-9a-f]{12,128})'
 _DEFAULT_HOSTS = ('docker.io', 'index.docker.io', 'localhost')
-"""Hosts that users leave out: docker's default, and podman's for images it built."""
+"""Hosts that users may omit: docker's default, and podman's for images that it built."""
 
 
 class Offer(NamedTuple, Generic[T]):
@@ -62,11 +62,11 @@ def select_offer(offers: Sequence[Offer[T]], name: str | None, place: str,
 
 def select_offers(offers: Sequence[Offer[T]], name: str | None, place: str, how: str = '?image=',
                   ) -> list[tuple[T, Reference]]:
-    """Return all images with all their names if `name` is None, those that it matches if it is a pattern, or the one
-    called so.
+    """Return all images with all their names if `name` is None, those that match if it is a pattern, else the named
+    one.
 
-    An image without a name, or with one that is not a reference, is known by its digest, except if it is the only one.
-    Raises as `select_offer` does.
+    An image without a name, or with one that is not a reference, is identified by its digest, unless it is the only
+    one. Raises as `select_offer` does.
     """
     if name is not None and has_glob(name):
         found = [(offer.image, _distinct(offer, reference)) for offer in offers
@@ -95,15 +95,16 @@ def _all_names(offer: Offer[T]) -> Sequence[Reference]:
 
 
 def _distinct(offer: Offer[T], reference: Reference) -> Reference:
-    """Return the reference, with the digest if every image with an invalid name would have the same."""
+    """Return the reference, with a digest to distinguish images whose invalid names would all give the same reference.
+    """
     if reference != UNTAGGED or not offer.hex:
         return reference
     return UNTAGGED._replace(digest=Digest.of_hex(offer.hex))
 
 
 def find_offers(offers: Sequence[Offer[T]], name: str) -> list[tuple[Offer[T], Reference]]:
-    """Return the images that `name` may mean: an exact name, else a digest, else a name without the parts that users
-    leave out, else one without its host, else a tag."""
+    """Return the images that `name` may stand for: an exact name, else a digest, else a name without the parts that
+    users omit, else one without its host, else a tag."""
     return (_named(offers, name) or _of_digest(offers, name) or list(_alike(offers, _plain(name)))
             or _without_host(offers, name) or list(_tagged(offers, name)))
 
@@ -117,8 +118,11 @@ def parse_name(name: str) -> Reference:
 
 
 def are_of_other_repositories(old: Iterable[str], new: Iterable[str]) -> bool:
-    """Return whether the names of an image and those of one that would replace it share no repository, whatever their
-    hosts and tags; names that are not references, or a tag alone, say nothing."""
+    """Return whether an image and the one that would replace it have no repository in common, whatever their hosts and
+    tags.
+
+    Names that are not references, or only a tag, do not count.
+    """
     there, comes = _repositories(old), _repositories(new)
     return bool(there and comes) and there.isdisjoint(comes)
 
@@ -157,9 +161,9 @@ def _tagged(offers: Sequence[Offer[T]], tag: str) -> Iterator[tuple[Offer[T], Re
                 break
 
 
-@lru_cache(maxsize=1 << 15)  # a list may name each image of a place, and each is compared with all
+@lru_cache(maxsize=1 << 15)  # a list may name each image of a place, and each name is compared with all others
 def _plain(name: str) -> str:
-    """Return a name without the parts that users leave out: the default host, `library/`, the tag latest."""
+    """Return a name without the parts that users omit: the default host, `library/`, the tag latest."""
     try:
         reference = Reference.parse(name).with_default_tag()
     except UsageError:

@@ -12,7 +12,7 @@ _LONGEST = 255
 _REPOSITORY = r'(?:[a-z0-9.-]+:[0-9]+/)?[a-z0-9._/*?\[\]!^-]+'
 _SHOWN = 5
 _COMPARED = 5000
-"""Most names that are sorted by likeness, which takes 50 µs each."""
+"""At most so many names are sorted by similarity, which takes 50 µs each."""
 STAR = '*'
 _TAG = r'[A-Za-z0-9_.*?\[\]!^-]+'
 _EXCLUDED = r'[A-Za-z0-9._/:*?\[\]!^-]+'
@@ -86,7 +86,7 @@ def between_stars(parts: Sequence[str]) -> list[str]:
 
 
 def _run(parts: list[str], last: bool) -> str:
-    """Return the expression of the text between two `**`; after the `last` star it must match to the end of the name.
+    """Return the expression for the text between two `**`; after the `last` star it must match to the end of the name.
     """
     first, *others = between_stars(parts)
     behind = [others.pop()] if last and others else []
@@ -94,7 +94,7 @@ def _run(parts: list[str], last: bool) -> str:
 
 
 def _one(found: re.Match[str], pattern: str) -> str:
-    """Return the expression of one character."""
+    """Return the expression for one character."""
     if found['set'] is not None:
         inverted = found['set'][:1] in ('!', '^')
         letters = found['set'][inverted:].replace('\\', r'\\').replace('[', r'\[').replace('^', r'\^')
@@ -127,7 +127,8 @@ class Excluded:
 
 
 class Kept:
-    """Patterns of `keep=`, as of `exclude=`, for names as they are printed, too: with a host, or with a digest."""
+    """Patterns of `keep=`, like those of `exclude=`, also for names as messages print them: with a host, or with a
+    digest."""
 
     def __init__(self, patterns: Mapping[str, re.Pattern[str]] = MappingProxyType({})) -> None:
         self.patterns = patterns
@@ -144,7 +145,7 @@ class Kept:
 
 
 def _names_of(name: str) -> set[str]:
-    """Return a name without its digest, its tag, its host, and as it is."""
+    """Return the name as it is, and without digest, tag and host."""
     host, slash, rest = name.partition('/')
     is_host = slash and (any(letter in host for letter in '.:[') or host == 'localhost')
     plain = [each.partition('@')[0] for each in (name, rest if is_host else name)]
@@ -167,7 +168,8 @@ def natural_key(name: str) -> tuple[tuple[int, str, str], ...]:
 
 
 def _counted(part: str) -> tuple[int, str, str]:
-    """Return the key of digits, shorter numbers first, or of other text, which sorts after all numbers."""
+    """Return the sort key of a run of digits, shorter numbers first, or of other text, which sorts after all numbers.
+    """
     digits = part.lstrip('0')
     return (len(digits), digits, part) if part.isascii() and part.isdigit() else (sys.maxsize, part, part)
 

@@ -1,4 +1,4 @@
-"""What happens when writing fails: the writer is aborted once, and its unexplained errors name the destination."""
+"""Cleaning up when writing fails: the writer is aborted once, and its unexplained errors name the destination."""
 import threading
 from contextlib import AbstractContextManager
 
@@ -14,7 +14,7 @@ def writing_to(output: ImageOutput) -> AbstractContextManager[None]:
 
 
 class Abortion:
-    """Aborts a writer once, for whichever is first: the copy that failed, or the run that is stopped."""
+    """Aborts a writer once, whoever is first: the copy that failed, or the run that is stopped."""
 
     def __init__(self, output: ImageOutput) -> None:
         self._output = output
@@ -22,10 +22,10 @@ class Abortion:
         self._done = False
 
     def abort(self, reason: BaseException) -> None:
-        """Abort, or wait until that is done; an exception there, and what is kept for the next run, are added to the
-        reason. What an interrupted run keeps is counted for all images together.
+        """Abort, or wait until another thread has done so. An exception of `abort`, and what is kept for the next run,
+        are added to the reason; what an interrupted run keeps is summed up for all images.
 
-        Only if a signal interrupts it is `abort` called again.
+        `abort` is called again only if a signal interrupted it.
         """
         with self._lock:
             if self._done:

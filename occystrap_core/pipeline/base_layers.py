@@ -1,4 +1,4 @@
-"""Deltas: what `--since` leaves out of a copy, and whether a destination has what its source leaves out."""
+"""Deltas: which blobs `--since` leaves out, and whether a destination has what a delta as the source leaves out."""
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -17,7 +17,7 @@ from occystrap_core.settings import Settings
 
 
 def base_of(path: str) -> dict[Digest, str]:
-    """Return the blobs that verified receipts in a file are about, each with the name of an image that has it.
+    """Return the blobs that verified receipts in a file expect, each with the name of an image that has it.
 
     Raises UsageError if there are none, and as `read_receipts` does.
     """
@@ -29,7 +29,7 @@ def base_of(path: str) -> dict[Digest, str]:
 
 
 def find_layer(output: ImageOutput, layer: OutgoingLayer, settings: Settings) -> WrittenLayer | None:
-    """Return a layer that is at the destination, comes from elsewhere in it, or is left out of it."""
+    """Return a layer that is already at the destination, is taken from elsewhere there, or is left out of a delta."""
     if found := output.has_layer(layer):
         return found
     in_base = settings.base and layer.descriptor and layer.descriptor.digest in settings.base
@@ -37,22 +37,22 @@ def find_layer(output: ImageOutput, layer: OutgoingLayer, settings: Settings) ->
 
 
 def note_bases(opened: Content, output: ImageOutput, written: Location) -> None:
-    """Tell a writer where the images are that should have what the source leaves out, by the destination as written."""
+    """Tell a writer which images at the destination, as written, should have what the source leaves out."""
     if not has_fields(written):
         return
     for layer in (each for image in images_in(opened) for each in image.layers if each.base):
-        with suppress(UsageError):  # a name that does not fill all fields
+        with suppress(UsageError):  # the name of the image does not fill all fields
             if layer.descriptor:
                 output.note_base(layer.descriptor.digest, filled_in(written, Reference.parse(layer.base)))
 
 
 def images_in(*contents: Content) -> Iterable[Image]:
-    """Return all images and artifacts in what an input opened, with those that refer to them."""
+    """Return all images and artifacts in what an input opened, and their referrers."""
     return (each for each in all_contents(*contents) if isinstance(each, Image))
 
 
 def require_base(images: Iterable[Image], output: ImageOutput, settings: Settings) -> None:
-    """Raise OutputError, naming image and blob, unless the destination has what the source, a delta, leaves out.
+    """Raise OutputError, naming image and blob, unless the destination has all that the source, a delta, leaves out.
 
     Raises UsageError if a filter would have to read it.
     """

@@ -1,4 +1,4 @@
-"""Whether what an input opened can be filtered, and can go to a destination; and the content after its filters."""
+"""Checks whether what an input opened can be filtered and can go to a destination, and applies the filters."""
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 class NotFiltered(UsageError):
-    """Filters have nothing that they could change: no image, but artifacts."""
+    """Filters cannot be applied, since there is no image but only artifacts."""
 
 
 class ArtifactRefused(UsageError):
-    """An artifact, such as a chart, was to go where only images can."""
+    """An artifact, such as a chart, cannot go to a destination that only holds images."""
 
 
 class ArtifactNotFiltered(ArtifactRefused, NotFiltered):
-    """An artifact was to be filtered."""
+    """Filters cannot be applied to an artifact."""
 
 
 def require_room(opened: Image | ImageIndex, output: ImageOutput) -> None:
-    """Raise UsageError if the output takes only plain images and `opened` is something else."""
+    """Raise UsageError if the output only takes plain images and `opened` is something else."""
     if output.holds_indexes:
         if output.layer_form is not LayerForm.STORED:
             raise PluginError(f'{type(output).__name__} declares holds_indexes, but does not take STORED form')
@@ -42,9 +42,9 @@ def require_room(opened: Image | ImageIndex, output: ImageOutput) -> None:
 
 
 def filtered(opened: Image | ImageIndex, filters: 'Sequence[ImageFilter]') -> Image | ImageIndex:
-    """Return an image, or each image of an index, after the filters, lazily.
+    """Return an image, or an index with each of its images, after the filters, lazily.
 
-    Raises UsageError for what no filter can change: an artifact, and an image with referrers.
+    Raises UsageError for what filters cannot be applied to: an artifact, and an image with referrers.
     """
     if not filters:
         return opened

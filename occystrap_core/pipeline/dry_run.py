@@ -45,7 +45,7 @@ class PlannedCopy:
     unchanged: bool = False
     """Whether it would be left as it is."""
     left_out: bool = False
-    """Whether it is an artifact of a pattern that the destination cannot hold; it is then counted only."""
+    """Whether it is an artifact that a pattern matches and the destination cannot hold; it is only counted then."""
 
     def line(self) -> str:
         """Return what would be done, as one line for the user."""
@@ -70,7 +70,7 @@ def plan_copies(plugins: Plugins, settings: Settings, source: str, destination: 
     """Return what copying `source` to `destination` would do; raises UsageError for an impossible request.
 
     `unchanged` returns whether an image would be left as it is. `then` is called with the tasks if all would succeed.
-    `files` are those that the run would write besides.
+    `files` are the other files that the run would write.
     """
     with closing(settings.shared), TaskList(plugins, settings) as todo:
         todo.expand(source, destination, filters, files)
@@ -116,7 +116,7 @@ def _look(plugins: Plugins, task: ImageTask, foreseen: PlannedCopy,
 
 
 def _require_possible(task: ImageTask, opened: Image | ImageIndex, output: ImageOutput) -> None:
-    """Raise what the run would raise before it moves bytes, in its order."""
+    """Raise the errors that the run would raise before it moves bytes, in the same order."""
     require_requested(opened, task.reference, task.settings)
     place = output.place(opened.reference)
     if place != task.place:

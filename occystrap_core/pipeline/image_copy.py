@@ -75,7 +75,7 @@ class ImageCopy:
             raise
 
     def _needing_base(self) -> Sequence[Image]:
-        """Return the images whose left-out layers the destination must have."""
+        """Return the images whose layers a delta may leave out, so that the destination must have them."""
         return [self._image]
 
     def _finalized(self, written: WrittenImage) -> Receipt:
@@ -84,7 +84,7 @@ class ImageCopy:
         return require_receipt(receipt, self._output, written.config.digest, written.layers)
 
     def _copy_in_parallel(self) -> None:
-        """Copy the largest layers first, so that none of them is left for the end; a layer listed twice is copied once.
+        """Copy the largest layers first, so that a large one does not start last; a layer listed twice is copied once.
         """
         distinct = {self._key(layer): layer for layer in self._image.layers}
         ordered = sorted(distinct.values(), key=lambda layer: -layer.stored_size)
@@ -102,8 +102,8 @@ class ImageCopy:
             raise
 
     def _place(self, layer: Layer) -> Hashable:
-        """Return a key that is equal for layers that several images of the run bring to one place; None if there is
-        none."""
+        """Return a key for a layer that other images of the run may bring to the same place; None if there is no such
+        place."""
         store = self._output.layer_store
         known = self._recipe is not None and layer.source.diff_id is not None
         return (store, self._recipe, self._key(layer)) if store is not None and known else None
@@ -135,7 +135,7 @@ class ImageCopy:
                     raise
 
     def _copy(self, layer: Layer) -> tuple[LayerKey, PlacedLayer]:
-        """Write one layer, unless it is there; return its key, which is known once it was read."""
+        """Write one layer, unless it is there; return its key, which may be known only after reading it."""
         ready: Layer | None = None
         try:
             self._check(0)
@@ -158,10 +158,10 @@ class ImageCopy:
         return self._reads.with_blob(layer, self._check, self._observers, self._output.compression, self._settings)
 
     def _streamed(self, layer: Layer) -> PlacedLayer | None:
-        """Have the writer take the blob of a layer while it is made; None if it has to be made before.
+        """Have the writer send a layer's blob while it is compressed; return None if it must be compressed first.
 
-        A layer that can be read once only has to be: one that arrives, that others read as well, or whose filters have
-        other effects than their result.
+        It must if the layer can be read only once: if it arrives in a stream, if other destinations read it too, or if
+        its filters have other effects than their result.
         """
         is_made = self._output.layer_form is LayerForm.STORED and not (layer.descriptor or layer.source.descriptor)
         if not is_made or self._image.sequential or self._reads.shared or self._recipe is None:
@@ -173,7 +173,7 @@ class ImageCopy:
             return self._counted(outgoing.placed(written)) if written else None
 
     def _put(self, ready: Layer) -> PlacedLayer:
-        """Have the writer find the layer or write it."""
+        """Have the writer find the layer, or else write it."""
         with closing(self._outgoing(ready)) as outgoing:
             if written := self._found(outgoing):
                 self._progress(0 if isinstance(ready, SpooledLayer) else ready.stored_size)
@@ -185,7 +185,7 @@ class ImageCopy:
         return Outgoing(ready, self._output.layer_form, self._check, self._observers, self._output.unpacks)
 
     def _counted(self, placed: PlacedLayer, moved: bool = True) -> PlacedLayer:
-        """Return a layer in its place after counting what was moved for it."""
+        """Return a placed layer after counting the bytes that were moved for it."""
         bytes_moved = placed.moved if moved else 0
         self._settings.requests.count(bytes_moved=bytes_moved, bytes_reused=reused_bytes([placed]))
         return placed
@@ -197,7 +197,7 @@ class ImageCopy:
         return find_layer(self._output, outgoing, self._settings) if known else None
 
     def _there_from_cache(self, layer: Layer) -> PlacedLayer | None:
-        """Return the layer in its place if its result is in the cache and the destination still has it."""
+        """Return the placed layer if the cache has its result and the destination still has the layer."""
         source = made_from(layer, self._output.layer_form is LayerForm.STORED)
         result = self._cache.find(source, self._recipe) if source and self._recipe else None
         if result is None:
@@ -212,8 +212,8 @@ class ImageCopy:
             self._cache.keep(source, self._recipe, Result(placed.diff_id, placed.descriptor))
 
     def _in_order(self) -> list[PlacedLayer]:
-        """Return the placed layer of each of the image's layers; those of a sequential image by their source's diff_id.
-        """
+        """Return the placed layer for each of the image's layers; those of a sequential image are identified by the
+        diff_id at the source."""
         if self._image.sequential:
             keys = [LayerKey(diff_id) for diff_id in self._image.diff_ids]
         else:
@@ -227,7 +227,7 @@ class ImageCopy:
         config = resulting_config(self._image, self.layers)
         manifest = resulting_manifest(self._image, config, self.layers)
         if self._output.layer_form is LayerForm.TAR:
-            config = replace(config, algorithm=SHA256)  # programs that keep tars know an image by its ID
+            config = replace(config, algorithm=SHA256)  # destinations of tars identify an image by its image ID
         reference, origin = self._image.reference, self._image.origin
         return WrittenImage(reference, self._source, manifest, config, self.layers, str(self._output.place(reference)),
                             origin.digest if origin else None, self._output.layer_form,
@@ -241,6 +241,5 @@ class ImageCopy:
             self._progress(count)
 
     def _key(self, layer: Layer) -> LayerKey:
-        """Return the key of a layer; for a sequential image it is the diff_id alone, by which its config lists the
-        layer."""
+        """Return the key of a layer; for a sequential image only the diff_id, since its config lists layers by that."""
         return LayerKey.of(layer, self._output.layer_form is LayerForm.STORED and not self._image.sequential)

@@ -1,4 +1,4 @@
-"""The end of each image of a run: its verdict, its line among the receipts, and what the progress shows."""
+"""What happens when an image of a run ends: it gets a verdict, a line among the receipts, and is shown as finished."""
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, repr=False)
 class ImageEndings:
-    """Verifies and records the images of a run as each of them ends; used by several threads.
+    """Verifies and records images as they end; used by several threads.
 
-    `proofs`: the report has each expectation with what was observed. `only` says that the run has one
-    image, so that an error is raised instead of recorded.
+    `proofs`: the report has each expectation with its observations. `only`: the run has a single image, whose error is
+    raised instead of recorded.
     """
 
     plugins: Plugins
@@ -38,7 +38,7 @@ class ImageEndings:
     over: Callable[[ImageReport], None] = lambda report: None
     """Called with each image that has ended."""
     failed: threading.Event = field(default_factory=threading.Event)
-    """Set when an image has failed."""
+    """Set after an image has failed."""
 
     def visible(self, task: ImageTask, started: float) -> None:
         """Verify an image that is at its destination."""

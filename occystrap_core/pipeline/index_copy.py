@@ -36,7 +36,7 @@ class PartCopy(ImageCopy):
     written: Manifest | Index | None = None
 
     def _needing_base(self) -> Sequence[Image]:
-        return ()  # the copy of the whole has seen to all parts
+        return ()  # Parts takes care of all parts
 
     def _finalized(self, written: WrittenImage) -> Receipt:
         receipt = super()._finalized(written)
@@ -55,7 +55,7 @@ class Parts:
 
     def __init__(self, output: ImageOutput, settings: Settings, source: str, progress: Callable[[int], None],
                  recipe: str | None, reads: LayerReads | None) -> None:
-        """The arguments are those of ImageCopy; `output` holds indexes."""
+        """The arguments are those of ImageCopy; the output must have `holds_indexes`."""
         self._reads = reads
         self._output, self._settings, self._source, self._recipe = output, settings, source, recipe
         self._progress = progress
@@ -100,7 +100,7 @@ class Parts:
                                      for child in index.children if id(child.content) in self._documents})
 
     def attach_referrers(self, referrers: Sequence[Referrer]) -> list[Expectation]:
-        """Make copied referrers findable; return what to expect of that."""
+        """Make the copied referrers findable; return the expectations for that."""
         written = [WrittenReferrer(self._documents[id(each.content)], each.subject, each.tag) for each in referrers]
         return list(self._output.attach_referrers(written)) if written else []
 

@@ -47,9 +47,9 @@ def read_images(plugins: Plugins, settings: Settings, source: str, read: Read[T]
                 ) -> list[ReadImage[T]]:
     """Have `read` inspect every image of a source, or of a list of sources; return its results.
 
-    Raises the error of the only image; among several images an error is recorded and the others continue. With `unfit`
-    an image that cannot be opened is not a failure: `unfit` makes a result of the error. All are added to `images`
-    before they are read, so that their results are there whatever is raised.
+    Raises the error of the only image; if there are several, an error is recorded and the others continue. With
+    `unfit`, an image that cannot be opened is not a failure: `unfit` turns the error into a result. All results are
+    added to `images` before reading starts, so that they are available whatever is raised.
     """
     images = [] if images is None else images
     with ExitStack() as closed:
@@ -72,7 +72,7 @@ def read_images(plugins: Plugins, settings: Settings, source: str, read: Read[T]
             try:
                 with opened.open(image.reference) as content, settings.cancellation.by_signals():
                     _look(content, image, partial(read, content, chosen), progress)
-            except (Exception, Cancelled) as error:  # whatever it is, it does not concern the other images
+            except (Exception, Cancelled) as error:  # no error of one image must affect the others
                 if unfit and isinstance(error, ImageError):
                     image.result = unfit(error)
                 elif len(found) == 1 or settings.cancellation.cancelled:
@@ -107,13 +107,13 @@ def _look(content: Content, image: ReadImage[T], read: Callable[[Advance], T], p
     with progress.image(image.name, size_to_move(content)) as advance:
         image.result = read(advance)
     images = list(images_of(content))
-    image.report.layers = sum(len(each.layers) or len(each.diff_ids) for each in images)  # a daemon's have passed
+    image.report.layers = sum(len(each.layers) or len(each.diff_ids) for each in images)  # a daemon's were read
     image.report.size = sum(layer.stored_size for each in images for layer in each.layers)
     image.report.seconds = time.monotonic() - started
 
 
 def images_of(content: Content) -> Iterator[Image]:
-    """Yield the images in what an input opened, without artifacts."""
+    """Yield the images in what an input opened, except artifacts."""
     if isinstance(content, ImageIndex):
         for child in content.children:
             yield from images_of(child.content)

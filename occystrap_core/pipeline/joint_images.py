@@ -13,7 +13,7 @@ T = TypeVar('T')
 
 
 class CopiedImage(NamedTuple):
-    """An image that is copied and not yet visible; `copied` tells filters that it has arrived."""
+    """An image that is copied but not yet visible; `copied` tells its filters when it has arrived."""
 
     task: ImageTask
     output: ImageOutput
@@ -23,7 +23,7 @@ class CopiedImage(NamedTuple):
 
 
 class _Group(Generic[T]):
-    """The tasks of one file; `left` of them have not ended."""
+    """The tasks that write one file; `left` is the number that have not ended."""
 
     def __init__(self) -> None:
         self.tasks: list[ImageTask] = []
@@ -34,7 +34,7 @@ class _Group(Generic[T]):
 
 
 class JointImages(Generic[T]):
-    """All images of a run whose outputs have a `together` that others have, too; used by several threads."""
+    """The images of a run whose output has the same `together` as another's; used by several threads."""
 
     def __init__(self, tasks: Sequence[ImageTask]) -> None:
         groups: dict[Hashable, _Group[T]] = {}
@@ -59,9 +59,10 @@ class JointImages(Generic[T]):
             group.copied.append(image)
 
     def ended(self, task: ImageTask, cancelled: bool) -> Sequence[CopiedImage]:
-        """Record that a task has ended, however; after the last of its group return what was copied, in order.
+        """Record that a task has ended, in whatever way; after the last of its group, return the copied images in
+        order.
 
-        If the run is `cancelled` that is left to `abort`.
+        If the run is `cancelled`, they are left to `abort`.
         """
         group = self._of.get(id(task.report))
         if group is None:
@@ -75,10 +76,10 @@ class JointImages(Generic[T]):
             return copied
 
     def if_all(self, task: ImageTask, find: Callable[[ImageTask], T | None]) -> T | None:
-        """Return what `find` returns for a task, but None if it returns that for another task of the group.
+        """Return what `find` returns for a task, or None if it returns None for any task of the group.
 
-        The whole group is replaced at its destination: if one of them must be copied, all of them must. So must they if
-        `find` fails for one, which is then reported for that one when it is copied.
+        The group is replaced at its destination as a whole: if one image must be copied, all must. That is also so if
+        `find` fails for one image; the failure is then reported when that image is copied.
         """
         group = self._of.get(id(task.report))
         if group is None:
@@ -99,7 +100,7 @@ class JointImages(Generic[T]):
 
 
 def publish(images: Sequence[CopiedImage]) -> None:
-    """Make images visible; after an error all are aborted, and it is raised."""
+    """Make images visible together; after an error all of them are aborted, and it is raised."""
     output = images[0].output
     try:
         with writing_to(output):

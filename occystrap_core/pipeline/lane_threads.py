@@ -1,4 +1,4 @@
-"""The threads of a run: for each destination of a source some that copy, and some that verify meanwhile."""
+"""The threads of a run: for each destination of a source, threads that copy images and threads that verify them."""
 import queue
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -12,17 +12,19 @@ from occystrap_core.tasks.image_task import ImageTask
 from occystrap_core.tasks.source_use import SourceUse
 
 REFUSALS = 3
-"""How often an image is tried that a service refuses because of too many requests."""
+"""How often an image is tried if a service refuses because of too many requests."""
 _ABORTING = 1.3
-"""Seconds that images get to notice a signal and clean up: the process must end within two."""
+"""Seconds that images get to notice a signal and clean up, since the process must end within two."""
 _LOOK = 0.1
 
 
 class LaneThreads:
-    """As many threads of both kinds for each destination as images may be at work, so that none waits for another."""
+    """For each destination as many threads of both kinds as images may be copied in parallel, so that no destination
+    waits for another."""
 
     def __init__(self, images: int, settings: Settings, most: int | None = None) -> None:
-        """`images` is the number of the run's images; of very many only `most` are taken before others are done."""
+        """`images` is the number of the run's images; of a very long run only `most` are started before others have
+        ended."""
         self._count, self._settings, self._most = min(settings.images, images), settings, most
         self._copying = list[DaemonThreads]()
         self._verifying = list[DaemonThreads]()
@@ -32,9 +34,9 @@ class LaneThreads:
         """How often services have refused each image."""
 
     def again(self, task: ImageTask) -> bool:
-        """Have a task processed once more, when all others have been, or many are to be; return False after REFUSALS.
+        """Process a task again after all others, or in a long run after many others; return False after REFUSALS.
 
-        It opens its source anew, since the other destinations do not wait for it.
+        The task opens its source again, since other destinations do not wait for it.
         """
         self._refusals[id(task.report)] += 1
         if self._refusals[id(task.report)] == REFUSALS:
@@ -43,14 +45,15 @@ class LaneThreads:
         return True
 
     def later(self, task: ImageTask, work: Callable[[], None]) -> None:
-        """Have work on an image that was copied done on another thread, while others are copied."""
+        """Run further work on a copied image on another thread, while other images are copied."""
         self._checks.start(self._verifying[task.lane], work)
 
     def process(self, tasks: Iterable[ImageTask], process: Callable[[ImageTask], None],
                 stop: Callable[[BaseException], None]) -> None:
-        """Process all tasks, and what they leave for later.
+        """Process all tasks, and the work that `later` adds.
 
-        Raises the first exception, after everything at work has had time to clean up, and `stop` was called with it.
+        Raises the first exception, after current work has had time to clean up, and `stop` was called with the
+        exception.
         """
         try:
             with self._stopping(stop):
@@ -97,7 +100,7 @@ class LaneThreads:
 
 
 class _Begun:
-    """Work that was begun, and whose end was not seen yet."""
+    """Work that was started and has not been seen to end."""
 
     def __init__(self, settings: Settings) -> None:
         self._check = settings.cancellation.check
@@ -105,18 +108,18 @@ class _Begun:
         self._done: queue.SimpleQueue[Future[None]] = queue.SimpleQueue()
 
     def start(self, threads: DaemonThreads, work: Callable[[], None]) -> None:
-        """Have threads do it; called by any thread."""
+        """Have threads run it; called on any thread."""
         future: Future[None] = Future()
-        self._futures.add(future)  # before it begins, as a signal may come in between
+        self._futures.add(future)  # before it starts, as a signal may arrive in between
         future.add_done_callback(self._done.put)
         threads.start(future, work)
 
     def unfinished(self) -> Collection[Future[None]]:
-        """Return what has not been seen to end."""
+        """Return the work that has not been seen to end."""
         return list(self._futures)
 
     def wait(self, most: int) -> None:
-        """Wait until no more than `most` are left; raises the first exception."""
+        """Wait until at most `most` are unfinished; raises the first exception."""
         while len(self._futures) > most:
             try:
                 future = self._done.get(timeout=_LOOK)

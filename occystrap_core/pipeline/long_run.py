@@ -1,4 +1,4 @@
-"""A run of many images: the last ones are found while the first are copied, and only failed ones are kept."""
+"""A run of many images: later ones are found while the first are copied, and only failures are kept in memory."""
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -18,16 +18,16 @@ from occystrap_core.tasks.task_list import TaskList
 from occystrap_core.terminal import print_message
 
 AT_ONCE = 1000
-"""Images that are taken before others are done."""
+"""Images that are started before others have ended."""
 
 
 class LongRun:
-    """The tasks of such a run, and its report. Images that become visible together are known before their first begins.
-    """
+    """The tasks of a long run, and its report. Images that become visible together are known before the first of them
+    starts."""
 
     def __init__(self, plugins: Plugins, settings: Settings, todo: TaskList, report: RunReport, progress: Progress,
                  keeps_images: bool) -> None:
-        """`keeps_images`: the report has images that succeeded, and not their number alone."""
+        """`keeps_images`: the report lists images that succeeded, instead of only counting them."""
         self._plugins, self._settings, self._todo, self._progress = plugins, settings, todo, progress
         self._report, self._keeps_images = report, keeps_images
         self._first, todo.sources = todo.tasks, OpenSources()
@@ -39,9 +39,10 @@ class LongRun:
 
     def tasks(self, failed: Callable[[ImageReport], None], joint: Callable[[Sequence[ImageTask]], None],
               stops: Callable[[], bool]) -> Iterator[ImageTask]:
-        """Yield the tasks. `failed` gets what cannot be one, `joint` those that become visible together.
+        """Yield the tasks. `failed` is called for images that cannot be tasks, `joint` with those that become visible
+        together.
 
-        No more are looked for once `stops` says so.
+        No more are looked for when `stops` returns true.
         """
         self._progress.begin([task.report for task in self._first])
         refused, self._todo.tasks = [*self._todo.failed], []
@@ -64,7 +65,7 @@ class LongRun:
         yield from self._held
 
     def ended(self, report: ImageReport) -> None:
-        """Note that an image has ended: only if it failed, or all are to be reported, it is kept."""
+        """Record that an image has ended; it is kept only if it failed, or all are to be reported."""
         with self._lock:
             if self._keeps_images or report.left_out or not report.succeeded:
                 self._report.images.append(report)
@@ -76,7 +77,8 @@ class LongRun:
         self._todo.sources.ended(report)
 
     def _taken(self, found: Sequence[ImageTask]) -> Iterator[ImageTask]:
-        """Yield tasks with the source uses that they share, but for images of which one becomes visible with others."""
+        """Yield tasks with the sources that they share, except images whose destination makes several visible together.
+        """
         self._known += len(found)
         self._progress.expect(self._known, more=True)
         self._report.destinations = max(self._report.destinations, 1 + max((each.lane for each in found), default=0))

@@ -38,16 +38,16 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, repr=False)
 class Run:
-    """What one invocation of `process` works with.
+    """One invocation of `process`.
 
-    `earlier`: receipts of an earlier run, besides those that destinations keep; images they prove are not copied again
-    if, with `refresh`, they are still what the source has. `fail_fast`: begin no image after one has failed.
-    `layer_cache`: the file with results of filters and compression for layers. `prune` gives the receipts by which
-    images go that sources with prune=true no longer have; None keeps all. `reports`: the files of --report. `proofs`:
-    the report has each expectation with what was observed. `of_one_image`: a source of several images is refused.
-    `look` is called instead of copying an image that is not there. `is_missing`: no image is there already.
-    `keeps_images`: the report of very many images lists those that succeeded. `brought`: blobs that other processes
-    brought to the destination, each with an image there. `report` is that of `process`, also if it raised.
+    `earlier`: receipts of an earlier run, besides those that destinations keep; images that they prove are not copied
+    again if, with `refresh`, the source still has the same. `fail_fast`: start no image after one has failed.
+    `layer_cache`: the file with results of filters and compression for layers. `prune`: returns the receipts by which
+    images are removed that sources with prune=true no longer have; None removes none. `reports`: the files of --report.
+    `proofs`: the report has each expectation with its observations. `of_one_image`: refuse a source of several images.
+    `look`: called with the task of an image that is not there, instead of copying it. `is_missing`: no image is there
+    yet. `keeps_images`: the report of a long run lists images that succeeded. `brought`: blobs that other processes
+    brought to the destination, each with an image there. `report`: the report of `process`, also if that raised.
     """
 
     plugins: Plugins
@@ -134,7 +134,7 @@ class Run:
         self._process_with(LaneThreads(len(tasks), self.settings), tasks)
 
     def _process_long(self, todo: TaskList, report: RunReport) -> None:
-        """Process the tasks that are known, and meanwhile look for the others."""
+        """Process the known tasks while others are being looked for."""
         from occystrap_core.pipeline.long_run import AT_ONCE, LongRun  # late, as few runs are so long
         long = LongRun(self.plugins, self.settings, todo, report, self.progress, self.keeps_images)
         self._ends = ends = ImageEndings(self.plugins, self.level, self.progress, self.receipts, self.proofs, False,
@@ -159,7 +159,7 @@ class Run:
             reason.add_note(note)
 
     def _process(self, task: ImageTask, threads: LaneThreads) -> None:
-        """Copy one image, and make it visible with others if it is the last of them to end."""
+        """Copy one image; if it is the last of its group to end, make the group visible."""
         try:
             self._process_alone(task, threads)
         finally:
@@ -168,8 +168,8 @@ class Run:
                 self._publish(copied, threads)
 
     def _process_alone(self, task: ImageTask, threads: LaneThreads) -> None:
-        """Copy one image, unless it is proved to be there; a failure of the only image is raised, others are recorded.
-        """
+        """Copy one image, unless it is proved to be there. A failure of the only image is raised, other failures are
+        recorded."""
         if self.fail_fast and self._ends.failed.is_set():
             task.report.failure = 'skipped, since another image failed (--fail-fast)'
             self._ends.over(task.report)
@@ -182,7 +182,7 @@ class Run:
                 self._ends.finished(task, started)
                 return
             copied = self._copies.copy(task, started, batched=not self._joint.has(task))
-        except (Exception, Cancelled) as error:  # whatever it is, it does not concern the other images
+        except (Exception, Cancelled) as error:  # no error of one image must affect the others
             if self._ends.only or self.settings.cancellation.cancelled:
                 raise
             if isinstance(error, TooManyRequests) and not self._joint.has(task) and threads.again(task):
@@ -199,7 +199,7 @@ class Run:
             threads.later(task, partial(self._commit, copied))
 
     def _commit(self, image: CopiedImage) -> None:
-        """Wait until an image is visible at its destination, and verify it."""
+        """Wait until an image is visible at its destination, then verify it."""
         report = image.task.report
         try:
             newer = self._copies.commit(image)
@@ -214,7 +214,7 @@ class Run:
         self._ends.visible(image.task, image.started)
 
     def _publish(self, images: Sequence[CopiedImage], threads: LaneThreads) -> None:
-        """Make images visible that only become so together; a failure is that of each."""
+        """Make the images of a group visible; a failure counts for each of them."""
         try:
             publish(images)
         except (Exception, Cancelled) as error:
@@ -235,7 +235,7 @@ class Run:
                 threads.later(each.task, partial(self._ends.visible, each.task, each.started))
 
     def _is_there(self, task: ImageTask) -> bool:
-        """Return whether the image is proved to be there, and to be the source's; it is then reported as unchanged."""
+        """Return whether the image is proved to be there and to be the source's; report it as unchanged then."""
         found = self._joint.if_all(task, lambda each: FoundBefore(
             self.plugins, each, self.earlier, self.refresh, self.level).find())
         if found is None:

@@ -1,4 +1,4 @@
-"""Which images of a run go to several destinations, so that their source is read once for all of these."""
+"""Finds images of a run that go to several destinations, so that their source is read once for all of these."""
 from collections.abc import Sequence
 
 from occystrap_core.api.image_output import ImageOutput
@@ -9,13 +9,13 @@ from occystrap_core.tasks.image_task import ImageTask
 from occystrap_core.tasks.source_use import Opening, RunAhead, SourceUse
 
 AHEAD = 2
-"""How many times the images in parallel a destination may be ahead of another."""
+"""A destination may be ahead of others by this many times the number of images in parallel."""
 
 
 def sharing_sources(tasks: Sequence[ImageTask], settings: Settings, ahead: RunAhead | None = None) -> list[ImageTask]:
-    """Return the tasks, in order; those with one source, filters included, open and read it together.
+    """Return the tasks, in order; those with the same source and filters open and read it together.
 
-    `ahead` is that of the run, if these are not all of its tasks.
+    `ahead` is the RunAhead of the run, if these are not all of its tasks.
     """
     families: dict[tuple[int, Reference], list[ImageTask]] = {}
     for task in tasks:

@@ -58,7 +58,7 @@ class TaskCopies:
         return CopiedImage(task, output, copy.abortion, started, task.use.arrived)
 
     def commit(self, image: CopiedImage) -> Receipt | None:
-        """Wait until an image is visible; return its receipt if that is another now. Raises after an abort."""
+        """Wait until an image is visible; return its receipt if it has changed. Raises after an abort."""
         try:
             with writing_to(image.output):
                 newer = image.output.commit()
@@ -72,21 +72,21 @@ class TaskCopies:
         return newer
 
     def abort(self, reason: BaseException) -> None:
-        """Abort all that is at work, at once; what cannot be removed is added to the reason."""
+        """Abort all copies in progress in parallel; what cannot be removed is added to the reason."""
         if at_work := list(self._at_work.values()):
             threads = DaemonThreads(len(at_work), 'abort')
             wait([threads.submit(partial(each.abort, reason)) for each in at_work])
             threads.close()
 
     def _prepared(self, task: ImageTask, place: Place) -> AbstractContextManager[None]:
-        """Claim the place of an image that turned out to have another name than expected; return what makes the
-        directories above it."""
+        """Claim the place of an image that turned out to have another name than expected; return the context that
+        creates the directories above it."""
         if place != task.place:
             self._settings.shared.get(Claims, Claims).claim(place, task.source, task.destination, task.form)
         return self._settings.shared.get(MadeDirectories, MadeDirectories).above(task.written, place)
 
     def _run(self, copy: ImageCopy | IndexCopy, until_visible: bool) -> Receipt:
-        """Run a copy, whose abortion is registered for the end of the run while it may be needed."""
+        """Run a copy; its abortion stays registered, for the end of the run, as long as it may be needed."""
         self._at_work[id(copy.abortion)] = copy.abortion
         try:
             receipt = copy.run()

@@ -12,8 +12,11 @@ SCARCE = ('out of memory, or of threads: give lower -j and -J, or permit more (u
 
 
 def unexpected(error: BaseException, plugins: Plugins | None, *advice: str) -> str:
-    """Return the message for an exception that is not an OccystrapError: one line, with the plugin's name if it is at
-    fault. That memory or threads ran out is nobody's fault."""
+    """Return the message for an exception that is not an OccystrapError: one line, with the name of the plugin that
+    raised it.
+
+    Running out of memory or threads is not blamed on a plugin.
+    """
     if ran_out(error):
         return SCARCE
     plugin = culprit(error, plugins) if plugins else None
@@ -23,7 +26,7 @@ def unexpected(error: BaseException, plugins: Plugins | None, *advice: str) -> s
 
 
 def ran_out(error: BaseException) -> bool:
-    """Return whether an exception says that there is no more memory, or that no more threads are permitted."""
+    """Return whether an exception means that memory or permitted threads have run out."""
     return isinstance(error, MemoryError) or isinstance(error, RuntimeError) and str(error) == _NO_THREAD
 
 
@@ -39,7 +42,7 @@ def culprit(error: BaseException, plugins: Plugins) -> Plugin | None:
 
 
 def _modules(error: BaseException) -> Iterator[str]:
-    """Yield the modules that an exception passed through, the one that raised it last."""
+    """Yield the modules that an exception passed through, the raising one last."""
     step = error.__traceback__
     while step:
         yield str(step.tb_frame.f_globals.get('__name__', ''))

@@ -18,8 +18,8 @@ OFFICIAL: Mapping[type, Mapping[str, str]] = {
                    'oci': 'occystrap-dir', 'docker': 'occystrap-docker', 'registry': 'occystrap-registry',
                    'tar': 'occystrap-tar'},
     ExecutorKind: {'dask': 'occystrap-dask'}}
-"""The distribution of each official scheme, as source and as destination, and of each executor, for users who have not
-installed it."""
+"""The distribution of each official scheme, as source and as destination, and of each executor, for messages about
+distributions that are not installed."""
 
 _KINDS: Mapping[str, type] = {'register_inputs': InputScheme, 'register_filters': FilterKind,
                               'register_writers': WriterScheme, 'register_commands': CommandDeclaration,

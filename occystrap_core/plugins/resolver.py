@@ -40,7 +40,7 @@ def destination_location(plugins: Plugins, written: str) -> Location:
 @contextmanager
 def _other_side(plugins: Plugins, uri: str, scheme: InputScheme | WriterScheme,
                 other: type[InputScheme] | type[WriterScheme], side: str) -> Iterator[None]:
-    """Say of an option that is unknown in the with block if it is one of the `other` kind of schemes, for a `side`."""
+    """Extend the message for an unknown option raised in the with block, if schemes of the `other` kind have it."""
     try:
         yield
     except UnknownOption:
@@ -130,7 +130,8 @@ def open_output(plugins: Plugins, location: Location, settings: Settings) -> 'Im
 
 
 def open_filters(plugins: Plugins, texts: Sequence[str], settings: Settings) -> 'list[ImageFilter]':
-    """Return the filters written as `name:key=value,…`, in order; raises UsageError for an unknown filter or option."""
+    """Return the filters written as `name:key=value,…`, in order; raises UsageError for an unknown filter or option,
+    PluginError."""
     if not texts:
         return []
     from occystrap_core.api.image_filter import ImageFilter

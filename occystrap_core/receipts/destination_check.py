@@ -1,4 +1,4 @@
-"""Verifying a destination: every plugin reports, the core judges."""
+"""Verifying a destination: plugins report what they observe, the core judges."""
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,10 +17,10 @@ def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, setti
                    besides: Observation | None = None) -> Verdict:
     """Return the verdict on one image from the reports of all plugins.
 
-    Only the plugin that declares the receipt's scheme observes what the receipt expects; others add findings of their
-    own, such as a policy. An exception of one plugin does not suppress the reports of others: if it could not reach
-    something, that is unverified, anything else is an error. `besides` is an observation of something else than the
-    destination, whose expectation is judged with those of the receipt. Raises Cancelled: a signal is not a verdict.
+    Only the plugin that declares the receipt's scheme observes what the receipt expects; others add their own findings,
+    such as violations of a policy. An exception of one plugin does not suppress the reports of others: the verdict is
+    unverified if it could not reach something, otherwise an error. `besides` is an observation of something outside the
+    destination, which is judged with those of the receipt. Raises Cancelled: a signal is not a verdict.
     """
     results = CheckResults()
     owners = [(plugin, each) for plugin, each in plugins.declared(WriterScheme)
@@ -61,7 +61,7 @@ def _take(reported: Any, results: CheckResults, plugin: Plugin, receipt: Receipt
     """Add one plugin's report; raises TypeError if it is not a CheckResults."""
     if reported is None:
         return
-    if type(reported) is not CheckResults:  # a subclass could behave differently
+    if type(reported) is not CheckResults:  # a subclass could override methods
         raise TypeError(f'verify_output returned {reported!r} instead of CheckResults or None')
     results.results.extend(reported.results)
     if observes:

@@ -10,7 +10,8 @@ from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
 
 KEPT = RecordedVerdict(Outcome.VERIFIED.value, VerifyLevel.NONE.value, '')
-"""For a receipt that a destination keeps: it was written before verification, which follows wherever it is used."""
+"""The verdict of a receipt that a destination keeps: it was written before verification, so it must be verified before
+it is used."""
 
 
 def is_proved(receipt: Receipt) -> bool:
@@ -30,5 +31,5 @@ def kept_receipts(plugins: Plugins, destinations: Iterable[Location]) -> list[Re
 
 
 def server_of(plugins: Plugins, scheme: str, given: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Return the options, of those of a destination or a receipt, that say which server it is on."""
+    """Return those options of a destination or a receipt that say which server it is on."""
     return tuple((name, given[name]) for name in plugins.find(WriterScheme, scheme).servers if name in given)

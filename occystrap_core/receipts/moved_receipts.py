@@ -1,4 +1,4 @@
-"""Receipts of destinations that are elsewhere now: carried to another machine, or copied to another registry."""
+"""Receipts for images that have moved: carried to another machine, or copied to another registry."""
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,7 +13,8 @@ from occystrap_core.verification.receipt import Receipt
 
 
 def receipts_at(plugins: Plugins, receipts: Iterable[Receipt], place: str) -> list[Receipt]:
-    """Return receipts for the same images elsewhere: at the same scheme, or any that keeps blobs, or tars of layers.
+    """Return receipts for the same images at another place: of the same scheme, or one that keeps the same blobs or
+    tars.
 
     `place` is a URI, whose fields, such as `{repository}`, are filled in from each receipt. Raises UsageError.
     """
@@ -33,15 +34,15 @@ def receipts_at(plugins: Plugins, receipts: Iterable[Receipt], place: str) -> li
 
 
 def _where(plugins: Plugins, receipt: Receipt) -> str:
-    """Return the schemes of places where a receipt can be checked."""
+    """Return the schemes at whose places a receipt can be checked."""
     others = [each.name for _, each in plugins.declared(WriterScheme) if each.moved] if receipt.keeps_manifests else []
     return ' or '.join(f'{name}://…' for name in dict.fromkeys([receipt.scheme, *others]))
 
 
 def receipts_beside(file: str, receipts: Iterable[Receipt]) -> list[Receipt]:
-    """Return receipts for what is beside the file that they are in, where there is something of the same name.
+    """Return receipts for images that lie beside the receipts' file, where there is something of the same name.
 
-    A destination in the local file system is first looked for under the last parts of its path, beside the file.
+    For each local destination, the last parts of its path are looked up beside the file.
     """
     directory = os.path.dirname(os.path.abspath(file))
     return [_beside(directory, receipt) for receipt in receipts]

@@ -54,11 +54,11 @@ class ReceiptFile:
                 raise self._unwritable(error) from None
 
     def remove(self, gone: Collection[Receipt]) -> None:
-        """Remove the receipts of images that are no longer there; raises OutputError."""
+        """Remove the receipts of images that were removed; raises OutputError."""
         self._change({each.identity: None for each in gone})
 
     def withdraw(self, withdrawn: Mapping[Hashable, Collection[Bringer]]) -> None:
-        """Take bringers out of the receipts with these identities, and receipts that then have none.
+        """Remove bringers from the receipts with these identities, and receipts that have none left.
 
         Raises OutputError.
         """
@@ -85,7 +85,7 @@ class ReceiptFile:
             self._close()
 
     def _close(self) -> None:
-        """Close the file; every receipt in it was flushed before, so that errors are irrelevant."""
+        """Close the file, ignoring errors, since every receipt in it was flushed before."""
         with suppress(OSError):
             os.close(self._take())
 
@@ -111,8 +111,7 @@ class ReceiptFile:
         return os.open(self.path, flags if os.path.isfile(self.path) else os.O_WRONLY | os.O_NOCTTY)
 
     def _require_receipts(self) -> None:
-        """Raise UsageError unless the file is empty or has a receipt on each line, the last of them perhaps incomplete.
-        """
+        """Raise UsageError unless the file is empty or has a receipt on each line; the last line may be incomplete."""
         try:
             beginning = os.pread(self._opened, len(_BEGINNING), 0)
             if beginning and not _BEGINNING.startswith(beginning):
@@ -127,7 +126,7 @@ class ReceiptFile:
     def _append(self, line: bytes) -> None:
         with self._locked():
             end = 0 if self._replaces else _end_of_lines(self._opened)
-            os.ftruncate(self._opened, end)  # where a killed process left half a line
+            os.ftruncate(self._opened, end)  # a killed process left an incomplete line
             try:
                 write_all(self._opened, line)
                 os.fsync(self._opened)
@@ -172,7 +171,7 @@ class ReceiptFile:
                 self._replace(self._newest(newest, replaced))
 
     def _newest(self, newest: Mapping[bytes, int], replaced: Collection[bytes]) -> Iterator[bytes]:
-        """Yield the lines that are `newest`, with all bringers of those that have `replaced` others."""
+        """Yield the lines that are `newest`; those that `replaced` others get their bringers as well."""
         brought: defaultdict[bytes, set[Bringer]] = defaultdict(set)
         for receipt in map(Receipt.from_json, self._lines()):
             if (key := _key(receipt)) in replaced:
@@ -229,7 +228,7 @@ class ReceiptFile:
 
 
 def _key(receipt: Receipt) -> bytes:
-    """Return a digest of what a receipt is for: of millions each takes little memory."""
+    """Return a digest that identifies what a receipt is for, since there may be millions."""
     return blake2b(repr(receipt.identity).encode('utf-8', 'surrogateescape'), digest_size=16).digest()
 
 

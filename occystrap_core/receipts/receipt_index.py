@@ -1,5 +1,4 @@
-"""Receipts that are found in the file that has them, by what a run asks for: there may be millions, of kilobytes each.
-"""
+"""An index of a file of receipts, by what a run looks them up: there may be millions of receipts, of kilobytes each."""
 import threading
 from collections.abc import Callable, Hashable
 from typing import BinaryIO
@@ -11,10 +10,9 @@ from occystrap_core.verification.receipt import LONGEST, Receipt
 
 
 class ReceiptIndex:
-    """Where in a file the receipts are, of several with one key the last: some hundred bytes for each.
+    """The offsets of receipts in a file, of several with one key the last: some hundred bytes for each. Thread-safe.
 
-    Of keys only a number is kept: whoever gets the receipt of another one by it sees that, and does not use it. Used by
-    several threads.
+    Only hashes of keys are kept, so a receipt with another key may be found: whoever uses it must compare the key.
     """
 
     def __init__(self, path: str, key: Callable[[Receipt], Hashable]) -> None:
@@ -38,9 +36,9 @@ class ReceiptIndex:
         return len(self._offsets)
 
     def line(self, key: Hashable) -> bytes:
-        """Return the receipt with this key, as a line, or that of another key; empty without one.
+        """Return the receipt with this key, as a line, or one with another key; empty without one.
 
-        Raises UsageError for what cannot be read twice.
+        Raises UsageError for a file that cannot be read twice.
         """
         offset = self._offsets.get(hash(key))
         if offset is None or self._file is None:

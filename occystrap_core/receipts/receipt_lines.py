@@ -18,12 +18,12 @@ _CAP = 1 << 30
 
 
 def read_receipts(path: str, cut: bool = False, expected: Digest | None = None) -> list[Receipt]:
-    """Return the receipts in a file of JSON or JSON lines; of several for one image in one place, the last,
-    with all who brought it.
+    """Return the receipts in a file of JSON or JSON lines; of several for one image in one place, the last one with the
+    bringers of all.
 
-    With `cut` an incomplete last line of a killed process is ignored. Raises UsageError if the file has no receipts or
-    cannot be read, InvalidReceipt if one of them is damaged or incomplete, or if what was read has not the `expected`
-    digest.
+    With `cut`, an incomplete last line of a killed process is ignored. Raises UsageError if the file has no receipts or
+    cannot be read, InvalidReceipt if one of them is damaged or incomplete, or if the digest of what was read is not
+    `expected`.
     """
     found: dict[object, Receipt] = {}
     computed = hashlib.new(expected.algorithm if expected else SHA256)
@@ -51,9 +51,9 @@ def parse_line(line: bytes, path: str) -> Receipt:
 
 
 def lines_of(file: BinaryIO, path: str, note: Callable[[bytes], object] = len) -> Iterator[bytes]:
-    """Yield the lines that are not blank, with their ends; that of a killed process's last line may be missing.
+    """Yield the lines that are not blank, with line ends; the last one may lack it if a process was killed.
 
-    `note` is called with all that is read.
+    `note` is called with everything that is read.
 
     Raises InvalidReceipt for a line that is longer than a receipt may be, UsageError for a file that is too large,
     OSError.
@@ -71,7 +71,7 @@ def lines_of(file: BinaryIO, path: str, note: Callable[[bytes], object] = len) -
 
 
 def complete_lines(file: BinaryIO, path: str) -> Iterator[tuple[int, bytes]]:
-    """Yield offset and line of what should be receipts, however many; a last one without an end is left out.
+    """Yield offset and line of each receipt, of any number; an incomplete last line is left out.
 
     Raises InvalidReceipt for a line that is longer than a receipt may be, OSError.
     """
@@ -85,9 +85,9 @@ def complete_lines(file: BinaryIO, path: str) -> Iterator[tuple[int, bytes]]:
 
 
 def complete_receipts(file: BinaryIO, path: str) -> Iterator[tuple[int, bytes]]:
-    """Yield, as `complete_lines`, what must be receipts, or the one of a file of formatted JSON.
+    """Yield the same as `complete_lines`, or the single receipt of a file of formatted JSON.
 
-    Raises UsageError for a file of something else, and as that does.
+    Raises UsageError for a file of something else, and what `complete_lines` raises.
     """
     lines = complete_lines(file, path)
     offset, first = next(lines, (0, b''))
@@ -110,7 +110,7 @@ def _too_long(path: str) -> InvalidReceipt:
 
 
 def _receipts_in(file: BufferedReader, path: str, cut: bool, note: Callable[[bytes], object]) -> Iterator[bytes]:
-    """Yield what should be receipts; raises as `read_receipts`."""
+    """Yield the texts of receipts; raises as `read_receipts`."""
     lines = lines_of(file, path, note)
     first = next(lines, b'')
     if first:
@@ -128,8 +128,8 @@ def _receipts_in(file: BufferedReader, path: str, cut: bool, note: Callable[[byt
 def require_digest(path: str, expected: str) -> Digest:
     """Return the digest in `expected`, written with or without `sha256:`; raise InvalidReceipt unless the file has it.
 
-    What is read later may be another file, which `read_receipts` sees. Raises UsageError for text that is not such a
-    digest, and for a file that cannot be read.
+    The file may be replaced before it is read again; `read_receipts` detects that. Raises UsageError for text that is
+    not such a digest, and for a file that cannot be read.
     """
     try:
         digest = Digest(expected if ':' in expected else f'sha256:{expected}')
@@ -149,14 +149,14 @@ def _another_file(path: str, found: Digest, expected: Digest) -> InvalidReceipt:
 
 
 def with_bringers(line: bytes, all_bringers: Collection[Bringer]) -> bytes:
-    """Return the line of a receipt with all who brought its image."""
+    """Return a receipt's line with these bringers."""
     receipt = Receipt.from_json(line)
     whole = receipt.brought_also_by(all_bringers)
     return line if whole == receipt else f'{whole.to_json()}\n'.encode()
 
 
 def without_bringers(line: bytes, withdrawn: Mapping[Hashable, Collection[Bringer] | None]) -> bytes:
-    """Return the line of a receipt without those that no longer bring its image; empty if none is left."""
+    """Return a receipt's line without these bringers; empty if none is left."""
     receipt = Receipt.from_json(line)
     if receipt.identity not in withdrawn:
         return line

@@ -1,4 +1,4 @@
-"""Images at a place that receipts were carried to, and that no receipt covers: copying all would copy them."""
+"""Images at a place that no receipt covers: copying everything from there would copy them unverified."""
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
@@ -19,7 +19,7 @@ from occystrap_core.verification.receipt import Receipt
 
 
 class UncoveredImage(NamedTuple):
-    """An image without a receipt, and where it is; without a name, a place whose images cannot be listed."""
+    """An image without a receipt, and its place; without a name, a place whose images cannot be listed."""
 
     destination: str
     name: str
@@ -28,11 +28,11 @@ class UncoveredImage(NamedTuple):
 
 def uncovered_images(plugins: Plugins, receipts: Sequence[Receipt], failed: Collection[Digest], settings: Settings,
                      ) -> Iterator[UncoveredImage]:
-    """Yield what is at the places of these receipts, as a source of the same scheme reads them, besides their images.
+    """Yield what a source of the same scheme reads at the places of these receipts and no receipt covers.
 
-    Only a place that is a whole of many (`WriterScheme.is_whole`) is looked at, unless a name was given to an image
-    there: then that one alone counts. A place that does not exist has no images. Images of receipts that have `failed`,
-    as `digests_of` returns them, are left out: that was said.
+    Only a place that is carried as a whole (`WriterScheme.is_whole`) is checked, unless the location named an image
+    there: then only that image counts. A place that does not exist has no images. Images of receipts that have
+    `failed`, by digest as `digests_of` returns it, are left out, since they were reported.
     """
     whole = [each for each in receipts if plugins.find(WriterScheme, each.scheme).is_whole]
     for (scheme, path), here in groupby(sorted(whole, key=_place), key=_place):
@@ -48,7 +48,7 @@ def _place(receipt: Receipt) -> tuple[str, str]:
 
 
 def digests_of(receipt: Receipt) -> set[Digest]:
-    """Return the digests by which sources know the image of a receipt, and those in it."""
+    """Return the digests by which sources identify the image of a receipt, and the images in it."""
     return {receipt.manifest_digest or receipt.image_id, receipt.image_id, *(each.image_id for each in receipt.parts)}
 
 
@@ -82,9 +82,9 @@ class _Covered:
         self._repositories = {UNTAGGED.repository, *(os.path.basename(each.path) for each in receipts)}
 
     def has(self, reference: Reference, digest: Digest | None) -> bool:
-        """Return whether a receipt is for this image under this name, whatever its host.
+        """Return whether a receipt covers this image under this name, whatever the host.
 
-        An image without a repository may be any of its digest and tag, and one of a receipt without a tag has no name.
+        An image without a repository matches by digest and tag; an image whose receipt has no tag has no name.
         """
         names = self._names.get(digest, ()) if digest else ()
         return digest in self._failed or any(not reference.tag or not name.tag or self._fits(name, reference)

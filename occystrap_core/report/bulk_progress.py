@@ -1,4 +1,4 @@
-"""Progress of a run on workers: a line for each image, and every ten seconds one with what all of them do."""
+"""Progress of a run on workers: a line for each image, and every ten seconds one that summarizes all workers."""
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,20 +10,20 @@ from occystrap_core.terminal_text import counted
 
 _INTERVAL = 10.0
 _SHOWN = 8
-"""Up to this number of workers a line shows what each does; for more it shows machines."""
+"""For up to this number of workers a line shows each of them; for more it shows machines."""
 
 
 class BulkProgress(Progress):
-    """The same lines on a terminal and in a log, as the number of images is unknown."""
+    """Writes the same lines to a terminal and to a log, as the number of images is unknown."""
 
     def __init__(self, interval: float = _INTERVAL) -> None:
         """`interval` is in seconds."""
         self._interval, self._ended = interval, threading.Event()
         self._images, self._meter = 0, TransferMeter()
         self.at_work: Callable[[], int] = lambda: 0
-        """Returns how many images workers have now."""
+        """Returns how many images workers are copying now."""
         self.by_worker: Callable[[], Mapping[str, tuple[int, int]]] = dict
-        """Returns how many images each worker, `MACHINE:PROCESS`, has ended, and has now."""
+        """Returns for each worker, `MACHINE:PROCESS`, how many images it has finished, and how many it has now."""
 
     def begin(self, images: Sequence[ImageReport]) -> None:
         """Write lines from now on."""
@@ -40,7 +40,7 @@ class BulkProgress(Progress):
         self._ended.set()
 
     def tell(self) -> None:
-        """Write a line with the state of the run."""
+        """Write a line about the state of the run."""
         self._meter.sample()
         print_message(f'{counted(self._images, "image")} done, {self.at_work()} in flight, {self._meter.size()}, '
                       f'{self._meter.speed()}{_workers_text(self.by_worker())}')
@@ -51,7 +51,7 @@ class BulkProgress(Progress):
 
 
 def _workers_text(workers: Mapping[str, tuple[int, int]]) -> str:
-    """Return `; by worker: node:4711 12 done 1 in flight, …`; of many workers by machine."""
+    """Return `; by worker: node:4711 12 done 1 in flight, …`; for many workers by machine."""
     what = 'worker'
     if len(workers) > _SHOWN:
         what, sums = 'machine', dict[str, tuple[int, int]]()

@@ -1,11 +1,11 @@
-"""Lines for the user of which there may be millions."""
+"""The first few of lines for the user of which there may be millions."""
 from occystrap_core.terminal_text import counted
 
 _SHOWN = 5
 
 
 class FirstLines:
-    """The first few of the lines that are added, each once, and the number of the others."""
+    """Keeps the first few of the lines that are added, each once, and counts the others."""
 
     def __init__(self) -> None:
         self._first: dict[str, None] = {}

@@ -1,4 +1,4 @@
-"""What became of one image of a run, as a line for the user and as JSON for programs."""
+"""The report on one image of a run, as a line for the user and as JSON for programs."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -29,32 +29,33 @@ class ImageReport:
     """Lines for the user about what was left out on purpose."""
     platforms: PlatformChoices = PlatformChoices()
     moved: int | None = None
-    """Bytes of layers that were written, 0 if all were there; None if nothing was to be copied."""
+    """Bytes of layers that were written, 0 if all were there already; None if no copy was intended."""
     reused: int = 0
-    """Bytes of layers' blobs that an interrupted run had kept, so that the source was not asked for them."""
+    """Bytes of layers' blobs that an interrupted run had kept, so that they were not read from the source."""
     seconds: float = 0.0
     done_before: bool = False
-    """Whether an earlier run copied the image and it is still there."""
+    """Whether an earlier run copied the image, and it is still there."""
     source_asked: bool = True
-    """Whether an image that was done before is what the source has now."""
+    """For an image copied before: whether the source was asked for its present state."""
     settle_seconds: float = 0.0
-    """How long the destination did not show all that was written, 0 if it did at once."""
+    """Seconds until the destination showed all that was written, 0 if it did so at once."""
     left_out: bool = False
-    """Whether it is an artifact of a pattern, which the destination cannot hold: it does not count as an image then."""
+    """Whether it is an artifact that a pattern matches and the destination cannot hold: it does not count as an image.
+    """
     verb: str = 'copied'
-    """What was done, if it was not verified."""
+    """What was done with the image, if it was not verified."""
     written_to: str = ''
-    """Where the receipt says that the image was written, if another place was verified."""
+    """The place to which the receipt says that the image was written, if another place was verified."""
     one_of_several: bool = False
     """Whether its source goes to several destinations."""
     looks: Sequence[dict[str, Any]] | None = None
-    """Every expectation with its observations, if they are to be reported."""
+    """Every expectation with its observations, if the report is to have them."""
     recorded: Receipt | None = None
-    """The receipt with its verdict and all who brought the image, once that is known."""
+    """The receipt with its verdict and all bringers, once that is known."""
 
     @classmethod
     def of_json(cls, found: Mapping[str, Any], receipt: Receipt | None) -> Self:
-        """Return the report that `to_json` gave, and the image's receipt."""
+        """Return the report from which `to_json` made this JSON, with the image's receipt."""
         return cls(
             found['reference'], found['destination'], found['layers'], found['bytes'], receipt,
             Outcome(found['outcome']) if found['outcome'] else None,
@@ -64,23 +65,24 @@ class ImageReport:
             found.get('source_asked', True), found.get('settle_seconds', 0.0), looks=found.get('expectations'))
 
     def received(self, receipt: Receipt) -> None:
-        """Take over the receipt of the image, and its destination from there."""
+        """Record the image's receipt, and the destination in it."""
         self.receipt, self.destination = receipt, receipt.destination
 
     def unchanged(self, receipt: Receipt, source_asked: bool) -> None:
-        """Take over the receipt of an image that is proved to be there already."""
+        """Record the receipt of an image that is proved to be there already."""
         self.received(receipt)
         self.layers, self.size = layers_of(receipt), sum(each.size for each in receipt.of_kind('layer'))
         self.moved, self.platforms = 0, receipt.platforms
         self.done_before, self.source_asked = True, source_asked
 
     def judged(self, verdict: Verdict) -> None:
-        """Take over a verdict."""
+        """Record a verdict."""
         self.outcome, self.findings = verdict.outcome, verdict.findings
         self.settle_seconds += verdict.settle_seconds
 
     def left_out_layers(self) -> dict[str, int]:
-        """Return the layers that a delta lacks on purpose, with their sizes: if it was looked at, those it did lack."""
+        """Return the layers that a delta leaves out, with their sizes; after verification those that were found to be
+        left out."""
         if self.looks is None:
             return {each.digest: each.size for each in self.receipt.left_out} if self.receipt else {}
         return {each['digest']: each['size'] for each in self.looks
@@ -112,7 +114,7 @@ class ImageReport:
 
     @property
     def status(self) -> str:
-        """What became of it, in one word: failed, unverified, unchanged, or what was done."""
+        """The result in one word: failed, unverified, unchanged, or what was done."""
         if self.failure or self.outcome is Outcome.FAILED:
             return str(Outcome.FAILED.value)
         if self.outcome is Outcome.UNVERIFIED:
@@ -143,13 +145,14 @@ class ImageReport:
 
 
 class PrunedImage(NamedTuple):
-    """An image that the source no longer has, and why it is still at the destination; gone if `reason` is empty."""
+    """An image that the source no longer has; `reason` says why it is still at the destination, empty if it was
+    removed."""
 
     receipt: Receipt
     reason: str = ''
 
     def line(self, dry_run: bool = False) -> str:
-        """Return what became of it, as one line for the user."""
+        """Return the result, as one line for the user."""
         name = f'{self.receipt.reference} at {self.receipt.destination}'
         digest = self.receipt.manifest_digest or self.receipt.image_id
         if self.reason:
@@ -157,7 +160,7 @@ class PrunedImage(NamedTuple):
         return f'{"would prune" if dry_run else "pruned"} {name} ({digest})'
 
     def to_json(self) -> dict[str, Any]:
-        """Return it for programs."""
+        """Return the result for programs."""
         return {'reference': self.receipt.reference, 'destination': self.receipt.destination,
                 'digest': self.receipt.manifest_digest or self.receipt.image_id, 'reason': self.reason or None}
 
@@ -183,5 +186,5 @@ def failure_text(error: BaseException, plugins: Plugins) -> str:
 
 
 def layers_of(receipt: Receipt) -> int:
-    """Return the number of layers of a receipt's image, or of all images in its index, each once, and of referrers."""
+    """Return the number of layers of a receipt's image, or of all images in its index and all referrers, each once."""
     return max(len(receipt.diff_ids), len(receipt.of_kind('layer')))

@@ -1,18 +1,18 @@
-"""Numbers of images of which nothing else is kept, since a run may have millions."""
+"""Totals of images that are only counted, since a run may have millions."""
 from occystrap_core.report.image_report import ImageReport
 
 
 class ImageTotals:
-    """The images that succeeded and were counted."""
+    """Totals of images that succeeded."""
 
     def __init__(self) -> None:
         self.count = self.layers = self.size = self.unchanged = 0
         self.before = 0
-        """Those that an earlier run copied, where the source was not asked."""
+        """Images that an earlier run copied, and for which the source was not asked."""
         self.settle_seconds = 0.0
-        """The longest."""
+        """The longest time in seconds."""
         self.left_out: dict[str, int] = {}
-        """Layers that deltas lack on purpose, with their sizes."""
+        """The layers that deltas leave out, with their sizes."""
 
     def add(self, image: ImageReport) -> None:
         """Count an image, which must have succeeded."""

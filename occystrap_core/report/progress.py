@@ -1,4 +1,4 @@
-"""Progress of a run: what is counted of it, whatever shows it."""
+"""Progress of a run: the interface, and the figures that every kind of progress shows."""
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ class Progress:
         """Called with all images of the run before the first begins."""
 
     def expect(self, images: int, more: bool) -> None:
-        """Called with the number of images known by now, if that is not what it was; `more` may come."""
+        """Called when the number of known images changes; `more` may come."""
 
     def image(self, reference: str, total: int) -> AbstractContextManager[Advance]:
         """Show one image of `total` bytes while the with block runs; 0 if the size is unknown."""
@@ -36,17 +36,17 @@ class Progress:
 
 
 class MeteredProgress(Progress):
-    """Keeps the figures that are shown; what shows them adds how."""
+    """Keeps the figures; subclasses show them."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.run = RunMeter(0)
         self.copied: dict[int, tuple[str, TransferMeter]] = {}
-        """The images that are copied now: name and figures, by the identity of these."""
+        """The images that are being copied: name and figures, by the id of the figures."""
         self.verified: list[str] = []
-        """The images that are verified now."""
+        """The images that are being verified."""
         self._begun: Counter[str] = Counter()
-        """How many images of each name have begun to be copied, and not ended."""
+        """For each name the number of images that are being copied."""
 
     def begin(self, images: Sequence[ImageReport]) -> None:
         """Count the images."""

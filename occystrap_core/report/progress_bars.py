@@ -19,13 +19,13 @@ from occystrap_core.terminal import console, printed_above
 from occystrap_core.terminal_text import one_line, shortened
 
 _LEAST, _LEAST_NARROW = (13, 11, 5), (4, 11)
-"""Characters that figures take at least, so that they stand still: `1.2/123.4 MiB`, `123.4 MiB/s`, `12:34`; `100%`."""
+"""Minimum widths of `1.2/123.4 MiB`, `123.4 MiB/s`, `12:34`, and of `100%`, `123.4 MiB/s`, so that they do not move."""
 _NARROW, _WIDE = 60, 100
-"""Below the first number of columns a percentage stands for bar, size and time; below the second the bar is short."""
+"""Below the first number of columns a percentage replaces bar, size and time; below the second the bar is short."""
 _SHORT_BAR, _LONG_BAR = 12, 24
 _PER_SECOND = 5
 _USUAL = 80
-"""Columns of a terminal that does not tell."""
+"""Columns of a terminal that does not report its width."""
 _UNKNOWN = '-:--'
 
 
@@ -61,18 +61,18 @@ class TerminalProgress(MeteredProgress):
         self._stack.close()
 
     def _print(self, line: str) -> None:
-        self._live.refresh()  # for the present width
+        self._live.refresh()  # for the current width
         self._console.print(line)
 
     def _columns(self) -> int:
-        """Return the current width of the terminal, whatever COLUMNS was when the run began."""
+        """Return the current width of the terminal, even if COLUMNS was set when the run began."""
         try:
             return os.get_terminal_size(self._console.file.fileno()).columns or _USUAL
         except OSError:
             return _USUAL
 
     def lines(self) -> RenderableType:
-        """Return the lines for the present width of the terminal; called each time they are drawn."""
+        """Return the lines for the current width of the terminal; called each time they are drawn."""
         width = self._console.width = self._columns()
         with self.lock:
             rows = [] if self._over else list(self._rows())
@@ -81,7 +81,7 @@ class TerminalProgress(MeteredProgress):
         return _table(width - 1, rows)
 
     def _rows(self) -> Iterator[tuple[str, TransferMeter | None]]:
-        """Yield name and figures of each line, that of all first; what is verified has no figures."""
+        """Yield name and figures of each line, the total first; images being verified have no figures."""
         if self.run.images > 1:
             yield self.run.images_text(), self.run
         yield from self.copied.values()
@@ -90,14 +90,14 @@ class TerminalProgress(MeteredProgress):
             meter.sample()
 
     def _erase_wrapped(self, width: int) -> None:
-        """Erase what a terminal that became narrower has wrapped: rich goes up by as many lines as it drew."""
+        """Erase lines that a narrowed terminal has wrapped, since rich only goes up by as many lines as it drew."""
         if width < self._width:
             more = self._count * ((self._width - 2) // width)
             self._console.control(Control(*[(ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)] * more))
 
 
 def _table(width: int, rows: Sequence[tuple[str, TransferMeter | None]]) -> Table:
-    """Return lines of exactly `width` characters: the name takes, and is shortened to, what the figures leave."""
+    """Return lines of exactly `width` characters; names get, and are shortened to, the width that the figures leave."""
     bar = 0 if width < _NARROW else _SHORT_BAR if width < _WIDE else _LONG_BAR
     figures = [_figures(meter, bar) for _, meter in rows]
     widths = [max(least, *map(len, texts)) for least, texts in zip(_LEAST if bar else _LEAST_NARROW, zip(*figures))]
@@ -113,7 +113,7 @@ def _table(width: int, rows: Sequence[tuple[str, TransferMeter | None]]) -> Tabl
 
 
 def _figures(meter: TransferMeter | None, bar: int) -> tuple[str, ...]:
-    """Return size, rate and time left, or without a bar the percentage and the rate."""
+    """Return size, rate and time left; without a bar, percentage and rate."""
     if not meter:
         return ('verifying', '', _UNKNOWN) if bar else ('', 'verifying')
     if not bar:
@@ -122,7 +122,7 @@ def _figures(meter: TransferMeter | None, bar: int) -> tuple[str, ...]:
 
 
 def _bar(meter: TransferMeter | None, width: int) -> RenderableType:
-    """Return a bar; it moves to and fro if the total is unknown."""
+    """Return a bar; it moves back and forth if the total is unknown."""
     if not meter:
         return ''
     return ProgressBar(1.0 if meter.fraction or meter.total else None, meter.fraction, width)

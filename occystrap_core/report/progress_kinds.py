@@ -14,7 +14,7 @@ _INTERVAL = 10.0
 
 
 class PlainProgress(MeteredProgress):
-    """For logs: a line for each finished image of several, and every ten seconds one with what is under way."""
+    """For logs: a line for each finished image of several, and every ten seconds one about work in progress."""
 
     def __init__(self, target: TextIO | None = None, interval: float = _INTERVAL) -> None:
         """`interval` is in seconds."""

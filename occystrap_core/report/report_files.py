@@ -19,7 +19,7 @@ _OURS = {
     '.xml': re.compile(rb'<\?xml version="1\.0" encoding="utf-8"\?>\s*<testsuites name="occystrap \w+" '),
     '.html': re.compile(rb'<!DOCTYPE html>\s*<html lang="en"><head><meta charset="utf-8"><title>occystrap \w+: '),
 }
-"""How a report begins, by its suffix."""
+"""How our reports begin, by the suffix of the file."""
 
 
 class ReportFiles:
@@ -46,7 +46,7 @@ class ReportFiles:
     def write(self, document: Document) -> None:
         """Write all files, each completely or not at all; raises OutputError for the first that cannot be written.
 
-        A file that another program has put there since the beginning is left as it is.
+        A file that another program has put there meanwhile is left as it is.
         """
         failed: list[OccystrapError] = []
         for path in self.paths:
@@ -68,7 +68,7 @@ def _require_suffix(path: str) -> None:
 
 
 def _require_report(path: str) -> None:
-    """Raise UsageError if a path has something else than an earlier report; raises OSError."""
+    """Raise UsageError if a path has something other than an earlier report; raises OSError."""
     try:
         found = os.stat(path)
     except FileNotFoundError:

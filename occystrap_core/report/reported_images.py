@@ -1,4 +1,4 @@
-"""The images of a run as reports show them, whichever command the document is of."""
+"""The images of a document as reports show them, whichever command made the document."""
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ _FACTS = {'source_digest': 'digest at the source', 'manifest_digest': 'manifest'
 
 
 class ReportedImage(NamedTuple):
-    """One image: `outcome` in one word, `problems` why it failed; texts are printable lines, sizes bytes."""
+    """One image: `outcome` in one word; `problems`: why it failed. Texts are printable lines, sizes are in bytes."""
 
     name: str
     place: str
@@ -73,7 +73,7 @@ def _finding(finding: Mapping[str, Any]) -> str:
 
 
 def pruned_text(gone: Mapping[str, Any]) -> str:
-    """Return what became of an image that the source no longer has."""
+    """Return the result for an image that the source no longer has."""
     name = one_line(f'{gone["reference"]} at {gone["destination"]}')
     return f'Not pruned: {name}: {one_line(gone["reason"])}' if gone['reason'] else f'Pruned: {name}'
 

@@ -27,17 +27,17 @@ class RunReport:
     error: str = ''
     """Why the run ended early."""
     destinations: int = 1
-    """The most destinations that one source has."""
+    """The largest number of destinations of one source."""
     sources: int | None = None
-    """The number of images without their copies, if `images` are not all."""
+    """The number of source images, each counted once for all destinations, if `images` does not list all."""
     notes: list[str] = field(default_factory=list)
     """Lines for the user that are not about an image of the run."""
     pruned: list[PrunedImage] = field(default_factory=list)
-    """Images that the source no longer has, gone or not."""
+    """Images that the source no longer has, whether removed or not."""
     others: ImageTotals = field(default_factory=ImageTotals)
-    """Images that succeeded, and that are not in `images`."""
+    """Totals of images that succeeded and are not in `images`."""
     pruning: bool = False
-    """Whether there may be such images, so that a source without any is not a failure."""
+    """Whether images may be pruned, so that a source without images is not a failure."""
 
     @property
     def count(self) -> int:
@@ -46,12 +46,12 @@ class RunReport:
 
     @property
     def succeeded(self) -> bool:
-        """Whether every image succeeded, and there was one, and the run came to its end."""
+        """Whether every image succeeded, there was at least one, and the run was not stopped."""
         done = all(image.succeeded for image in self.images) and not any(each.reason for each in self.pruned)
         return (bool(self.count) or self.pruning) and done and not self.error
 
     def leave_out(self) -> None:
-        """Count the artifacts that were left out in one note, and no longer among the images."""
+        """Replace the artifacts that were left out by one note that counts them."""
         if count := sum(image.left_out for image in self.images):
             self.images = [image for image in self.images if not image.left_out]
             self.notes.append(left_out_text(count))
@@ -91,7 +91,7 @@ class RunReport:
         return f'{done}/{self.count} copies of {counted(sources, "image")}'
 
     def places(self) -> str:
-        """Return which places were looked at, and where their images were written to if that was elsewhere."""
+        """Return which places were checked, and where their images had been written if that was elsewhere."""
         found, before = (list(dict.fromkeys(each)) for each in (
             (image.destination for image in self.images), filter(None, (image.written_to for image in self.images))))
         return _first(found) + (f' (written to {_first(before)})' if before else '')
@@ -122,7 +122,7 @@ class RunReport:
         return self.to_json()
 
     def how_to_resume(self) -> str:
-        """Return how to copy what is left, if a part of the images was; else an empty string."""
+        """Return how to copy the rest, if only a part of the images was copied; else an empty string."""
         succeeded = self.others.count or any(image.succeeded for image in self.images)
         if not self.copies or self.succeeded or not succeeded:
             return ''
@@ -130,8 +130,8 @@ class RunReport:
         return f'Resume: run the same command{proved}; what is already there and current is skipped'
 
     def counts(self) -> dict[str, Any]:
-        """Return the numbers of the run: `changed` images were copied, `bytes_moved` of layers written, `bytes_reused`
-        of what an interrupted run had kept; seconds."""
+        """Return the numbers of the run: `changed` images that were copied, `bytes_moved` of layers that were written,
+        `bytes_reused` that an interrupted run had kept; seconds."""
         good = [image for image in self.images if image.succeeded]
         there = sum(image.done_before for image in good) + self.others.unchanged + self.others.before
         return {'images': self.count, 'destinations': self.destinations,

@@ -1,4 +1,4 @@
-"""How much has been moved, how fast, and how long the rest takes: the figures of every kind of progress."""
+"""The figures of every kind of progress: how much was moved, how fast, and how long the rest will take."""
 import threading
 import time
 from collections import deque
@@ -25,7 +25,7 @@ class TransferMeter:
             self._moved += count
 
     def sample(self) -> None:
-        """Note the present state, which later rates are measured from."""
+        """Record the present state, from which later rates are measured."""
         with self._lock:
             now = self._clock()
             while len(self._samples) > 1 and self._samples[1][0] <= now - _WINDOW:
@@ -44,14 +44,14 @@ class TransferMeter:
 
     @property
     def rate(self) -> float:
-        """Bytes a second, over the last half minute."""
+        """Bytes per second over the last half minute."""
         then, moved = self._samples[0]
         seconds = self._clock() - then
         return (self._moved - moved) / seconds if seconds > 0 else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until all is moved at this rate; None if they cannot be known."""
+        """Seconds until everything is moved at this rate; None if unknown."""
         return (self.total - self.moved) / self.rate if self.total and self.rate else None
 
     def size(self) -> str:
@@ -68,7 +68,7 @@ class TransferMeter:
 
 
 class RunMeter(TransferMeter):
-    """Counts all images of a run; its total is unknown until every image has told its size."""
+    """Totals of all images of a run; the number of bytes is unknown until the size of every image is known."""
 
     def __init__(self, images: int, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(0, clock)
@@ -105,12 +105,12 @@ class RunMeter(TransferMeter):
 
     @property
     def fraction(self) -> float:
-        """The part of the run that is done, by bytes, or as long as their total is unknown by images."""
+        """The finished part of the run: by bytes or, while their total is unknown, by images."""
         return super().fraction if self.total else self.finished / self.images if self.images and not self.more else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until all images are done; as long as the bytes are unknown they are estimated by images."""
+        """Seconds until all images are done; estimated by images while the total of bytes is unknown."""
         if self.total:
             return super().seconds_left
         if self.more:

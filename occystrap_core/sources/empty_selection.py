@@ -15,7 +15,7 @@ _SHOWN = 5
 
 
 def empty_selection(listed: Sequence[Reference], location: Location, version: VersionOf) -> ImageNotFound:
-    """Return the error: what was asked for, and what is there."""
+    """Return the error: what was selected, and what the source has."""
     if not has_glob(location.path) and len(listed) == 1 and listed[0] in (location.options.get('exclude') or ()):
         return ImageNotFound.of_pattern(f'{listed[0]} is excluded: change exclude= to copy it')
     narrowing = ('exclude', 'regex', 'semver', 'newest')
@@ -35,14 +35,14 @@ def empty_selection(listed: Sequence[Reference], location: Location, version: Ve
 
 
 def _all_tags(location: Location) -> str:
-    """Return how to name all tags of a repository, if one without a tag was named, which is `latest` of it."""
+    """Return how to select all tags of a repository, if the source named one without a tag, which means `latest`."""
     if location.scheme != 'registry' or split_tag(location.path)[2]:
         return ''
     return f'; all tags are {shown(location)}:*'
 
 
 def _nearest(there: Sequence[Reference], location: Location, version: VersionOf) -> str:
-    """Return what is there: the newest versions first, or else the first in natural order."""
+    """Return what the source has: the newest versions first, otherwise the first names in natural order."""
     versions = {each: version(each) for each in there}
     dated = sorted((each for each in there if versions[each]), key=lambda each: versions[each] or Version(()))
     if not dated or not location.options.get('semver'):
@@ -53,5 +53,5 @@ def _nearest(there: Sequence[Reference], location: Location, version: VersionOf)
 
 
 def _tag(reference: Reference, there: Sequence[Reference]) -> str:
-    """Return the tag alone where all are of one repository."""
+    """Return only the tag if all images are of one repository."""
     return reference.tag if reference.tag and len({each.name for each in there}) == 1 else str(reference)

@@ -14,9 +14,9 @@ class ListFile(ImageList):
     """The images listed in a file: `list://images.txt`, or `list://-` for stdin."""
 
     def stream(self, checked: int = 0) -> Iterable[ListedImage]:
-        """Yield the listed images while the file is read, which may be of any length; raises UsageError.
+        """Yield the listed images while the file is read, whatever its length; raises UsageError.
 
-        A list that is no longer than what is `checked` is refused as `entries` does.
+        A list with at most `checked` images is refused as by `entries`.
         """
         lines = enumerate(read_lines(self.location.path), 1)
         if checked:
@@ -32,8 +32,7 @@ class ListFile(ImageList):
         return self._checked([each for each in lines if each[1]], text[-1:] in ('', '\n'))
 
     def _first(self, lines: Iterable[tuple[int, tuple[int, bytes]]], count: int) -> tuple[list[tuple[int, str]], bool]:
-        """Return the first lines that name images, with their numbers, and whether the last that was read has an end.
-        """
+        """Return the first lines that name images, with their numbers, and whether the last line has a line end."""
         found, raw = list[tuple[int, str]](), b'\n'
         for number, (offset, raw) in lines:
             if written := _without_comment(decoded(raw, self.location.path, offset)):
@@ -43,7 +42,8 @@ class ListFile(ImageList):
         return found, raw.endswith(b'\n')
 
     def _checked(self, lines: Sequence[tuple[int, str]], is_ended: bool) -> list[ListedImage]:
-        """Return the images that lines name; raises UsageError for all mistakes, and for a list that may be cut off."""
+        """Return the images that lines name; raises UsageError for all mistakes, and for a list that may be truncated.
+        """
         name = file_name(self.location.path)
         problems, found = Problems(name), []
         if not is_ended and self.location.options.get('prune') in ('true', 'empty'):
@@ -68,7 +68,7 @@ def _without_comment(line: str) -> str:
 
 
 def _written(text: str) -> str:
-    """Return the URI for a line, or the line if it is not a URI."""
+    """Return the URI for a line, or the line itself if it is not a URI."""
     try:
         return source_uri(text)
     except UsageError:

@@ -17,25 +17,25 @@ from occystrap_core.sources.toml_lines import Path, toml_lines
 
 _YAML = ('.yaml', '.yml')
 _YAML_CAP = 1 << 20
-"""Most bytes of YAML, which is parsed a hundred times more slowly than TOML."""
+"""The largest plan in YAML, which is parsed a hundred times more slowly than TOML, in bytes."""
 _VARIABLE = re.compile(r'\$\$\{|\$\{(?P<name>[^}]*)\}?')
 _NAME = re.compile(r'[A-Za-z_][A-Za-z0-9_]*')
 _MOST_PARTS = 64
 _PART = r'(?:"[^"\n]*+"|\'[^\'\n]*+\'|[A-Za-z0-9_-]++)[ \t]*+'
 _LONG_KEY = re.compile(rf'(?<![A-Za-z0-9_.-])(?:{_PART}\.[ \t]*+){{{_MOST_PARTS}}}')
-"""A dotted key that tomllib would take time and memory for in proportion to the square of its length."""
+"""A dotted key that is so long that tomllib would take time and memory quadratic in its length."""
 _MOST = 100
-"""Files that a plan may include, with those that they include."""
+"""The largest number of files that a plan may include, directly and indirectly."""
 
 
 class Table(NamedTuple):
-    """The values of [defaults] or of an image that were read; `options` are those of the source's URI."""
+    """The values of [defaults] or of an image; `options` are those of the source's URI."""
 
     values: Mapping[str, Any] = MappingProxyType({})
     options: Mapping[str, str] = MappingProxyType({})
 
     def over(self, other: 'Table') -> 'Table':
-        """Return these values, with those of another table for what they lack."""
+        """Return these values, with missing ones from another table."""
         values = {**other.values, **self.values}
         goes = ('destination', 'destinations')
         if any(name in self.values for name in goes):
@@ -52,8 +52,8 @@ class Plan(ImageList):
         return list(self.stream(sys.maxsize))
 
     def stream(self, checked: int = 0) -> Iterable[ListedImage]:
-        """Yield the images; files that are included behind the first `checked` images are read when it is their turn.
-        """
+        """Yield the images; files included after the first `checked` images are read only when their images are
+        reached."""
         self.files = read = list[str]()
         yield from _PlanFile(self.location.path, read, (), Table()).images(checked)
 
@@ -62,7 +62,8 @@ class _PlanFile:
     """One file: the plan itself, or one that it includes."""
 
     def __init__(self, path: str, read: list[str], within: Sequence[str], given: Table) -> None:
-        """`read` gets all files that are read; `within` are those that include this one, `given` their defaults."""
+        """`read` collects all files that are read; `within` are the files that include this one, `given` their
+        defaults."""
         self._path, self._read, self._within, self._given = path, read, within, given
         self._name = file_name(path)
         self._problems = Problems(self._name)
@@ -73,8 +74,8 @@ class _PlanFile:
     def images(self, checked: int) -> Iterator[ListedImage]:
         """Yield the images, in order, those of included files last.
 
-        Raises UsageError with all mistakes before the first, those in included files too, unless they are behind so
-        many images: these are read, and may raise, later.
+        Raises UsageError with all mistakes, also in included files, before the first image. Files included after the
+        first `checked` images are read, and may raise, later.
         """
         document = self._document
         self._refuse_unknown(document, TOP, (), 'the plan')
@@ -98,7 +99,7 @@ class _PlanFile:
             self._problems.report()
 
     def _add(self, path: Path, text: str) -> None:
-        """Add a mistake, with the line of what is at `path`, or of the nearest above."""
+        """Add a mistake, with the line of the value at `path`, or of the nearest value above it."""
         line = next((self._lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self._lines), 0)
         self._problems.add(f'line {line}: {text}' if line else text)
 
@@ -109,7 +110,7 @@ class _PlanFile:
                 self._add((*path, key), f'{where}: unknown key {str(key)[:50]!r}{nearest(str(key)[:50], known)}')
 
     def _table(self, written: object, keys: Mapping[str, Key], path: Path, where: str) -> Table:
-        """Return what a table says; mistakes are reported."""
+        """Return the values of a table; mistakes are reported."""
         if not isinstance(written, dict):
             self._add(path, f'{where}: expected a table')
             return Table()
@@ -126,7 +127,7 @@ class _PlanFile:
         return Table(values, {**values.pop('options', {}), **options})
 
     def _image(self, number: int, written: object, defaults: Table) -> ListedImage | None:
-        """Return an image with the defaults filled in, None if it has no valid source."""
+        """Return an image, with defaults for missing values; None if it has no valid source."""
         path, where = ('images', number), f'image {number + 1}'
         table = self._table(written, {'source': SOURCE, **SHARED}, path, where)
         if not isinstance(written, dict) or 'source' not in table.values:
@@ -143,7 +144,7 @@ class _PlanFile:
                            values.get('filters'), f'{self._name}, {place}')
 
     def _source(self, table: Table, defaults: Table, path: Path, where: str) -> str | None:
-        """Return the URI of a source with its options, of which its own win over the defaults; None if malformed."""
+        """Return the URI of a source with its options, which take precedence over defaults; None if it is malformed."""
         try:
             uri = source_uri(table.values['source'])
             given = parse_uri(uri).options
@@ -157,7 +158,7 @@ class _PlanFile:
         return f'{uri}{"&" if "?" in uri else "?"}{added}' if added else uri
 
     def _included(self, written: object) -> list[str]:
-        """Return the paths of included plans; relative ones are so to this file."""
+        """Return the paths of included plans; relative paths are relative to this file."""
         if written is None:
             return []
         if not isinstance(written, list) or not written or not all(isinstance(each, str) and each for each in written):
@@ -202,7 +203,7 @@ class _PlanFile:
 
 
 def _read_document(path: str) -> tuple[dict[str, Any], Mapping[Path, int]]:
-    """Return the document, and the lines of what is in it; raises UsageError, with the line, for malformed text."""
+    """Return the document, and the lines of its values; raises UsageError, with the line, for malformed text."""
     try:
         document, lines = _parse_yaml(path) if path.lower().endswith(_YAML) else _parse_toml(path)
     except RecursionError:
@@ -223,5 +224,5 @@ def _parse_toml(path: str) -> tuple[Any, Mapping[Path, int]]:
 
 
 def _parse_yaml(path: str) -> tuple[Any, Mapping[Path, int]]:
-    from occystrap_core.sources.yaml_document import parse_yaml  # few plans are YAML, and its parser is slow to import
+    from occystrap_core.sources.yaml_document import parse_yaml  # late: few plans are YAML
     return parse_yaml(read_text(path, _YAML_CAP), file_name(path))

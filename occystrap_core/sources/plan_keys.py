@@ -82,12 +82,12 @@ def _switch(value: object) -> str:
 
 
 def _patterns(value: object) -> str:
-    """Return patterns as the option has them: with commas between."""
+    """Return patterns in the form of the option: separated by commas."""
     return ','.join(texts_of(value, "[':*-rc*']")) if isinstance(value, list) else text_of(value, 'a list of patterns')
 
 
 def _selection() -> dict[str, Key]:
-    """Return the options of selection as keys, read as the options are; and referrers, which sources declare."""
+    """Return the keys for the options of selection, which are read like the options, and for referrers."""
     keys = {}
     for option in SELECTION:
         read = _checked(_patterns if option.type.repeatable else _option, option.type.parse)

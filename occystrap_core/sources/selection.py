@@ -26,17 +26,18 @@ _REFERRERS = 'sha(?:256|512)-'
 
 
 class Selected(NamedTuple):
-    """The images of a source that are taken, in its order, and lines for the user about what is left out unasked."""
+    """The selected images of a source, in its order, and lines for the user about images that were left out by default.
+    """
 
     references: Sequence[Reference]
     notes: Sequence[str] = ()
 
 
 def select(images: ImageInput, location: Location) -> Selected:
-    """Return the images that a source names and the options of its `location` select.
+    """Return the images that a source names and that the options of its `location` select.
 
-    Raises as `references` and, for order=created, `open` do; ImageNotFound, with the nearest of what is there, if none
-    is selected; UsageError for an invalid expression.
+    Raises as `references` and, for order=created, `open` do; ImageNotFound, with similar names, if none is selected;
+    UsageError for an invalid expression.
     """
     listed = Listed(images, location)
     found = _newest(listed.select(list(images.references())), images, location)
@@ -47,9 +48,9 @@ def select(images: ImageInput, location: Location) -> Selected:
 
 def stream_selected(images: ImageInput, location: Location, note: Callable[[str], None],
                     ) -> Iterator[Sequence[Reference]]:
-    """Yield what `select` returns in parts, as names are listed, unless only all of them tell which are selected.
+    """Yield what `select` returns in parts, as names are listed, unless the selection depends on all names.
 
-    `note` gets the lines for the user. Raises as `select` does, what concerns all images at the end.
+    `note` gets the lines for the user. Raises as `select` does; errors that concern all images come at the end.
     """
     if location.options.get('newest'):
         selected = select(images, location)
@@ -68,9 +69,9 @@ def stream_selected(images: ImageInput, location: Location, note: Callable[[str]
 
 def open_selected(plugins: Plugins, settings: Settings, source: str, instead: str, closing: ExitStack,
                   ) -> tuple[ImageInput, Location, Sequence[Reference]]:
-    """Open the input of a source until `closing` ends, and select images of it, with the notes of that printed.
+    """Open the input of a source until `closing` ends, select images of it, and print the notes of the selection.
 
-    Raises as `open_source` and `select` do; UsageError, which says what to give `instead`, for a list.
+    Raises as `open_source` and `select` do, and UsageError for a list, with `instead` as advice.
     """
     location = source_location(plugins, source)
     opened = open_source(plugins, location, settings)
@@ -83,7 +84,7 @@ def open_selected(plugins: Plugins, settings: Settings, source: str, instead: st
 
 
 def is_selected(reference: Reference, images: ImageInput, location: Location) -> bool:
-    """Return whether the options of a location select an image, whatever else there is."""
+    """Return whether the options of a location select an image, regardless of other images."""
     found: Sequence[Reference] = [reference]
     by_age = () if location.options.get('order') == 'created' else (_newest,)
     for narrow in (_not_excluded, _matching, _in_range, *by_age):
@@ -98,7 +99,7 @@ def print_notes(notes: Sequence[str]) -> None:
 
 
 class Listed:
-    """What a source lists, in one part or several, and what is selected of it."""
+    """The names that a source lists, in one part or several, and the selection among them."""
 
     def __init__(self, images: ImageInput, location: Location) -> None:
         self._images, self._location = images, location
@@ -107,11 +108,11 @@ class Listed:
         excluded = location.options.get('exclude')
         self._needless = [_Needless(text) for text in (excluded.texts if excluded else ()) if not {':', '/'} & {*text}]
         self.there: list[Reference] = []
-        """All that is listed, until something is selected: for the message that nothing is."""
+        """All names that were listed while nothing was selected, for the error message."""
         self.has_selected = False
 
     def select(self, part: Sequence[Reference]) -> Sequence[Reference]:
-        """Return what is selected of a part, but for `newest=`; raises as `select` does."""
+        """Return the selected images of a part, not considering `newest=`; raises as `select` does."""
         if not self.has_selected:
             self.there += part
         found = part if self._names_referrers else [each for each in part if not is_referrer_tag(each.tag)]
@@ -126,7 +127,7 @@ class Listed:
 
     @property
     def notes(self) -> Sequence[str]:
-        """Lines for the user about what is left out unasked, and about exclusions in vain."""
+        """Lines for the user about images that were left out by default, and about exclusions without effect."""
         found = [_referrers_note(self._referrers, self._location)] if self._referrers else []
         return [*found, *(f'{shown(self._location)}: exclude={each.text} leaves out nothing, since it matches '
                           f'repositories: to exclude tags write :{each.text}' for each in self._needless
@@ -134,7 +135,7 @@ class Listed:
 
 
 class _Needless:
-    """A pattern of `exclude=` that may fit no repository, but would fit tags if it had a colon."""
+    """A pattern of `exclude=` that may match no repository but would match tags if it began with a colon."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -142,13 +143,13 @@ class _Needless:
         self._fits = self._would_fit = False
 
     def look(self, part: Sequence[Reference]) -> None:
-        """Compare it with a part of what is listed."""
+        """Compare it with a part of the listed names."""
         self._fits = self._fits or any(each in self._repositories for each in part)
         self._would_fit = self._would_fit or any(each in self._tags for each in part)
 
     @property
     def is_vain(self) -> bool:
-        """Whether it left out nothing."""
+        """Whether it has left out nothing."""
         return self._would_fit and not self._fits
 
 
@@ -170,7 +171,7 @@ def _not_excluded(found: Sequence[Reference], images: ImageInput, location: Loca
 def _matching(found: Sequence[Reference], images: ImageInput, location: Location) -> Sequence[Reference]:
     if not (text := location.options.get('regex')):
         return found
-    from occystrap_core.search.matcher import Regex  # in a program of its own, since it may take forever
+    from occystrap_core.search.matcher import Regex  # it runs in a process of its own, since it may take forever
     flags = re.match(_FLAGS, text)
     start = flags.end() if flags else 0
     try:
@@ -188,9 +189,9 @@ def _in_range(found: Sequence[Reference], images: ImageInput, location: Location
 
 
 def _version(reference: Reference, location: Location) -> 'Version | None':
-    """Return the version in a tag: all of it but what the pattern has around its first and last wildcard.
+    """Return the version in a tag, without what the pattern has before its first and after its last wildcard.
 
-    So `*-alpine` and `release-*` are of versions. A beginning with digits is part of a version, as in `v1.*`.
+    So `*-alpine` and `release-*` select by version. Digits at the beginning belong to the version, as in `v1.*`.
     """
     text, pattern = reference.tag, split_tag(location.options.get('image') or location.path)[2]
     if has_glob(pattern):
@@ -203,7 +204,7 @@ def _version(reference: Reference, location: Location) -> 'Version | None':
 
 
 def _newest(found: Sequence[Reference], images: ImageInput, location: Location) -> Sequence[Reference]:
-    """Return the number of each repository that `newest=` gives, in the order of the source."""
+    """Return the images that `newest=` selects of each repository, in the order of the source."""
     if not (count := location.options.get('newest')):
         return found
     if location.options.get('order') == 'created':

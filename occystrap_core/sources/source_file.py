@@ -49,7 +49,7 @@ def file_name(path: str) -> str:
 
 
 def read_lines(path: str) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of a file of any length, `-` for stdin, each with its offset; one longer than any name is cut.
+    """Yield the lines of a file of any length, `-` for stdin, each with its offset; a line longer than any name is cut.
 
     Raises UsageError for a file that cannot be read.
     """
@@ -64,7 +64,7 @@ def read_lines(path: str) -> Iterator[tuple[int, bytes]]:
 
 
 def decoded(raw: bytes, path: str, offset: int = 0) -> str:
-    """Return the text of a file, or of a part at an offset; raises UsageError if it is none."""
+    """Return the text of a file, or of a part at an offset; raises UsageError if it is not text."""
     try:
         text = raw.decode('utf-8' if offset else 'utf-8-sig')
     except UnicodeDecodeError as error:
@@ -75,9 +75,9 @@ def decoded(raw: bytes, path: str, offset: int = 0) -> str:
 
 
 def read_text(path: str, cap: int = CAP, instead: str = '') -> str:
-    """Return the text of a file, `-` for stdin; raises UsageError if it cannot be read or is longer than `cap`.
+    """Return the text of a file, `-` for stdin; raises UsageError if it cannot be read or is larger than `cap` bytes.
 
-    `instead` says what to do then.
+    `instead` says what to do about a too large file.
     """
     try:
         if path == '-':

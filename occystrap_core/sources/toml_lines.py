@@ -1,10 +1,11 @@
-"""The lines of tables, keys and items in TOML, which tomllib does not tell. Only for text that tomllib has parsed."""
+"""The lines of tables, keys and items in TOML, which tomllib does not report. Only for text that tomllib has accepted.
+"""
 import re
 import tomllib
 from collections.abc import Mapping
 
 Path = tuple[str | int, ...]
-"""Keys, and the numbers of items in arrays, from the top."""
+"""Keys, and indexes of items in arrays, from the top."""
 _BLANK = re.compile(r'(?:[ \t\r\n]+|#[^\n]*)*')
 _KEY = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|[A-Za-z0-9_-]+')
 _DOT = re.compile(r'[ \t]*\.[ \t]*')
@@ -33,7 +34,7 @@ class _Walk:
                 self._pair(table)
 
     def _skip(self, pattern: re.Pattern[str]) -> str | None:
-        """Return the text that the pattern matches here, and go behind it; None if it does not match."""
+        """Return the text that the pattern matches here, and skip it; None if it does not match."""
         found = pattern.match(self._text, self._place)
         if not found:
             return None
@@ -57,7 +58,7 @@ class _Walk:
         return next(iter(tomllib.loads(f'{written} = 0'))) if written[:1] in ('"', "'") else written
 
     def _header(self) -> Path:
-        """Return the path of a table after its header; that of `[[ ]]` ends in the number of the item."""
+        """Return the path of a table after its header; that of `[[ ]]` ends with the index of the item."""
         begun, is_item = self._place, self._text.startswith('[[', self._place)
         self._place += 2 if is_item else 1
         self._skip(_BLANK)
@@ -73,7 +74,7 @@ class _Walk:
         return path
 
     def _last(self, path: Path) -> Path:
-        """Return the path of the newest item where a path is that of an array of tables."""
+        """Return the path of the newest item if a path is that of an array of tables."""
         return (*path, self._items[path]) if path in self._items else path
 
     def _pair(self, table: Path) -> None:

@@ -9,7 +9,7 @@ from occystrap_core.sources.toml_lines import Path
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """A safe loader with further restrictions."""
+    """A safe loader with further restrictions: no aliases, no repeated keys."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
