@@ -38,8 +38,7 @@ class Conformance:
     settings = Settings(sync=False)
     """The settings of each run, such as credentials and timeouts."""
     inapplicable: Mapping[str, str] = {}
-    """Names of tests, or of images that tests are called with, that the format has no form for, each with the reason.
-    """
+    """Tests, or names of images that tests use, to which the format does not apply, each with the reason."""
 
     _lasting: Shared | None = None
 
@@ -58,7 +57,7 @@ class Conformance:
 
     @contextmanager
     def run(self, **changed: Any) -> Iterator[Settings]:
-        """Give the settings of one run, which ends with the block; connections are kept until the test ends."""
+        """Yield the settings of one run, which ends with the block; connections are kept until the test ends."""
         settings = replace(self.settings, shared=Shared(self._lasting), cancellation=Cancellation(),
                            requests=RequestStats(), names=NameMemory(), **changed)
         with closing(settings.shared):
@@ -71,10 +70,10 @@ class DestinationConformance(Conformance):
     uri = ''
     """The destination, with fields: `{directory}` is an empty directory, `{name}` a unique name."""
     private: tuple[str, ...] = ()
-    """Names of files and directories for the writer's own use, in which damage need not be found."""
+    """Names of files and directories for the writer's private use, in which damage need not be found."""
     secondary: tuple[str, ...] = ()
-    """Names of files that stand for no image, such as a marker of the format: a run that fails in `finalize` may leave
-    them, or leave them out."""
+    """Names of files that do not belong to an image, such as a marker of the format: a run that fails in `finalize` may
+    leave them or not."""
 
     def location(self, directory: Path) -> Location:
         """Return the destination that goes with a directory."""
@@ -98,7 +97,7 @@ class DestinationConformance(Conformance):
             return copy_of(content, open_output(self.plugins, location, settings), settings, 'sample').run()
 
     def spelled(self, path: str, directory: Path) -> Location:
-        """Return the destination with its directory written otherwise."""
+        """Return the destination with another spelling of its directory."""
         return self.destination(self.uri.format_map({**uri_fields(directory), 'directory': path}))
 
     def require_files(self) -> None:
@@ -112,7 +111,8 @@ class DestinationConformance(Conformance):
             return verify_receipt(self.plugins, Receipt.from_json(receipt.to_json()), level, settings)
 
     def content(self, directory: Path) -> Mapping[str, object]:
-        """Return everything at the destination, by name: for a service, override this or have its tests skipped."""
+        """Return the whole content of the destination, by name. For a service, override this or have its tests skipped.
+        """
         if '{directory}' not in self.uri:
             pytest.skip('override content(), which says what a service holds, to have this tested')
         return files_below(directory)

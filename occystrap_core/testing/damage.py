@@ -9,9 +9,9 @@ from typing import NamedTuple
 from occystrap_core.settings import VerifyLevel
 
 FLIPS = 5
-"""In how many places of each file a bit is flipped, one after the other."""
+"""Number of bits that are flipped in each file, one after the other."""
 SPOILS = ('nothing', 'directory', 'empty_file', 'noise')
-"""What is found in place of a file or a directory."""
+"""What replaces a file or a directory."""
 
 
 class Damage(NamedTuple):
@@ -23,7 +23,8 @@ class Damage(NamedTuple):
 
 
 def damages_of_files(directory: Path, files: Sequence[Path]) -> list[Damage]:
-    """Return what can happen to files: gone, cut, longer, bits flipped, the two largest of different bytes swapped."""
+    """Yield ways to damage files: removed, truncated, extended, a bit flipped, the two largest different files swapped.
+    """
     found = [each for path in files for each in _damages_of_file(path, directory)]
     largest = sorted(files, key=lambda path: -path.stat().st_size)[:2]
     if len(largest) == 2 and largest[0].read_bytes() != largest[1].read_bytes():
@@ -47,7 +48,7 @@ def _damages_of_file(path: Path, directory: Path) -> Iterator[Damage]:
 
 @contextmanager
 def with_content(path: Path, content: bytes) -> Iterator[None]:
-    """Have a file contain something else for the time of a block."""
+    """Replace the content of a file for the time of a block."""
     before, status = path.read_bytes(), path.stat()
     path.write_bytes(content)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -67,7 +68,7 @@ def _swapped(one: Path, two: Path) -> Iterator[None]:
 
 @contextmanager
 def spoiled(path: Path, how: str, directory: Path) -> Iterator[None]:
-    """Have something else (SPOILS) in the place of what is below a directory for the time of a block."""
+    """Replace what is below a directory by something else (SPOILS) for the time of a block."""
     status, aside = path.parent.stat(), directory.with_name(f'{directory.name}-aside')
     path.rename(aside)
     _put(path, how)

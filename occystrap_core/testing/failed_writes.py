@@ -1,4 +1,4 @@
-"""A writer that is stopped, at any moment, leaves nothing of its image and the one before as it was."""
+"""Tests that a writer stopped at any moment leaves nothing of its image, and the previous image unchanged."""
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -20,14 +20,14 @@ BEFORE = pytest.mark.parametrize('before', [False, True], ids=['first_image', 'e
 SHARED = 2
 """How many layers the earlier image has in common with the one that fails."""
 MOST_CALLS = 6
-"""How many calls of finalize are made to fail, at most, one in each run; the first and the last are among them."""
+"""At most so many calls of finalize are made to fail, one in each run; the first and the last are among them."""
 
 
 class FailedWrites(DestinationConformance):
-    """What must be left when a run ends badly."""
+    """What must be left after a failed run."""
 
     def earlier(self, directory: Path, before: bool) -> Mapping[str, object]:
-        """Write another image first if there is to be one; return what is there."""
+        """Write another image first, if there should be one; return the content of the destination."""
         if before:
             self.write(directory, sample_image(variant='earlier'))
         return self.content(directory)
@@ -109,10 +109,11 @@ class FailedWrites(DestinationConformance):
             except OccystrapError as error:
                 assert failing.failed, f'finalize fails by itself: {error}'
             else:
-                self.require_verified(receipt, VerifyLevel.FAST)  # it went on in another way
+                self.require_verified(receipt, VerifyLevel.FAST)  # the writer worked around the failed call
 
     def _require_either(self, directory: Path, before: Mapping[str, object], whole: set[str], number: int) -> None:
-        """Fail unless the old image is there as it was, or the new one, with all names of `whole`, and nothing else."""
+        """Fail unless the old image is unchanged or the new one complete, with all names of `whole`, and nothing else
+        is there."""
         after, old = self._shown(self.content(directory)), self._shown(before)
         left = sorted({*after} - whole - {*old})
         assert left == [], f'call {number} of finalize failed, and this is left: {left}'
@@ -156,7 +157,7 @@ def breaking_image(number: int, error: type[BaseException] | None) -> Image:
 
 
 class _Breaking:
-    """Gives the first half of some bytes, then an error, or the end."""
+    """Returns the first half of some bytes, then raises an error or ends."""
 
     def __init__(self, blob: bytes, error: type[BaseException] | None) -> None:
         self._rest, self._error = memoryview(blob)[:len(blob) // 2], error

@@ -165,7 +165,7 @@ class FilterConformance(Conformance):
 
 
 class _Taking(ImageOutput):
-    """Takes an image and keeps what the core says of it."""
+    """Takes an image and keeps what the core passes to it."""
 
     written: WrittenImage | None = None
 

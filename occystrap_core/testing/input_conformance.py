@@ -46,7 +46,7 @@ class InputConformance(DestinationConformance):
 
     @contextmanager
     def source(self, directory: Path) -> Iterator[tuple[ImageInput, Settings]]:
-        """Give an input for the time of a block."""
+        """Yield an input for the time of a block."""
         location = source_location(self.plugins, self.uri.format_map(uri_fields(directory)))
         with self.run() as settings:
             source = open_source(self.plugins, location, settings)
@@ -58,7 +58,7 @@ class InputConformance(DestinationConformance):
 
     @contextmanager
     def opened(self, directory: Path) -> Iterator[Image]:
-        """Give the only image at the source for the time of a block."""
+        """Yield the only image at the source for the time of a block."""
         with self.source(directory) as (source, _):
             reference, = source.references()
             with source.open(reference) as content:
@@ -100,7 +100,7 @@ class InputConformance(DestinationConformance):
             pytest.skip('the format has no metadata of its own: reads_all_to_open')
         self.put(tmp_path, big_image(LARGE))
         with self.opened(tmp_path):
-            pass  # what is imported at first use does not matter here
+            pass  # what is imported at first use is not counted
         before = _bytes_read()
         with self.opened(tmp_path):
             read = _bytes_read() - before
@@ -133,7 +133,7 @@ class InputConformance(DestinationConformance):
         before = _descriptors()
         with self.opened(tmp_path) as image:
             self.layers_of(image)
-        for _ in range(50):  # a server in this process may be slower
+        for _ in range(50):  # a server in this process may need more time
             if _descriptors() > before:
                 time.sleep(0.02)
         assert (left := _descriptors() - before) <= 0, f'{left} descriptors are open after the image was closed'
@@ -145,7 +145,7 @@ class InputConformance(DestinationConformance):
             present = source.present_digest(reference)
             with source.open(reference) as content:
                 if isinstance(content, Image) and content.sequential:
-                    self.layers_of(content)  # its config comes last
+                    self.layers_of(content)  # the config of a streamed image comes last
                 if present is not None:
                     assert present in _digests_of(content), 'present_digest is not the digest of manifest or image'
 

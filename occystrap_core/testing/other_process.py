@@ -1,4 +1,4 @@
-"""Verifying in another process, which knows of an image nothing but the JSON of its receipt."""
+"""Verifying in another process, which knows nothing of an image but the JSON of its receipt."""
 import json
 import subprocess
 import sys
@@ -15,7 +15,8 @@ _START = 'import json, sys; sys.path[:] = json.loads(sys.argv[1]); from occystra
 
 
 def verdicts_elsewhere(plugin: str, receipts: Sequence[Receipt]) -> list[str]:
-    """Return, of each receipt, `verified` if it is at both levels, or else what is wrong, found in one new process."""
+    """Return for each receipt `verified` if it is at both levels, otherwise what is wrong; all are verified in one new
+    process."""
     asked = '\n'.join(each.to_json() for each in receipts)
     command = [sys.executable, '-c', _START, json.dumps(sys.path), plugin]
     done = subprocess.run(command, input=asked, capture_output=True, text=True, cwd='/', check=False)

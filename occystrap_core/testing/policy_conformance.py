@@ -11,7 +11,7 @@ from occystrap_core.verification.results import Severity
 
 
 def receipt_of(sizes: Mapping[str, int], reference: str = SAMPLE, scheme: str = 'dir') -> Receipt:
-    """Return the receipt of an image with layers of these sizes in bytes; the keys are what each digest is made of."""
+    """Return the receipt of an image with layers of these sizes in bytes; each digest is that of its key."""
     config = Expectation('config', 'config.json', Digest.of(b'config'), 100)
     layers = [Expectation('layer', f'{name}.tar', Digest.of(name.encode()), size) for name, size in sizes.items()]
     return Receipt(scheme, '/images', {}, reference, f'registry://{reference}', config.digest,
@@ -25,11 +25,11 @@ class PolicyConformance(VerifyingPlugin):
     """
 
     def accepted(self) -> Sequence[Receipt]:
-        """Return receipts in which the policy has no error to find."""
+        """Return receipts in which the policy must find no error."""
         raise NotImplementedError
 
     def refused(self) -> Sequence[Receipt]:
-        """Return receipts in which it must find one."""
+        """Return receipts in which the policy must find an error."""
         raise NotImplementedError
 
     def errors(self, receipt: Receipt, level: VerifyLevel) -> list[str]:

@@ -21,10 +21,10 @@ from occystrap_core.verification.receipt import Receipt
 
 
 class RoundTrips(VerifierConformance):
-    """What every image must survive."""
+    """Tests that must succeed with every image."""
 
     source_uri = ''
-    """Where an image is read back, if not by the scheme and path of its destination alone."""
+    """Where an image is read back, if that is not the scheme and path of its destination."""
 
     def reread(self, directory: Path) -> Image | ImageIndex | None:
         """Return what the plugin's own input opens at the destination, read to its end; None without an input."""
@@ -98,7 +98,7 @@ class RoundTrips(VerifierConformance):
         assert changed == [], f'two runs write these differently: {changed}'
 
     def _public(self, directory: Path) -> dict[str, object]:
-        """Return what is there besides what the writer has for its own use."""
+        """Return the content of the destination without the writer's private files."""
         return {name: each for name, each in self.content(directory).items()
                 if not {*self.private} & {*Path(name).parts}}
 
@@ -108,7 +108,7 @@ class RoundTrips(VerifierConformance):
 
 
 def _meeting(tars: list[bytes]) -> list[Callable[[], Readable]]:
-    """Return functions that open layers and wait a moment for each other, so that the last one goes first."""
+    """Return functions that open layers after waiting for each other, so that the last one goes first."""
     barrier = threading.Barrier(len(tars))
     return [partial(_Met, tar, barrier, number) for number, tar in enumerate(tars)]
 
@@ -126,7 +126,7 @@ def _expected(receipt: Receipt) -> list[tuple[object, ...]]:
 
 
 def _names_of_changes(before: object, after: object) -> list[str]:
-    """Return the names of all that was added, removed or changed between two contents."""
+    """Return the names that were added, removed or changed between two contents."""
     assert isinstance(before, dict) and isinstance(after, dict)
     return sorted(name for name in {*before, *after} if before.get(name, _GONE) != after.get(name, _GONE))
 

@@ -26,7 +26,7 @@ class VerifyingPlugin(Conformance):
     """A plugin with the hook verify_output."""
 
     def observe(self, receipt: Receipt, level: VerifyLevel, owner: str = '') -> CheckResults | None:
-        """Return what verify_output returns: of the plugin under test or, if that is empty, of a scheme's plugin."""
+        """Return what verify_output returns: of the plugin under test or, if none is named, of the scheme's plugin."""
         schemes = self.plugins.declared(WriterScheme)
         of_scheme = [plugin for plugin, each in schemes if (owner or receipt.scheme) in (each.name, *each.aliases)]
         tested = [each for each in self.plugins.loaded if each.module == self.plugin]
@@ -42,7 +42,8 @@ class VerifierConformance(VerifyingPlugin, DestinationConformance):
     """The requirements for a verifier, tried on what the writer of its scheme has written."""
 
     reports_only = False
-    """Whether a service reports digests and gives documents only together with all layers, as with WriterScheme."""
+    """Whether a service reports digests and returns documents only together with all layers
+    (WriterScheme.reports_only)."""
     added_entries_are_damage = False
     """Whether an extra file must be found, as in an unpacked tree."""
 
@@ -56,7 +57,7 @@ class VerifierConformance(VerifyingPlugin, DestinationConformance):
         return damages_of_files(directory, self.images(directory))
 
     def _undetected(self, directory: Path, *levels: VerifyLevel) -> str:
-        """Return what is still verified, at the first of the levels, though damage of the levels was done."""
+        """Return the kinds of damage after which a receipt is still verified, at the first of these levels."""
         receipt, undetected = self.write(directory, sample_image()), []
         for damage in self.damages(directory, receipt):
             if damage.level in levels:
@@ -93,7 +94,7 @@ class VerifierConformance(VerifyingPlugin, DestinationConformance):
                     'says: report what is there, not what is expected')
 
     def _contradicts(self, receipt: Receipt, altered: Expectation, level: VerifyLevel) -> bool:
-        """Return whether the verifier's report on a receipt with one altered expectation proves less than that."""
+        """Return whether a receipt with one altered expectation is proved less well by the verifier's report."""
         try:
             results = self.observe(receipt, level)
         except OccystrapError:
@@ -149,7 +150,7 @@ class VerifierConformance(VerifyingPlugin, DestinationConformance):
 
 
 def _others(expectation: Expectation, level: VerifyLevel, reports_only: bool) -> list[tuple[str, Expectation]]:
-    """Return the expectation with another size and, where the level needs it, with another digest."""
+    """Return the expectation with another size and, if the level checks it, with another digest."""
     kind = KINDS.get(expectation.kind, DOCUMENT)
     need = kind.full if level is VerifyLevel.FULL or reports_only else kind.fast
     digest = Digest.of(b'something else', expectation.digest.algorithm)

@@ -1,4 +1,4 @@
-"""Seeing the file system calls of a plugin, and having one of them fail, by audit events of Python (PEP 578)."""
+"""Observing a plugin's file system calls, and making one of them fail, by Python's audit events (PEP 578)."""
 import errno
 import os
 import stat
@@ -20,7 +20,7 @@ _installed: list[bool] = []
 def observed(observer: Callable[[str, tuple[Any, ...]], None]) -> Iterator[None]:
     """Call `observer` with each audit event of the block; an exception from it makes the call fail."""
     if not _installed:
-        sys.addaudithook(_hook)  # which cannot be removed again
+        sys.addaudithook(_hook)  # cannot be removed again
         _installed.append(True)
     _observers.append(observer)
     try:
@@ -48,7 +48,7 @@ def written_path(event: str, arguments: tuple[Any, ...]) -> str | None:
 
 
 class FailingCall:
-    """Has the file system call with a number, counted on this thread from 0, fail as on a full disk."""
+    """Makes the file system call with a number, counted on this thread from 0, fail as on a full disk."""
 
     def __init__(self, number: int) -> None:
         self._number, self._thread = number, threading.get_ident()
@@ -70,13 +70,13 @@ class FailingCall:
 
 
 class FlushedFiles:
-    """What was flushed to the device (fsync, fdatasync, syncfs), and what got its name before that."""
+    """Records what was flushed to the device (fsync, fdatasync, syncfs), and what got its name before that."""
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._directory = directory
         self._flushed: set[tuple[int, int]] = set()
         self._names: list[tuple[str, tuple[int, int]]] = []
-        """The directories of new names, in the order of these, that were not flushed since."""
+        """New names, in order, with the directories of each; removed when the directory is flushed."""
         self.count = 0
         self.early: list[str] = []
         """New names of files that were not flushed."""

@@ -1,4 +1,4 @@
-"""The expectations of an image that hold wherever it is: digests, not places."""
+"""The expectations of an image that are independent of its place: digests."""
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
@@ -16,7 +16,7 @@ def located_by_digest(expectations: Sequence[Expectation], name: str, top: Diges
     """Return the expectations of an image for any place: see Receipt.located_by_digest.
 
     `top` is the digest that the image's name refers to. Raises UsageError if a receipt of an earlier version does not
-    say which manifest a tag refers to.
+    record which manifest a tag refers to.
     """
     sizes = {each.digest: each.size for each in expectations if each.kind in _DOCUMENTS}
     names = dict.fromkeys([('tag', name, top), *_names(expectations, top)])
@@ -36,8 +36,7 @@ def located_by_diff_id(expectations: Sequence[Expectation], name: str, image_id:
 
 
 def _once(expectations: Iterable[Expectation], locate: Callable[[Digest], str]) -> Iterable[Expectation]:
-    """Return each manifest and blob once, with the stronger evidence; what a delta leaves out may be left out again.
-    """
+    """Return each manifest and blob once, with the stronger evidence; what a delta leaves out may be left out again."""
     kept: dict[tuple[str, Digest, int], Expectation] = {}
     for each in expectations:
         known = kept.setdefault((each.kind, each.digest, each.size), each._replace(

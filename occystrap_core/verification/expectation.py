@@ -9,10 +9,10 @@ from occystrap_core.oci.layout import Entry, blob_name, canonical, names_of
 
 
 class Evidence(Enum):
-    """How the core knows what was written: it saw the bytes pass, or relies on a descriptor.
+    """How the core knows what was written: it saw the bytes, or relies on a descriptor.
 
-    BASE: it was left out, since by the receipts of --since the place that the delta goes to has it.
-    SOURCE: nothing was written; it is what the source has now.
+    BASE: it was left out, since receipts of --since prove that the place for which the delta is made has it. SOURCE:
+    nothing was written; the source has it now.
     """
 
     STREAMED = 'streamed'
@@ -22,19 +22,19 @@ class Evidence(Enum):
 
 
 UNKNOWN_SIZE = -1
-"""The size of an item of which the digest alone is known, so that only hashing proves it; never in a receipt."""
+"""The size of an item of which only the digest is known, so that only hashing proves it; never in a receipt."""
 MERGED = 'merged'
-"""The form of an image whose layers went into one tree, which is expected instead of them."""
+"""The form of an image whose layers were merged into one tree, which is expected instead of the layers."""
 FORMS = ('stored', 'tar', MERGED)
 _DOCUMENTS = ('index', 'manifest', 'config')
 
 
 class Expectation(NamedTuple):
-    """One item that must be at the destination: its kind, where it is, its digest, its size in bytes (UNKNOWN_SIZE if
-    the digest alone is known).
+    """One item that must be at the destination: its kind, its locator, its digest, and its size in bytes (UNKNOWN_SIZE
+    if only the digest is known).
 
     `covers` are the digests of what the item contains in another form: for a compressed blob the diff_id of its layer,
-    for a tree the image ID and the diff_ids of the layers in it, for an entry of index.json the digest of its manifest.
+    for a tree the image ID and the diff_ids of its layers, for an entry of index.json the digest of its manifest.
     """
 
     kind: str
@@ -85,7 +85,7 @@ def expectation_from_json(document: Mapping[str, Any]) -> Expectation:
 
 
 def text_of(given: object) -> str:
-    """Return a text that can be a name; one with a NUL or half a surrogate pair is refused."""
+    """Return `given`; raises ValueError unless it is a text without NUL."""
     if not isinstance(given, str) or '\0' in given:
         raise ValueError(f'{str(given)[:60]!r} is not a text')
     return given
@@ -102,7 +102,7 @@ def digests_of(given: Sequence[object]) -> tuple[Digest, ...]:
 
 
 class Expected:
-    """All that is expected of one image, and whether that is enough to prove it: the base of receipts."""
+    """All that is expected of one image; the base of receipts, which must be enough to prove it."""
 
     image_id: Digest
     diff_ids: Sequence[Digest]
@@ -118,7 +118,7 @@ class Expected:
 
     @property
     def left_out(self) -> list[Expectation]:
-        """What a delta leaves out: the place that it goes to must have it."""
+        """What a delta leaves out: the place for which it is made must have it."""
         return [each for each in self.expectations if each.evidence is Evidence.BASE]
 
     @property
@@ -128,7 +128,7 @@ class Expected:
 
     @property
     def keeps_manifests(self) -> bool:
-        """Whether the destination has the image's manifest, and the blobs that it lists."""
+        """Whether the destination has the image's manifest and the blobs that it lists."""
         return self.form == 'stored' or not self.form and any(
             each.digest == self.manifest_digest for each in self.of_kind('manifest', 'index'))
 
@@ -142,7 +142,7 @@ class Expected:
         return [*own, *self.parts]
 
     def gap(self) -> str:
-        """Return in words what the receipt should expect and does not; empty if it is complete."""
+        """Return in words which necessary expectation the receipt lacks; empty if it is complete."""
         if not self.expectations:
             return 'it expects nothing'
         known = set(self._covered())
@@ -152,7 +152,7 @@ class Expected:
         return self._gap_of_merged() or self._gap_of_blobs() or self._gap_of_parts() or self._gap_of_old()
 
     def _covered(self) -> Iterator[tuple[str, Digest | None]]:
-        """Yield each expected digest, and those it covers: a blob its layer, a tree or a list its image."""
+        """Yield each expected digest and those that it covers: a blob its layer, a tree or a list its image."""
         for each in self.expectations:
             yield each.kind, each.digest
             if each.kind == 'layer':
@@ -172,7 +172,7 @@ class Expected:
             yield from (('layer', each) for each in part.diff_ids)
 
     def _gap_of_blobs(self) -> str:
-        """Return what is missing if a layout is expected to have a blob elsewhere than its readers look for it."""
+        """Return what is missing if a layout's blobs are expected in places where its readers do not look for them."""
         blobs = self.of_kind(*_DOCUMENTS, 'layer') if self.of_kind('entry') else ()
         elsewhere = next((each for each in blobs if each.locator != blob_name(each.digest)), None)
         return f'it does not expect {blob_name(elsewhere.digest)}, but {elsewhere}' if elsewhere else ''

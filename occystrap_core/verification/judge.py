@@ -1,7 +1,7 @@
 """The verdict on an image: every expectation of its receipt is compared with the observations of verifiers.
 
 Only this module can return `verified`. Verifiers report (results.py); comparing, wording and judging is done here, by
-one table of what each kind of expectation needs at each level.
+one table that says what each kind of expectation needs at each level.
 """
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
@@ -57,9 +57,9 @@ def need_of(expectation: Expectation, level: VerifyLevel, reports_only: bool) ->
 
 
 class Verdict(NamedTuple):
-    """The result of verifying one image: `findings` for the user, `looks` the observations of each expectation.
+    """The result of verifying one image: `findings` for the user; `looks` has each expectation with its observations.
 
-    `settle_seconds`: how long the destination did not show all that was written, 0 if it did at once.
+    `settle_seconds`: seconds until the destination showed all that was written, 0 if it did so at once.
     """
 
     outcome: Outcome
@@ -84,7 +84,7 @@ class Look:
         self.expectation, self.need, self.observations = expectation, need, observations
         self.findings: list[CheckResult] = []
         self.is_open = False
-        """Whether nothing is wrong with it, but the observations do not suffice."""
+        """Whether nothing is wrong, but the observations are not enough for a proof."""
 
     def judge(self) -> None:
         """Compare, and record what is wrong or was not observed."""
@@ -123,7 +123,7 @@ class Look:
         return str(expected.digest) if expected.has_unknown_size else f'{expected.size} bytes'
 
     def _is_proved(self) -> bool:
-        if any(each.presence is Presence.LEFT_OUT for each in self.observations):  # which is all that is expected
+        if any(each.presence is Presence.LEFT_OUT for each in self.observations):  # nothing else is expected
             return True
         looks = [each for each in self.observations if each.presence is Presence.FOUND]
         hashed = any(each.digest_seen and each.proof is Proof.READ for each in looks)
@@ -137,7 +137,7 @@ class Look:
 
     def _note(self, severity: Severity, message: str, item: str = '') -> None:
         finding = CheckResult(severity, item or str(self.expectation), message)
-        if finding not in self.findings[-2:]:  # two observations may show the same
+        if finding not in self.findings[-2:]:  # two observations may find the same
             self.findings.append(finding)
 
     def to_json(self) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def judge(receipt: Receipt, level: VerifyLevel, results: CheckResults, reports_o
 
 
 def _reported_findings(looks: Iterable[Look], results: CheckResults) -> list[CheckResult]:
-    """Return the findings of all looks; those that a finding about the whole destination explains are left out."""
+    """Return the findings of all looks, without those that a finding about the whole destination explains."""
     why = bool(problems(results.results))
     return [finding for look in looks if not (look.is_open and why) for finding in look.findings]
 
@@ -204,8 +204,7 @@ def _inconsistencies(receipt: Receipt, looks: Iterable[Look]) -> list[CheckResul
 
 
 def _other_entries(receipt: Receipt, entries: Sequence[tuple[Expectation, bytes]]) -> list[tuple[Expectation, str]]:
-    """Return the entries of a list of images that mean what the receipt does not expect; one must mean its own image.
-    """
+    """Return the entries that refer to something the receipt does not expect; one must refer to its own image."""
     known = {each.digest for each in receipt.of_kind('manifest', 'index')}
     meant = {expected: Digest(parse_object(raw, 'the entry').get('digest')) for expected, raw in entries}
     found = [(expected, f'means {digest}, which the receipt does not expect') for expected, digest in meant.items()
@@ -242,6 +241,6 @@ def _is_image(receipt: Receipt, part: Part, read: Mapping[Digest, tuple[Expectat
         return False
     try:
         document = parse_manifest_or_index(read[part.manifest_digest][1])
-    except InvalidImage:  # which _unknown reports
+    except InvalidImage:  # _unknown reports it
         return False
     return not isinstance(document, Index) and document.is_image_with(read[part.image_id][1])

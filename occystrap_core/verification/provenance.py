@@ -1,4 +1,4 @@
-"""What a receipt says besides what must be there: its verdict, who brought the image, which platforms were taken."""
+"""What a receipt records besides its expectations: its verdict, who brought the image, which platforms were taken."""
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
@@ -25,8 +25,10 @@ class RecordedVerdict(NamedTuple):
 
 
 class Bringer(NamedTuple):
-    """Who brought an image: a source and a destination as they were written, without selection, and the list that named
-    them, if one did. Only the same source may prune the image.
+    """Who brought an image: a source and a destination as written, without selection, and the list that named them, if
+    any.
+
+    Only the same source may prune the image.
     """
 
     source: str
@@ -35,12 +37,12 @@ class Bringer(NamedTuple):
 
     @classmethod
     def all_of_document(cls, given: Sequence[Mapping[str, Any]] | None) -> tuple[Self, ...]:
-        """Return all in a receipt's JSON."""
+        """Return all bringers in a receipt's JSON."""
         return tuple(cls(*(text_of(each[name]) for name in cls._fields)) for each in given or ())
 
 
 class PlatformChoices(NamedTuple):
-    """The platforms that were taken of an index, and all that it had; empty if there was no index."""
+    """The platforms that were taken of an index, and all that it had; empty without an index."""
 
     taken: Sequence[str] = ()
     at_source: Sequence[str] = ()

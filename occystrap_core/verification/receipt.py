@@ -20,16 +20,16 @@ from occystrap_core.verification.expectation import (
 from occystrap_core.verification.provenance import Bringer, PlatformChoices, RecordedVerdict
 
 LONGEST = 16 << 20
-"""Most bytes of a receipt: some 60,000 expectations."""
+"""The largest receipt, in bytes: some 60,000 expectations."""
 _BRACKETS, _BYTES_PER_BRACKET = 256, 16
-"""A receipt has at most this many brackets, plus one for each 16 bytes; real ones have a tenth."""
+"""A receipt may have this many brackets, plus one for each 16 bytes; real ones have a tenth of that."""
 VERSION = 2
 """Version 1 had no seal and no mapping of blobs to layers; it can be read, and is reported as unsealed."""
 
 
 class KeptReceipts(NamedTuple):
-    """The receipts that a destination keeps of its images, and the names of images without one, each with the reason.
-    """
+    """The receipts that a destination keeps of its images, and images without a usable one, by name, each with the
+    reason."""
 
     receipts: 'Sequence[Receipt]'
     unproved: Sequence[tuple[str, str]]
@@ -40,9 +40,9 @@ class Receipt(Expected):
     """All expectations of one written image. `scheme`, `path` and `options` are the destination, without secrets.
 
     `form` is that of its layers: `stored`, with the manifest, `tar`, or `merged` into one tree. `parts` are the images
-    in an index, and referrers. For an index `image_id` and `manifest_digest` are its own digest. `sealed` is true if
-    the receipt was read with a correct seal; a receipt of this run needs none. `by_digest` is true if it was made from
-    a receipt for another place (`located_by_digest`, `located_by_diff_id`).
+    in an index, and referrers. For an index, `image_id` and `manifest_digest` are its own digest. `sealed` is true if
+    the receipt was read with a correct seal; a receipt of this run needs none. `by_digest` is true if it was derived
+    from a receipt for another place (`located_by_digest`, `located_by_diff_id`).
     """
 
     scheme: str
@@ -55,7 +55,7 @@ class Receipt(Expected):
     expectations: Sequence[Expectation] = field(default_factory=tuple)
     manifest_digest: Digest | None = None
     place: str = ''
-    """The canonical name of the place, where two images cannot be; empty in receipts of earlier versions."""
+    """The canonical name of the place, which no two images share; empty in receipts of earlier versions."""
     source_digest: Digest | None = None
     """The digest of the manifest or index that the name referred to at the source."""
     form: str = ''
@@ -63,7 +63,7 @@ class Receipt(Expected):
     platforms: PlatformChoices = PlatformChoices()
     verdict: RecordedVerdict | None = None
     brought_by: Sequence[Bringer] = ()
-    """All sources that the image was copied to this place from, in order; empty in receipts of earlier versions."""
+    """All sources from which the image was copied to this place, in order; empty in receipts of earlier versions."""
     sealed: bool = field(default=True, compare=False)
     by_digest: bool = field(default=False, compare=False)
 
@@ -81,8 +81,9 @@ class Receipt(Expected):
 
     @property
     def source_name(self) -> str:
-        """The image's name in the registry that it was copied from; empty if the source was none, or had no tag."""
-        name = re.split(r'[?\s]', self.source.partition('://')[2])[0]  # options and filters follow
+        """The image's name in the registry that it was copied from; empty if the source was not a registry, or had no
+        tag."""
+        name = re.split(r'[?\s]', self.source.partition('://')[2])[0]  # options and filters follow the name
         named = parse_name(name)
         return name if named.host and named.tag else ''
 
@@ -93,16 +94,16 @@ class Receipt(Expected):
     def located_by_digest(self, locate: Callable[[Digest], str] = str, name: str = '') -> Self:
         """Return the receipt for any place that keeps the image's manifests and blobs.
 
-        `locate` returns where a digest is. `tag` expectations say that a name refers to a manifest: the first is the
-        image's own, located by `name` or else its reference. `referrer` ones say that a manifest can be found as a
-        referrer; they are located by its subject or, where the receipt does not say it, by the manifest itself. What
-        else its old place had is not expected. Raises UsageError if that place does not keep manifests and blobs, or
-        the receipt lacks what is needed.
+        `locate` returns the locator for a digest. A `tag` expectation says that a name refers to a manifest: the first
+        is the image's own, located by `name` or else its reference. A `referrer` expectation says that a manifest can
+        be found as a referrer; it is located by its subject or, if the receipt does not record that, by the manifest
+        itself. Whatever else its old place had is not expected. Raises UsageError if that place does not keep manifests
+        and blobs, or the receipt lacks what is needed.
         """
         if not self.keeps_manifests or self.manifest_digest is None:
             raise UsageError(f'the receipt of {self.reference} is for {self.destination}, which keeps no manifests and '
                              f'blobs by their digests: give --at={self.scheme}://…')
-        from occystrap_core.verification.digest_expectations import located_by_digest  # late, as --at needs it
+        from occystrap_core.verification.digest_expectations import located_by_digest  # late: only --at needs it
         return replace(self, by_digest=True, expectations=located_by_digest(
             self.expectations, name or self.reference, self.manifest_digest, locate))
 
@@ -110,8 +111,8 @@ class Receipt(Expected):
         """Return the receipt for any place that has the image's config and the tars of its layers.
 
         A `tag` expectation says that `name`, or else the reference, refers to the image ID; config and layers are
-        located by their digests, those of layers being diff_ids. The size of a tar is unknown if it was written as a
-        blob. Raises UsageError for an index.
+        located by digest, layers by diff_id. The size of a tar is unknown if it was written as a blob. Raises
+        UsageError for an index.
         """
         if self.is_index:
             raise UsageError(f'the receipt of {self.reference} is for an index of several platforms, which needs a '
@@ -125,7 +126,7 @@ class Receipt(Expected):
         return replace(self, verdict=verdict)
 
     def brought_also_by(self, others: Iterable[Bringer]) -> Self:
-        """Return the receipt of an image that other sources copied to the same place."""
+        """Return the receipt with the bringers of other sources that copied the image to the same place added."""
         return replace(self, brought_by=tuple(sorted({*self.brought_by, *others})))
 
     def to_json(self) -> str:
@@ -195,7 +196,7 @@ def _form(given: object) -> str:
 
 
 def _require_sparse(raw: bytes) -> None:
-    """Raise ValueError for JSON that is little but brackets, which takes a hundred times its size in memory."""
+    """Raise ValueError for JSON that consists mostly of brackets, which takes a hundred times its size in memory."""
     if raw.count(b'[') + raw.count(b'{') > _BRACKETS + len(raw) // _BYTES_PER_BRACKET:
         raise ValueError('it has more lists than a receipt can have')
 

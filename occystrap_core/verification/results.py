@@ -1,4 +1,4 @@
-"""Reports of verifiers: observations of what a receipt expects, and other findings. The verdict is judge.py's."""
+"""Reports of verifiers: observations of what a receipt expects, and other findings. judge.py makes the verdict."""
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
@@ -10,7 +10,8 @@ from occystrap_core.verification.expectation import Expectation
 
 
 class Severity(Enum):
-    """ERROR: not as expected. UNVERIFIED: could not be observed, which proves nothing. Others are information."""
+    """ERROR: not as expected. UNVERIFIED: could not be observed, which proves nothing. The others are only information.
+    """
 
     ERROR = 'error'
     UNVERIFIED = 'unverified'
@@ -27,7 +28,7 @@ class Outcome(Enum):
 
 
 class Proof(Enum):
-    """How a verifier knows: it READ the bytes and hashed them, or a service REPORTED it (HEAD, inspect, a checksum)."""
+    """How a verifier knows: it READ and hashed the bytes, or a service REPORTED it (HEAD, inspect, a checksum)."""
 
     READ = 'read'
     REPORTED = 'reported'
@@ -61,9 +62,9 @@ class Observation(NamedTuple):
     """One observation of one expected item.
 
     `size` in bytes and `digest` are None if they were not determined. `document` has the bytes of a small document. For
-    a tree, `contents` is whether the contents of its files were read, too, and `covers` what its list says it was made
-    from. `reason` says what was found instead, or why nothing could be observed; `item` names the part it is about,
-    such as the path of a tree's entry, if not the expected item itself.
+    a tree, `contents` is whether the contents of its files were read, too, and `covers` has the digests from which it
+    was made according to its list. `reason` says what was found instead, or why nothing could be observed; `item` names
+    the part that it is about, such as the path of a tree's entry, if not the expected item itself.
     """
 
     expectation: Expectation
@@ -79,7 +80,7 @@ class Observation(NamedTuple):
 
     @property
     def digest_seen(self) -> Digest | None:
-        """The observed digest; of a document that of its bytes."""
+        """The observed digest; for a document that of its bytes."""
         return self.digest if self.document is None else Digest.of(self.document, self.expectation.digest.algorithm)
 
     @property
@@ -94,13 +95,13 @@ class Observation(NamedTuple):
 
     @property
     def contradicts(self) -> bool:
-        """Whether the item is not there, or not as it is expected."""
+        """Whether the item is missing, or differs from what is expected."""
         return (self.presence in (Presence.MISSING, Presence.DIFFERENT) or self.has_another_size
                 or self.has_another_digest)
 
 
 class CheckResults:
-    """The report of one verifier. It never says that anything is good: an empty report proves nothing.
+    """The report of one verifier. It never says that anything is verified: an empty report proves nothing.
 
     Methods may be called from several threads in parallel.
     """
@@ -117,7 +118,7 @@ class CheckResults:
 
     @property
     def has_contradiction(self) -> bool:
-        """Whether something is missing or not as expected, by what was reported so far; the verdict is the core's."""
+        """Whether something reported so far is missing or not as expected; the verdict is left to the core."""
         return any(each.contradicts for each in self.observations)
 
     def found(self, expectation: Expectation, *, size: int | None = None, digest: Digest | None = None,
@@ -127,7 +128,7 @@ class CheckResults:
         self.observations.append(Observation(expectation, Presence.FOUND, evidence, size, digest))
 
     def read(self, expectation: Expectation, document: bytes, *, covers: Sequence[Digest] | None = None) -> None:
-        """Report a small document with all its bytes; the core computes size and digest, and reads the digests in it.
+        """Report a small document with all its bytes; the core computes size and digest, and checks the digests in it.
 
         `covers` are the digests that the image was made from according to the document, if the expectation has any.
         """
@@ -174,8 +175,8 @@ class CheckResults:
             self.differs(expectation, problem)
 
     def listed(self, expectation: Expectation, entry: Descriptor | None, problem: str) -> None:
-        """Report the entry of index.json by which a manifest is found; `problem` says what is wrong, also if there is
-        none."""
+        """Report the entry of index.json by which a manifest is found; `problem` says what is wrong, for example that
+        there is none."""
         if entry is None:
             self.missing(expectation, problem)
         elif problem:
@@ -188,7 +189,7 @@ class CheckResults:
         self.settle_seconds = max(self.settle_seconds, seconds)
 
     def error(self, item: object, message: str) -> None:
-        """Report an error besides the expectations, such as a broken policy or an extra file."""
+        """Report an error that is not about an expectation, such as a violated policy or an extra file."""
         self.results.append(CheckResult(Severity.ERROR, str(item), message))
 
     def unverified(self, item: object, reason: str) -> None:
