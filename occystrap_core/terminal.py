@@ -1,7 +1,7 @@
 """All output to standard output and standard error, so that no text gets there unescaped.
 
-Functions for lines and JSON escape their text and keep it on one line. While the program runs the two streams escape,
-too, for everything else that writes to them: plugins, libraries, tracebacks.
+Functions for lines and JSON escape their text and keep it on one line. While the program runs, the two streams also
+escape what plugins, libraries and tracebacks write to them.
 """
 import io
 import os
@@ -26,11 +26,11 @@ _LOCK = threading.Lock()
 _BATCH = 1000
 """Pieces of JSON in one write."""
 _LAST_WAIT = 0.2
-"""Seconds that the last line waits for earlier output to be read."""
+"""Seconds that the last line waits for earlier output to be written."""
 
 
 class EscapedStream(io.TextIOWrapper):
-    """A stream that escapes everything but line ends and tabs; it claims to be no terminal, so that nobody writes
+    """A stream that escapes everything except line ends and tabs; it claims not to be a terminal, so that nobody writes
     colours."""
 
     def __init__(self, original: TextIO, lossy: bool) -> None:
@@ -77,8 +77,8 @@ def guard_streams() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Open descriptors 0, 1 and 2 if they are closed: the first files opened would get their numbers, and our messages.
-    """
+    """Open descriptors 0, 1 and 2 if they are closed: otherwise files opened later would get these numbers, and our
+    messages."""
     for number, name, mode in ((0, 'stdin', 'r'), (1, 'stdout', 'w'), (2, 'stderr', 'w')):
         while True:
             try:
@@ -103,7 +103,7 @@ def console(target: TextIO) -> 'Console':
 
 
 _ABOVE: list[Callable[[str], None]] = []
-"""What prints a line above bars, while some are drawn."""
+"""The functions that print a line above the bars that are currently drawn."""
 
 
 @contextmanager
@@ -137,8 +137,8 @@ def print_lines(lines: Iterable[str], longest: int = LONGEST) -> None:
 def print_json(data: dict[str, Any]) -> None:
     """Print JSON for programs on standard output, in ASCII; raises OutputError.
 
-    A callable in the data stands for what it returns, and is called when its turn comes: of a long list one element
-    at a time is in memory.
+    A callable in the data is replaced by its result when it is reached, so that of a long list only one element at a
+    time is in memory.
     """
     from json import JSONEncoder  # late: not needed without JSON output
     pieces = JSONEncoder(indent=2, allow_nan=False, default=lambda element: element()).iterencode(data)
@@ -153,7 +153,7 @@ def write_text(pieces: Iterable[str]) -> None:
             for piece in pieces:
                 sys.stdout.write(piece)
             sys.stdout.flush()
-    except BrokenPipeError:  # the reader is gone; shells make 128 and SIGPIPE of it
+    except BrokenPipeError:  # the reader has closed the pipe; shells report 128 plus SIGPIPE
         raise SystemExit(128 + signal.SIGPIPE) from None
     except OSError as error:
         raise OutputError(f'standard output: {error.strerror}: redirect it elsewhere') from None
@@ -165,7 +165,7 @@ def prompt(question: str, hidden: bool = False) -> str:
 
 
 def print_last_line(text: str) -> None:
-    """Print a line on standard error just before the process ends, without waiting for locks, and hardly for the
+    """Print a line on standard error just before the process ends, without waiting for locks, and only briefly for the
     reader."""
     with suppress(OSError):
         if select.select([], [2], [], _LAST_WAIT)[1]:

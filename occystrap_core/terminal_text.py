@@ -3,9 +3,9 @@
 LONGEST = 4096
 """Characters of a line that are shown by default."""
 _MARKS = 4
-"""Combining characters on one letter that are shown; more would cover the lines above and below."""
+"""Number of combining characters shown for one letter; more would cover the lines above and below."""
 _BLANK = frozenset('\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0')
-"""Characters that count as printable and show nothing, like variation selectors."""
+"""Characters that are printable for Python but invisible, such as variation selectors."""
 
 
 def printable(text: str) -> str:
@@ -59,7 +59,7 @@ def sizes_text(part: int, whole: int) -> str:
 
 
 def _unit(count: int) -> int:
-    """Return the power of 1024 in which a number of bytes is shown, so that it is less than 1024 after rounding."""
+    """Return the power of 1024 in which to show a number of bytes, so that it is less than 1024 after rounding."""
     return next((power for power in range(len(_UNITS) - 1) if count < 1023.95 * 1024 ** power), len(_UNITS) - 1)
 
 
@@ -75,7 +75,7 @@ def duration_text(seconds: float) -> str:
 
 
 def shortened(text: str, longest: int) -> str:
-    """Return text of at most `longest` characters: what is left out is in the middle, where an ellipsis stands."""
+    """Return text of at most `longest` characters; an ellipsis replaces the middle of a longer one."""
     if len(text) <= longest:
         return text
     end = max(longest // 2, 1)

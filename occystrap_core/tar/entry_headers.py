@@ -76,8 +76,8 @@ class EntryHeaders:
         return bool(self._extended) and not self.pax.keys().isdisjoint(_SPARSE_MARKS)
 
     def require_sound(self) -> None:
-        """Raise InvalidImage for values that extended headers must not have: endless names, data of an entry that has
-        none."""
+        """Raise InvalidImage for values that extended headers must not have: names that are too long, data of a type
+        without data."""
         for _, data in self._extended:
             if len(data) > NAME_CAP:
                 self._require_short_names()

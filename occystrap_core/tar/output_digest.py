@@ -25,18 +25,18 @@ class OutputDigest:
         return self._own is not None
 
     def chunk_ended(self) -> None:
-        """The whole chunk was output, except headers that are held back."""
+        """Record that the whole chunk was output, except headers that are held back."""
         if self._own is None:
             self._before = self._source.hash_so_far()
 
     def hold(self, out: memoryview) -> None:
-        """Of the current chunk only `out` has been output so far."""
+        """Record that only `out` of the current chunk has been output so far."""
         if self._own is None:
             self._held = self._with(out)
 
     def differ(self, out: memoryview, split: bool) -> None:
-        """What follows is the first difference; `out` of the current chunk was output before it, unless it was held
-        back."""
+        """Record that the first difference follows; `out` of the current chunk was output before it, unless held back.
+        """
         self._own = self._held if split else self._with(out)
 
     def add(self, piece: bytes | memoryview) -> None:

@@ -10,8 +10,8 @@ COST = 112
 
 
 def path_key(path: bytes) -> bytes:
-    """Return the key of a plain path: the path, or, if it is long, a slash (which no plain path starts with) and a
-    digest."""
+    """Return the key of a plain path: the path itself, or for a long one a slash, with which no plain path starts, and
+    a digest."""
     return path if len(path) <= _SHORT else b'/' + blake2b(path, digest_size=_SIZE).digest()
 
 

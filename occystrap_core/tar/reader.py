@@ -83,7 +83,7 @@ class TarReader:
         return bytes(self._chunk[self._scanner.place:self._scanner.place + count])
 
     def whole(self) -> memoryview | None:
-        """Return all data of the current entry if they are in one piece, and not of a sparse file; else None."""
+        """Return all data of the current entry if they are in a single piece and not of a sparse file; else None."""
         size = self._data
         assert self._group
         if self.unread < size or not self._group.entry.is_bare or self._group.entry.type != FILE:

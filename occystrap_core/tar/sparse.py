@@ -10,7 +10,7 @@ from occystrap_core.tar.header import EXTENDED_CAP
 from occystrap_core.tar.pax import Records
 
 Extents = list[tuple[int, int]]
-"""Offset and length in bytes of each piece of data, in order."""
+"""Offset and length, in bytes, of each piece of data, in order."""
 
 _OLD_PAIR, _OLD_SIZE = 24, slice(483, 495)
 _ZEROS = memoryview(bytes(64 << 10))

@@ -1,4 +1,4 @@
-"""What earlier runs proved: receipts of a file or of the destination, by which a run leaves out images."""
+"""Images that earlier runs proved, by receipts of a file or of the destination, so that a run need not copy them."""
 from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class EarlierRun:
-    """Receipts by source and destination; of several the last counts, and only if it is verified."""
+    """Receipts by source and destination; of several for the same the last counts, and only if it is verified."""
 
     def __init__(self, receipts: Iterable[Receipt] = (), index: 'ReceiptIndex | None' = None) -> None:
-        """The receipts of `index`, found by `receipt_key`, are read when they are needed."""
+        """Receipts of `index`, which is searched by `receipt_key`, are read when they are needed."""
         self._receipts = {receipt_key(each): each for each in receipts}
         self._index = index
 
@@ -31,10 +31,11 @@ class EarlierRun:
         return bool(self._receipts or self._index)
 
     def find(self, source: str, destination: Location) -> Receipt | None:
-        """Return the receipt of the image of `source` (a URI with what was requested of it) at `destination`, or None.
+        """Return the receipt for the image of `source` (a URI, with what was requested of it) at `destination`, or
+        None.
 
-        Receipts of earlier versions, which took one platform where nothing was said, stand for the whole of what a name
-        meant only if that was copied as it was. The source is not asked here.
+        Earlier versions copied one platform by default. Their receipts count as a copy of the whole only if what the
+        name meant was copied unchanged. The source is not asked here.
         """
         rest = destination.scheme, destination.path, tuple(sorted(destination.given.items()))
         receipt = self._get((source, *rest))
@@ -57,32 +58,33 @@ class EarlierRun:
 
 
 def receipt_key(receipt: Receipt) -> Hashable:
-    """Return what a receipt is found by: source and destination."""
+    """Return the key by which a receipt is found: source and destination."""
     return receipt.source, receipt.scheme, receipt.path, tuple(sorted(receipt.options.items()))
 
 
 def has_referrers(task: ImageTask) -> bool:
-    """Return whether an image is copied with its referrers, which may become others while its digest stays."""
+    """Return whether an image is copied with its referrers, which may change while its digest stays."""
     return bool(task.images.location.options.get('referrers'))
 
 
 def lacks(receipt: Receipt, base: Collection[Digest]) -> str:
-    """Return in words what the place of a receipt lacks because a delta left it out, but for what is in `base`."""
+    """Return in words what a delta at the receipt's place leaves out and `base` does not have; empty if nothing."""
     missing = [each for each in receipt.left_out if each.digest not in base]
     return f'the delta there leaves out {missing[0].kind} {missing[0].digest}' if missing else ''
 
 
 def differs(receipt: Receipt, present: Digest | None) -> str:
-    """Return in words what the source has now if that is not what a receipt was written for; referrers aside."""
+    """Return in words what the source has now if it is not what the receipt was written for; referrers are not
+    considered."""
     is_same = present in (receipt.source_digest or receipt.image_id, receipt.image_id)
     return '' if is_same else f'the digest at the source is now {present or "unknown"}'
 
 
 @dataclass(eq=False, repr=False)
 class FoundBefore:
-    """Finds out whether an image is at its destination already, and still what the source has.
+    """Finds out whether an image is already at its destination, and is still what the source has.
 
-    With `refresh` the source is asked, at most once; else what was proved is believed whatever the source has now.
+    With `refresh` the source is asked, at most once; otherwise a proof counts whatever the source has now.
     """
 
     plugins: Plugins
@@ -93,9 +95,9 @@ class FoundBefore:
     _asked: list[Digest | None] | None = field(default=None, init=False)
 
     def find(self) -> tuple[Receipt, Verdict] | None:
-        """Return the receipt that holds, and its verdict, which is verified; raises as opening the image does.
+        """Return a receipt that proves the image, and its verdict, which is verified; raises as opening the image does.
 
-        A receipt of the file has precedence; else the destination's own, or what it has under the name now, counts.
+        A receipt of the file comes first, then the one that the destination keeps, then what it has under the name now.
         """
         task = self.task
         receipt = self.earlier.find(task.recorded, task.output.location)
@@ -108,31 +110,31 @@ class FoundBefore:
         return (receipt, verdict) if verdict.outcome is Outcome.VERIFIED else None
 
     def _of_destination(self) -> Receipt | None:
-        """Return the receipt that the destination gives for the image; None where a filter must see it again."""
+        """Return the receipt that the destination provides for the image; None if a filter must see the image again."""
         if self.task.recipe is None or has_referrers(self.task):
             return None
         output, reference = self.task.output.made(), self.task.reference
         if kept := output.kept_receipt(reference):
             if self.level is VerifyLevel.FULL and kept.of_kind('files'):
-                return None  # digests of the source bind no list of files: only unpacking again proves it
+                return None  # digests do not cover the list of files: only unpacking again proves it
             here = replace(kept, verdict=KEPT, place=str(self.task.place))
             found = EarlierRun([here]).find(self.task.recorded, output.location)
             return found if found and self._is_current(found) else None
         if not self.refresh:
             return None
-        there = self.task.digest_there()  # first: where nothing is, the source need not be asked before it is opened
+        there = self.task.digest_there()  # asked first: if nothing is there, the source need not be asked
         if there is None or there != self._present_digest:
             return None
         try:
             return output.present_receipt(reference, self.task.recorded)
-        except (ImageNotFound, InvalidImage):  # what it names is not there, or is damaged: copying mends that
+        except (ImageNotFound, InvalidImage):  # missing or damaged at the destination: copying repairs it
             return None
 
     def _is_current(self, receipt: Receipt) -> bool:
         """Return whether the image of a receipt is the one that the source has now; raises as opening it does.
 
-        An image that only reading can tell is not, neither is one with referrers, which may have become more, nor one
-        of a delta that leaves out what is needed now.
+        False if only reading the image would tell, for an image with referrers, since there may be new ones, and for
+        one in a delta that leaves out what is needed now.
         """
         if lacks(receipt, self.task.settings.base or ()):
             return False
@@ -142,6 +144,6 @@ class FoundBefore:
 
     @property
     def _present_digest(self) -> Digest | None:
-        if self._asked is None:  # no cached_property: in Python 3.11 one source that is silent would hold up all others
+        if self._asked is None:  # no cached_property: its lock in Python 3.11 would make all wait
             self._asked = [self.task.images.present_digest(self.task.reference)]
         return self._asked[0]

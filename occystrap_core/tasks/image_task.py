@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from occystrap_core.api.image_filter import ImageFilter
 
 WHOLE = ' --platform=all'
-"""What a receipt's source has if an index was to be copied as a whole."""
+"""Appended to a receipt's source if an index was to be copied as a whole."""
 
 
 class TaskOutput:
-    """The output of one image: made once, before anything is read, and released after use."""
+    """The output of one image: made once, before anything is read, and dropped after use."""
 
     def __init__(self, make: Callable[[], ImageOutput]) -> None:
         self._make = make
@@ -38,7 +38,7 @@ class TaskOutput:
         return self._output
 
     def taken(self) -> ImageOutput:
-        """Return the output to its last user."""
+        """Return the output, which its last user takes over."""
         output, self._output = self.made(), None
         return output
 
@@ -60,28 +60,28 @@ class ImageTask(NamedTuple):
     chosen: bool
     """Whether the user named this image, not only a pattern or a place that has it among others."""
     entry: int = 0
-    """The number of the entry of the command line or a list that it is from, with all destinations of that."""
+    """The number of the command line's or list's entry that it comes from, counted once for all its destinations."""
     place: Place = Place()
     form: Hashable = None
-    """What decides, besides the image, what is written to the place."""
+    """A key for what determines the output besides the image (WriterScheme.form)."""
 
     @property
     def lane(self) -> int:
-        """The number of the destination among those of its source."""
+        """The number of its destination among those of its source."""
         return self.settings.lane
 
     @property
     def recorded(self) -> str:
-        """The source as receipts have it: with the choice of platforms, also if that is the destination's."""
+        """The source as receipts state it: with the choice of platforms, even if the destination made it."""
         return self.source + (WHOLE if self._is_whole and self.images.gives_indexes else '')
 
     @property
     def is_as_named(self) -> bool:
-        """Whether the destination gets what the name means at the source, byte for byte."""
+        """Whether the destination gets, byte for byte, what the name means at the source."""
         return self._is_whole and not self.filters
 
     def digest_there(self) -> Digest | None:
-        """Return the digest that the image's name has at a destination that tells; None if it is not the source's own.
+        """Return the digest that the image's name has at the destination; None if unknown, or if copying changes it.
 
         Raises as `ImageOutput.present_digest`.
         """
@@ -99,8 +99,8 @@ def places_of(task: ImageTask) -> Iterator[tuple[str, str]]:
 
 def paths_of(images: ImageInput, reference: Reference, destination: Location, place: Place,
              ) -> Iterator[tuple[str, str]]:
-    """Yield what `places_of` does, for an image that has this place at its destination."""
+    """Yield the same as `places_of`, for an image that has this place at its destination."""
     source, lies = images.location_of(reference), images.place(reference)
     yield source.scheme, source.path if lies is None else lies.path
-    unknown = (place.name or '').startswith(f'{destination.scheme}://')  # then the location has to do
+    unknown = (place.name or '').startswith(f'{destination.scheme}://')  # then the path of the location is used
     yield destination.scheme, destination.path if unknown else place.path

@@ -1,4 +1,4 @@
-"""The places of a run's later images, of which there may be millions: kept as numbers, some hundred bytes for each."""
+"""The places of a run's later images, of which there may be millions: kept as hashes, some hundred bytes for each."""
 import os
 from collections.abc import Hashable, Iterable
 
@@ -15,17 +15,17 @@ from occystrap_core.tasks.image_task import ImageTask
 
 
 class LaterPlaces:
-    """Has each image of a run take a place that no other has; each mistake is that of the image that comes later."""
+    """Gives each image of a run a place of its own; a conflict is the failure of the image that comes later."""
 
     def __init__(self, plugins: Plugins, settings: Settings, tasks: Iterable[ImageTask]) -> None:
-        """`tasks` are those that are known to be right."""
+        """`tasks` are those that were checked already."""
         self._plugins, self._again = plugins, FirstLines()
         self._claims = settings.shared.get(Claims, Claims)
         self._claims.become_many()
         self._paths, self._above = set[int](), set[int]()
-        """Places with a path, and the directories above them: as they are written, and by what is there."""
+        """Hashes of used paths, and of the directories above them: each as written, and by what is there."""
         self._full = set[int]()
-        """The paths of destinations that hold one image each."""
+        """Hashes of the paths of destinations that hold a single image."""
         self._names = set[int]()
         self._stream: Hashable = None
         for task in tasks:
@@ -34,11 +34,11 @@ class LaterPlaces:
 
     @property
     def notes(self) -> list[str]:
-        """Lines for the user about images that are named again."""
+        """Lines for the user about images that are listed more than once."""
         return self._again.lines('image', 'images', 'listed more than once, and copied once')
 
     def take(self, task: ImageTask) -> bool:
-        """Return whether an image is to be copied, False if the same one goes there already; raises UsageError."""
+        """Return whether an image is to be copied; False if the same one goes there already. Raises UsageError."""
         if self._is_another_name(task):
             return False
         images, reference = task.images, task.reference
@@ -52,7 +52,7 @@ class LaterPlaces:
         return True
 
     def _is_another_name(self, task: ImageTask) -> bool:
-        """Return whether the image of a source goes under another of its names to the same place."""
+        """Return whether the image already goes to the same place under another of its names."""
         content = task.images.content_key(task.reference)
         if content == task.reference:
             return False
@@ -71,7 +71,7 @@ class LaterPlaces:
                              'choose a place beside it')
 
     def _require_room(self, task: ImageTask) -> None:
-        """Raise UsageError if a place that holds one image gets another."""
+        """Raise UsageError if a destination that holds a single image gets another one."""
         goes = hash((task.destination.scheme, task.destination.path))
         if goes in self._full:
             require_room_for_several(self._plugins, task.written, task.destination)
@@ -92,12 +92,12 @@ class LaterPlaces:
 
 
 def _identities(path: str) -> set[int]:
-    """Return what identifies a path, which becomes another thing when something is written there."""
+    """Return hashes of two identities of a path; what is there changes when something is written."""
     return {hash(path), hash(Place(path).root)}
 
 
 def _above(path: str) -> set[int]:
-    """Return what identifies the directories above a path."""
+    """Return hashes of the identities of all directories above a path."""
     found = set[int]()
     while (above := os.path.dirname(path)) != path:
         found |= _identities(path := above)

@@ -1,4 +1,4 @@
-"""The tasks of a run that are found while others are copied: of very many images, or where listing takes long."""
+"""Tasks that are found while others are copied: for very many images, or sources that are slow to list."""
 from collections.abc import Iterator, Sequence
 
 from occystrap_core.errors import UsageError
@@ -12,14 +12,14 @@ from occystrap_core.tasks.task_places import distinct
 
 
 class LaterTasks:
-    """What TaskList has left; mistakes are failures of single images now."""
+    """The tasks that TaskList left to be found; mistakes are now failures of single images."""
 
     def __init__(self, plugins: Plugins, settings: Settings, todo: TaskList) -> None:
         self._todo, self._places = todo, LaterPlaces(plugins, settings, todo.tasks)
         todo.begin()
 
     def parts(self) -> Iterator[tuple[Sequence[ImageTask], Sequence[ImageReport]]]:
-        """Yield tasks as they are found, and reports on what cannot be one."""
+        """Yield tasks as they are found, and reports on images that cannot become tasks."""
         for tasks in self._todo.coming:
             found = [each for each in distinct(self._placed(tasks)) if self._is_free(each)]
             failed = self._failed()
@@ -50,7 +50,7 @@ class LaterTasks:
         self._todo.failed.append(task.report)
 
     def _drop(self, tasks: Sequence[ImageTask], kept: Sequence[ImageReport]) -> None:
-        """Forget the tasks that are others of the run."""
+        """Release the sources of tasks that the run does not keep."""
         assert self._todo.sources
         known = set(map(id, kept))
         for task in tasks:

@@ -1,4 +1,4 @@
-"""The inputs of a run of very many images, which are not all open at once."""
+"""The inputs of a run of very many images, which are not all kept open."""
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -8,14 +8,14 @@ from occystrap_core.tasks.image_task import ImageTask
 
 
 class OpenSources:
-    """The inputs of a run's sources: each is closed when it is listed, and its last image has ended."""
+    """Closes the input of each source once it has been listed and its last image has ended."""
 
     def __init__(self) -> None:
         self._of: dict[int, _OpenSource] = {}
         self._open: dict[int, _OpenSource] = {}
 
     def of(self, parts: Iterator[Sequence[ImageTask]], closing: ExitStack) -> Iterator[Sequence[ImageTask]]:
-        """Yield the tasks of a source, whose input is closed by `closing`."""
+        """Yield the tasks of a source; `closing` closes its input."""
         source = self._open[id(closing)] = _OpenSource(closing)
         for tasks in parts:
             source.used(len(tasks))
@@ -24,7 +24,7 @@ class OpenSources:
         self._left(source)
 
     def ended(self, report: ImageReport) -> None:
-        """Note that an image has ended; called on any thread."""
+        """Record that an image has ended; called on any thread."""
         if source := self._of.pop(id(report), None):
             self._left(source)
 
@@ -41,7 +41,7 @@ class OpenSources:
 
 
 class _OpenSource:
-    """An input and the number of its users: its images, and the listing of them."""
+    """An input and its number of users: its images, and the listing of them."""
 
     def __init__(self, closing: ExitStack) -> None:
         self.closing = closing

@@ -1,4 +1,4 @@
-"""The inputs of a source outside of a run: one, or those of a list's entries."""
+"""The inputs of a source outside of a run: a single one, or one for each entry of a list."""
 from collections.abc import Iterator
 from contextlib import ExitStack
 

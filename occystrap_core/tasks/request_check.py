@@ -1,5 +1,4 @@
-"""Comparing what the source gave with what was requested: the platform, the pinned digest, the index or a part of it.
-"""
+"""Comparing what the source supplied with what was requested: platform, pinned digest, whole index or a part of it."""
 from collections.abc import Sequence
 
 from occystrap_core.errors import DigestMismatch, ImageNotFound
@@ -15,7 +14,7 @@ from occystrap_core.verification.receipt import Receipt
 
 
 def require_requested(opened: Image | ImageIndex, reference: Reference, settings: Settings) -> None:
-    """Raise DigestMismatch or ImageNotFound if an input gave another image than the reference requests."""
+    """Raise DigestMismatch or ImageNotFound if an input supplied another image than the reference requests."""
     origin = opened.origin
     if reference.digest and origin and origin.digest not in (None, reference.digest):
         raise DigestMismatch(f'{reference}: the source returned {origin.digest}', 'manifest-digest')
@@ -57,13 +56,13 @@ def platforms_of(opened: Image | ImageIndex) -> PlatformChoices:
 
 
 def selection_note(opened: Image | ImageIndex) -> list[str]:
-    """Return a note that says what part of an index was taken; empty if all of it was, or there is no index."""
+    """Return a note on which part of an index was copied; empty if all of it was, or if there is no index."""
     digest = opened.origin.digest if opened.origin else None
     return _part_note(opened.reference, platforms_of(opened), digest, isinstance(opened, ImageIndex))
 
 
 def recorded_note(receipt: Receipt) -> list[str]:
-    """Return the same note for an image of an earlier run."""
+    """Return the same note from the receipt of an earlier run."""
     return _part_note(receipt.reference, receipt.platforms, receipt.source_digest, receipt.is_index)
 
 

@@ -1,4 +1,4 @@
-"""What a command line or a list orders: each source with each of its destinations, opened and with its filters."""
+"""The orders of a command line or a list: each source with each of its destinations, opened, and with its filters."""
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 _SHOWN = 10
 _REMEMBERED = 1000
-"""Destinations whose locations are kept, since most entries of a list have the same."""
+"""Number of destinations whose parsed locations are kept, since most entries of a list have the same."""
 Destinations = str | Sequence[str] | None
 """The URI of a destination, or several; None if the entries of a list have their own."""
 
 
 class Order(NamedTuple):
-    """What to do with all images of one source."""
+    """The order to copy all images of one source to one destination."""
 
     images: ImageInput
     location: Location
@@ -45,34 +45,34 @@ class Order(NamedTuple):
     written_filters: Sequence[str]
     """The filters as on the command line."""
     several: bool
-    """Whether the source has other destinations."""
+    """Whether the source has several destinations."""
 
     @property
     def requested(self) -> Sequence[str]:
-        """What else, besides the source, determines what is copied, as on the command line."""
+        """What determines the copied content besides the source, as written on the command line."""
         chosen = [f'--platform={self.platform}'] if self.platform else []
         return [*chosen, *(f'--filter={text}' for text in self.written_filters)]
 
 
 class Orders:
-    """Finds the orders of a run. The inputs that it opens are closed with `closing`."""
+    """Finds the orders of a run. `closing` closes the inputs that are opened."""
 
     def __init__(self, plugins: Plugins, settings: Settings, closing: ExitStack) -> None:
         self._plugins, self._settings, self._closing = plugins, settings, closing
         self._goes_to = lru_cache(_REMEMBERED)(partial(destination_location, plugins))
         self._choice = lru_cache(_REMEMBERED)(self._choose)
         self.entries = 0
-        """The number of sources found, each counted once for all its destinations."""
+        """The number of sources found, each counted once for all destinations."""
         self.lists: list[str] = []
         """The files of lists that were read."""
         self.list_location: Location | None = None
-        """Where the list is, if the source is one."""
+        """The location of the list, if the source is a list."""
         self._list_name = ''
         self.notes: list[str] = []
-        """Lines for the user about entries that are dropped."""
+        """Lines for the user about dropped entries."""
 
     def of(self, entry: ListedImage, listed: bool = False) -> Iterator[Order]:
-        """Yield what to do for each destination of one entry; the entries of a list take its place."""
+        """Yield the orders for all destinations of an entry; a list is replaced by its entries."""
         opened = self._opened(entry, self._choice(entry.platform, next(iter(entry.destinations), None)))
         if isinstance(opened, ImageInput):
             yield from self._orders_of(opened, entry)
@@ -89,11 +89,11 @@ class Orders:
 
     def one_by_one(self, entry: ListedImage, failed: Callable[[ListedImage, UsageError], None], checked: int = 0,
                    ) -> Iterator[tuple[Sequence[Order], ExitStack]]:
-        """Yield what to do for all destinations of a source, as `of`, without reading all of a list first.
+        """Yield the orders of one source at a time, as `of` does, without reading a long list completely first.
 
-        With each comes what closes its input. The first `checked` entries of a list are read, and found to be right,
-        before the first is given. `failed` is called with entries that are mistakes, and may raise; raises UsageError
-        if there is no list.
+        With each comes the ExitStack that closes its input. The first `checked` entries of a list are read and checked
+        before the first order is yielded. `failed` is called for entries with mistakes, and may raise. Raises
+        UsageError if there is no list.
         """
         self._closing = ExitStack()
         opened = self._opened(entry, self._choice(entry.platform, next(iter(entry.destinations), None)))
@@ -123,7 +123,8 @@ class Orders:
 
     def _entries(self, opened: ImageList, order: ListedImage, checked: int,
                  failed: Callable[[ListedImage, UsageError], None]) -> Iterator[ListedImage]:
-        """Yield the entries of a list with what they leave to the command line; a mistake that ends it is reported."""
+        """Yield the entries of a list, with missing values from the command line; a mistake that ends the list is
+        reported."""
         try:
             for each in opened.stream(checked):
                 yield _filled(each, order)
@@ -134,7 +135,7 @@ class Orders:
         self.list_location, self._list_name = location, source_name(self._plugins, location)
 
     def _distinct(self, entries: Iterable[ListedImage]) -> Iterator[ListedImage]:
-        """Yield entries of a list, each once."""
+        """Yield the entries of a list without repeated ones."""
         before: dict[tuple[object, ...], str] = {}
         for each in entries:
             if twice := _again(each, before):
@@ -143,7 +144,7 @@ class Orders:
                 yield each
 
     def _require_right(self, entries: Sequence[ListedImage]) -> None:
-        """Raise UsageError with the mistakes in all entries of a list, not only in the first."""
+        """Raise UsageError with the mistakes of all entries of a list, not only of the first."""
         found: dict[str, str] = {}
         with_filters = cache(lambda filters: open_filters(self._plugins, filters, self._settings))
         for each in entries:
@@ -167,7 +168,8 @@ class Orders:
         return opened
 
     def _orders_of(self, opened: ImageInput, entry: ListedImage) -> Iterator[Order]:
-        """Yield what to do for each destination. Those that hold indexes have one input, and so have the others."""
+        """Yield the order for each destination. Destinations that hold indexes share one input, the others another one.
+        """
         if not entry.destinations:
             raise UsageError(f'no destination for {opened.location}: add DEST')
         self.entries += 1
@@ -189,15 +191,14 @@ class Orders:
         return self._plugins.find(WriterScheme, location.scheme).to_stdout(location)
 
     def _choose(self, platform: str | None, goes: str | None) -> Settings:
-        """Return the settings with an entry's choice of platforms: by default all where its destination holds indexes.
-        """
+        """Return the settings with an entry's choice of platforms: by default all if its destination holds indexes."""
         if platform:
             return self._settings.choosing(platform)
         if goes is None:
             return self._settings
         try:
             destination = self._goes_to(goes)
-        except UsageError:  # which is raised if an image goes there; the entries of a list may have others
+        except UsageError:  # raised later, for images that go there; the entries of a list may have other destinations
             return self._settings
         return replace(self._settings, whole_index=takes_whole_indexes(self._plugins, destination))
 
@@ -208,7 +209,7 @@ class Orders:
             require_deltas(self._plugins, destination)
         recipe = ' '.join([__version__, *(entry.filters or ())]) if all(each.repeatable for each in filters) else None
         chosen = settings.platforms or settings.platform
-        if option := opened.location.options.get('platform'):  # it has precedence over --platform
+        if option := opened.location.options.get('platform'):  # the option takes precedence over --platform
             settings = settings.choosing(option)
         bringer = (source_name(self._plugins, opened.location), destination_name(self._plugins, destination),
                    self._list_name)
@@ -218,13 +219,13 @@ class Orders:
 
 
 def _filled(entry: ListedImage, order: ListedImage) -> ListedImage:
-    """Return an entry of a list with what it leaves to the command line that names the list."""
+    """Return an entry of a list, with missing values from the command line that names the list."""
     filters = order.filters if entry.filters is None else entry.filters
     return entry._replace(destinations=entry.destinations or order.destinations, filters=filters)
 
 
 def _again(entry: ListedImage, before: dict[tuple[object, ...], str]) -> str:
-    """Return a note if an entry of a list is there before, to be dropped; else an empty text."""
+    """Return a note if an earlier entry of the list is the same, which is then dropped; else an empty text."""
     key = entry.source, tuple(entry.destinations), entry.platform, str(entry.filters)
     if key in before:
         return f'{entry.where}: {entry.source} is already listed in {before[key]}, and is skipped'

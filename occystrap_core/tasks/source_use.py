@@ -1,4 +1,4 @@
-"""An image at its source, opened once for all its destinations."""
+"""One image at its source, opened once for all its destinations."""
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ _LOOK = 0.1
 
 
 class Opened(NamedTuple):
-    """What an input opened, and the same after the filters."""
+    """The content that an input opened, before and after filters."""
 
     source: Content
     filtered: Content
@@ -26,7 +26,7 @@ class Opened(NamedTuple):
 
 
 class Opening:
-    """Opens an image when its first user needs it, and closes it when its last user has ended."""
+    """Opens an image for its first user, and closes it after its last."""
 
     def __init__(self, users: int = 1) -> None:
         self._users = users
@@ -36,7 +36,7 @@ class Opening:
         self._told = False
 
     def get(self, make: Callable[[], Opened]) -> Opened:
-        """Return the image, by `make` for the first user; raises for all what that raised."""
+        """Return the image, opened by `make` for the first user; if that raised, raise the same for all users."""
         with self._lock:
             if self._error:
                 raise again(self._error)
@@ -48,7 +48,7 @@ class Opening:
             return self._opened
 
     def arrived(self) -> None:
-        """Tell the filters, once, that the image is at a destination."""
+        """Tell the filters that the image has arrived, for its first destination only."""
         with self._lock:
             told, self._told, opened = self._told, True, self._opened
             self._forget()
@@ -56,7 +56,7 @@ class Opening:
             opened.arrived()
 
     def left(self) -> None:
-        """Called once for each user, however it ended."""
+        """Record that a user has ended; called once for each, in any case."""
         with self._lock:
             self._users -= 1
             opened = None if self._users else self._opened
@@ -71,29 +71,30 @@ class Opening:
 
 
 class RunAhead:
-    """Keeps fast destinations from being more than some images ahead of slow ones, for which layers are kept."""
+    """Prevents fast destinations from being far ahead of slow ones, as layers are kept for the slow ones meanwhile."""
 
     def __init__(self, most: int) -> None:
-        """`most` is the number of images."""
+        """`most` is the number of images that a destination may be ahead."""
         self._most = most
         self._left: list[int] = []
         self._first = 0
         self._changed = threading.Condition()
 
     def expect(self, destinations: int) -> int:
-        """Return the number of one more image of the run."""
+        """Return the number for one more image of the run."""
         self._left.append(destinations)
         return len(self._left) - 1
 
     def wait(self, number: int, check: Callable[[], None]) -> None:
-        """Wait until an image is near enough to the first that is not at all its destinations; `check` may raise."""
+        """Wait until an image is near enough to the first that has not ended at all its destinations; `check` may
+        raise."""
         with self._changed:
             while number >= self._first + self._most:
                 self._changed.wait(_LOOK)
                 check()
 
     def ended(self, number: int) -> None:
-        """Called once for each destination of an image, however it ended."""
+        """Record that an image has ended at a destination; called once for each destination, in any case."""
         with self._changed:
             self._left[number] -= 1
             while self._first < len(self._left) and not self._left[self._first]:
@@ -102,11 +103,11 @@ class RunAhead:
 
 
 class SourceUse:
-    """How one destination uses an image's source: opens it, or leaves it to the other destinations."""
+    """One destination's use of an image's source: opens it, or leaves it to other destinations."""
 
     def __init__(self, opening: Opening | None = None, reads: LayerReads | None = None,
                  turn: tuple[RunAhead, int] | None = None) -> None:
-        """`turn` is the number of the image among those with several destinations."""
+        """`turn` is the number of the image among those that have several destinations."""
         self._opening, self.reads, self._turn = opening or Opening(), reads or LayerReads(), turn
         self._ended = False
 
@@ -123,11 +124,11 @@ class SourceUse:
             self.end()
 
     def arrived(self) -> None:
-        """Tell the filters that the image is at this destination, unless it was at another before."""
+        """Tell the filters that the image is at this destination, unless it arrived at another one first."""
         self._opening.arrived()
 
     def end(self) -> None:
-        """Free what only this destination needed; called however its copy ended, or if there was none."""
+        """Free what only this destination needed; called in any case, also if nothing was copied."""
         if self._ended:
             return
         self._ended = True

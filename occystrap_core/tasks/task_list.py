@@ -1,4 +1,4 @@
-"""The tasks of a run: one for each image, found by opening the source, each with its own destination."""
+"""The tasks of a run: one for each image and destination, found by opening and listing the sources."""
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -33,28 +33,28 @@ if TYPE_CHECKING:
 
 
 WINDOW = 5_000
-"""Images of a run that are known before the first one begins: more are found while these are copied."""
+"""Images that are found before the first one starts; further images are found while these are copied."""
 _PATIENCE = 5.0
-"""Seconds after which what is known by then begins."""
+"""Seconds after which the run starts with the images found so far."""
 
 
 _PART = 1000
-"""Tasks of a source that are given at once."""
+"""Tasks of a source that are yielded together."""
 
 
 class _SourceTasks:
-    """Makes tasks of what sources list."""
+    """Makes tasks from what sources list."""
 
     def __init__(self, plugins: Plugins, notes: list[str]) -> None:
-        """`notes` gets lines for the user about what is left out."""
+        """`notes` collects lines for the user about what is left out."""
         self._plugins, self._notes = plugins, notes
         self.failed: list[ImageReport] = []
-        """Images that no destination can take."""
+        """Reports on images that no destination can take."""
 
     def of(self, orders: Sequence[Order], streamed: bool, listed: list[Reference]) -> Iterator[Sequence[ImageTask]]:
         """Yield the tasks of one input for all its destinations, in parts if it is `streamed`.
 
-        `listed` gets the images if what the source no longer has is to be pruned. Raises as `select` does.
+        `listed` collects the images, if the source is pruned. Raises as `select` does.
         """
         prunes = _prunes(orders[0].location)
         try:
@@ -79,7 +79,8 @@ class _SourceTasks:
             self._notes.append(text)
 
     def _tasks_of(self, orders: Sequence[Order], references: Sequence[Reference]) -> Iterator[Sequence[ImageTask]]:
-        """Yield the tasks of some images of a source; those of one image for all destinations mostly together."""
+        """Yield the tasks of some images of a source; tasks of one image for several destinations come mostly together.
+        """
         taken = [(each, Untagged(self._plugins.find(WriterScheme, each.destination.scheme), each.destination,
                                  references)) for each in orders]
         placed = [(order, untagged.places(references)) for order, untagged in taken]
@@ -107,7 +108,7 @@ class _SourceTasks:
 
 
 class TaskList:
-    """The tasks of a run, all known before the first begins, or the first of many. Close it after the run."""
+    """The tasks of a run: all of them, or the first of many. Close it after the run."""
 
     def __init__(self, plugins: Plugins, settings: Settings) -> None:
         self._plugins, self._settings = plugins, settings
@@ -115,15 +116,15 @@ class TaskList:
         self._orders = Orders(plugins, settings, self._closing)
         self._found = _SourceTasks(plugins, self._orders.notes)
         self._goes: dict[str, Location] = {}
-        """The destinations of a list whose removed images are pruned."""
+        """The destinations of a list that is pruned."""
         self._has_begun = False
         self.sources: OpenSources | None = None
-        """What closes the inputs of the sources that are opened later."""
+        """Closes the inputs of sources that are opened later."""
         self.coming: Iterator[Sequence[ImageTask]] = iter(())
-        """The tasks that `expand` left."""
+        """The tasks that `expand` has not found yet."""
         self.tasks: list[ImageTask] = []
         self.is_whole = True
-        """Whether these are all."""
+        """Whether `tasks` are all tasks of the run."""
         self.failed = self._found.failed
         """Sources of a list that could not list their images."""
         self.notes = self._orders.notes
@@ -134,8 +135,8 @@ class TaskList:
                files: SideFiles | None = None, most: int | None = None) -> None:
         """Find all images that `source` names. Raises UsageError for impossible requests, before an image is read.
 
-        `files` are those that the run writes besides; the files of filters are added. With `most`, what is found when
-        there are so many, or two and some seconds are over, are the tasks, and LaterTasks gives the others.
+        `files` are the other files that the run writes; those of filters are added. With `most`, the search ends after
+        so many images, or after some seconds if there are at least two; LaterTasks finds the others.
         """
         destinations = (destination,) if isinstance(destination, str) else tuple(destination or ())
         self.coming = self._parts_of(ListedImage(source, destinations, None, filters), most)
@@ -152,7 +153,7 @@ class TaskList:
         self.tasks = self.places.checked(_in_order(self.tasks) if self.is_whole else self.tasks)
 
     def begin(self) -> None:
-        """Have what is a mistake from now on be a failure, since images are on their way."""
+        """From now on treat mistakes as failures, since images are being copied."""
         self._has_begun = True
 
     def _parts_of(self, entry: ListedImage, most: int | None) -> Iterator[Sequence[ImageTask]]:
@@ -198,7 +199,8 @@ class TaskList:
                 self.pruned[-1] = self.pruned[-1]._replace(images=each.images, written=each.location)
 
     def _unlisted(self, order: Order, error: OccystrapError, only: bool) -> None:
-        """Record that a source cannot list its images; raises the error of the only one, and of impossible requests."""
+        """Record that a source cannot list its images; raises the error of the only source, and errors of impossible
+        requests."""
         if not self._has_begun and (only or isinstance(error, UsageError)):
             raise error
         self.failed.append(ImageReport(str(order.images.location), str(order.destination), failure=str(error),
@@ -222,8 +224,8 @@ class TaskList:
 
 
 def _in_order(tasks: Sequence[ImageTask]) -> list[ImageTask]:
-    """Return the tasks of all sources: those of one destination after another, and names that came as a service lists
-    them in natural order."""
+    """Return the tasks by entry, then by destination; names that a service lists in any order are in natural order.
+    """
     def key(task: ImageTask) -> tuple[object, ...]:
         in_any_order = type(task.images).stream is not ImageInput.stream
         return task.entry, task.lane, *(reference_key(task.reference) if in_any_order else ())

@@ -1,4 +1,4 @@
-"""The places of a run's images: each is another's, and no source, and no file that is written besides."""
+"""The places of a run's images: no two are the same, and none is a source or another file that the run writes."""
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import chain
 
@@ -15,14 +15,14 @@ from occystrap_core.tasks.image_task import ImageTask, places_of
 
 
 class TaskPlaces:
-    """Checks where tasks go, together or in parts; each method raises UsageError for what would lose an image."""
+    """Checks the places of tasks, all at once or in parts; each method raises UsageError if an image would be lost."""
 
     def __init__(self, plugins: Plugins, settings: Settings, files: SideFiles, lists: Sequence[str]) -> None:
-        """`files` are those that the run writes besides, `lists` those that name its images."""
+        """`files` are the other files that the run writes, `lists` those that name its images."""
         self._plugins, self._settings, self._files, self._lists = plugins, settings, files, lists
 
     def checked(self, tasks: Iterable[ImageTask]) -> list[ImageTask]:
-        """Return all tasks of a run with their places, each only once."""
+        """Return all tasks of a run with their places, without repeated ones."""
         placed = list(distinct(map(self.placed, tasks)))
         self.refuse_files(placed)
         self._require_room(placed)
@@ -39,8 +39,8 @@ class TaskPlaces:
         return task._replace(place=place, form=scheme.form(task.destination))
 
     def refuse_files(self, tasks: Sequence[ImageTask]) -> None:
-        """Raise UsageError if a file that is written besides is an image, a list of images, in one, or a taken stdout.
-        """
+        """Raise UsageError if another file of the run is an image or a list of images, is within one, or is a stdout in
+        use."""
         files = self._files
         for task in tasks:
             for each in task.filters:
@@ -54,7 +54,7 @@ class TaskPlaces:
             files.refuse_stdout(taken)
 
     def _require_room(self, tasks: Sequence[ImageTask]) -> None:
-        """Raise as `require_room` does, with the images of a source that one can be chosen of."""
+        """Raise as `require_room` does, listing the images of a source from which one can be chosen."""
         try:
             require_room(self._plugins, [(task.source, task.written, task.destination) for task in tasks])
         except UsageError as error:
@@ -63,13 +63,13 @@ class TaskPlaces:
                              if names else str(error)) from None
 
     def _taken_stdout(self, tasks: Sequence[ImageTask]) -> str:
-        """Return what goes to stdout, in words; an empty text if nothing does."""
+        """Return in words what goes to stdout; an empty text if nothing does."""
         archives = [each.destination for each in tasks
                     if self._plugins.find(WriterScheme, each.destination.scheme).to_stdout(each.destination)]
         return str(archives[0]) if archives else 'the report in JSON' if self._settings.stdout_taken else ''
 
     def _once_each(self, tasks: Sequence[ImageTask]) -> Iterator[ImageTask]:
-        """Yield the tasks, each only once.
+        """Yield the tasks without repeated ones.
 
         Raises UsageError for two images, or two forms of one, that would go to one place, and for one that would
         replace another's source.
@@ -88,7 +88,7 @@ class TaskPlaces:
 
 
 def distinct(tasks: Iterable[ImageTask]) -> Iterator[ImageTask]:
-    """Yield the tasks; of several names of one image of a source, which go in one form to one place, the first."""
+    """Yield the tasks; of several names of one image that go to the same place in the same form, only the first."""
     seen: dict[Hashable, ImageTask] = {}
     for task in tasks:
         first = seen.setdefault((id(task.images), task.place, task.form, task.images.content_key(task.reference)), task)
@@ -99,7 +99,7 @@ def distinct(tasks: Iterable[ImageTask]) -> Iterator[ImageTask]:
 
 
 def refuse_nested(tasks: Sequence[ImageTask], plugins: Plugins) -> None:
-    """Raise UsageError if a destination is within another's, or two archives that are not one go to stdout."""
+    """Raise UsageError if a destination is within another, or if two different archives go to stdout."""
     _refuse_two_streams(tasks, plugins)
     paths = {task.place.path: task for task in tasks if task.place.path}
     roots = {task.place.root: task for task in paths.values()}
