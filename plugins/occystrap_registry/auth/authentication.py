@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 _SHORT = 4
 _YOUNG = 5.0
-"""Seconds for which a token is certainly good."""
+"""A token is assumed valid for at least this many seconds."""
 _PAUSE = 30.0
 """Seconds before a failed token request is repeated, unless the registry sends a challenge."""
 TOKEN_EXPIRED = (400, 403)
-"""Answers of some registries to an expired token: ECR Public's, and GitHub's."""
+"""Status codes with which some registries answer to an expired token: ECR Public's and GitHub's."""
 
 
 class Authentication:
@@ -48,13 +48,13 @@ class Authentication:
 
     def answer(self, scope: str, registry: URL, headers: Sequence[str], refused: str | None,
                of_ping: bool = False) -> None:
-        """Get an Authorization that answers the challenges in the WWW-Authenticate `headers` of `registry`.
+        """Obtain an Authorization that answers the challenges in the WWW-Authenticate `headers` of `registry`.
 
-        `refused` is the Authorization that was refused; `of_ping` means that the headers are those of `/v2/`, whose
-        scope is a placeholder at some registries. Of several threads only the first requests a token. Raises
-        AccessDenied when no challenge can be answered.
+        `refused` is the Authorization that was refused; `of_ping` means that the headers are from `/v2/`, where the
+        scope of some registries is a placeholder. Of several threads only the first requests a token. Raises
+        AccessDenied if no challenge can be answered.
         """
-        from occystrap_registry.auth.challenges import parse_challenges  # late: many registries ask for nothing
+        from occystrap_registry.auth.challenges import parse_challenges  # late: many registries need no authorization
         from occystrap_registry.auth.tokens import has_good_realm
         login = self._login()
         with self._grants.alone(login, scope):
@@ -74,9 +74,9 @@ class Authentication:
             self._grants.keep(login, ANY, Grant(login.basic))
 
     def renew(self, scope: str, refused: str) -> bool:
-        """Replace a token that may have run out unnoticed; return whether there is another one.
+        """Replace a token that may have expired unnoticed; return whether there is another one.
 
-        Some registries answer 400 or 403 then, without a challenge.
+        Some registries then answer 400 or 403, without a challenge.
         """
         login = self._login()
         with self._grants.alone(login, scope):
@@ -98,11 +98,12 @@ class Authentication:
                 'set OCCYSTRAP_USERNAME and OCCYSTRAP_PASSWORD, or give ?username=')
 
     def hint(self) -> str:
-        """Return what to add to `it does not exist`, which clients without a login may get; empty with a login."""
+        """Return what to append to `it does not exist`, since clients without a login may get that answer; empty with a
+        login."""
         return '' if self._login() else ', or it needs a login (occystrap login)'
 
     def redact(self, text: str, others: Sequence[str] = ()) -> str:
-        """Return `text`, which a server sent, without the secrets that were sent to the server, and without `others`.
+        """Return `text`, which a server sent, without the secrets that were sent to that server, and without `others`.
         """
         for secret in sorted([*self._grants.secrets(), *others], key=len, reverse=True):
             text = text.replace(secret, '…') if len(secret) >= _SHORT else text
@@ -111,7 +112,7 @@ class Authentication:
     def _login(self) -> 'Login | None':
         if self._address.is_redirected:
             return None
-        from occystrap_registry.credentials.credential_search import find_login  # late, as only those who ask need it
+        from occystrap_registry.credentials.credential_search import find_login  # late: many need no login
         from occystrap_registry.credentials.logins import Login
         given = self._address.credentials
         repository = self._address.reference.repository
@@ -128,7 +129,7 @@ class Authentication:
         return grant.header or None if grant and grant.holds else None
 
     def _renewed(self, login: 'Login | None', scope: str) -> str | None:
-        """Return a token from the known source, None if that fails; then the registry's challenge is answered."""
+        """Return a token from the known source; None if that fails, and the registry's challenge must be answered."""
         with self._grants.alone(login, scope):
             source, grant = self._grants.source(login, scope), self._grants.find(login, scope)
             if source and not (grant and grant.holds):

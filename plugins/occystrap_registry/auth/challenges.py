@@ -1,6 +1,6 @@
 """WWW-Authenticate headers (RFC 9110, 11.6.1): several challenges, parameters in any order, quoted or not.
 
-What servers write otherwise is read, too: `;` between parameters, single quotes.
+Deviations of real servers are accepted: `;` between parameters, single quotes.
 """
 import re
 from collections.abc import Iterable

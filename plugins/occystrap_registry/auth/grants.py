@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from occystrap_registry.transport.url import URL
 
 ANY = ''
-"""Stands for every scope: Basic authorization has none."""
+"""The scope of a grant for everything: Basic authorization has no scopes."""
 
 
 class Grant(NamedTuple):
@@ -27,7 +27,7 @@ class Grant(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether it has not expired."""
+        """Whether the grant has not expired."""
         return self.until > time.monotonic()
 
 
@@ -39,7 +39,7 @@ class TokenSource(NamedTuple):
 
     @property
     def bare(self) -> 'TokenSource':
-        """The same for any scope."""
+        """The same source for any scope."""
         kept = {name: value for name, value in self.challenge.parameters.items() if name in ('realm', 'service')}
         return self._replace(challenge=self.challenge._replace(scheme='bearer', parameters=kept))
 

@@ -52,9 +52,9 @@ def fetch_token(ask: Ask, challenge: Challenge, scope: str, registry: URL, login
 
 
 def token_url(challenge: Challenge, scope: str, registry: URL) -> URL:
-    """Return the URL that gives a token for `scope`; raises AccessDenied for a realm that is refused.
+    """Return the URL for requesting a token for `scope`; raises AccessDenied for a realm that is refused.
 
-    A scope of the challenge that `scope` does not cover is requested as well.
+    A scope in the challenge that `scope` does not include is requested as well.
     """
     text = urlencode([*_service(challenge), *(('scope', each) for each in _requested(challenge, scope))])
     realm = challenge.parameters['realm']
@@ -70,7 +70,7 @@ def token_url(challenge: Challenge, scope: str, registry: URL) -> URL:
 
 
 def has_good_realm(challenge: Challenge, registry: URL) -> bool:
-    """Return whether a token may be requested where the challenge says."""
+    """Return whether tokens may be requested from the realm in the challenge."""
     try:
         return bool(token_url(challenge, '', registry))
     except AccessDenied:
@@ -109,7 +109,7 @@ def _lifetime(seconds: object) -> float:
 
 
 def _age(issued: object, reply: Reply) -> float:
-    """Return how many seconds ago a token was issued, by its server's clock; 0 if that is not known."""
+    """Return how many seconds ago a token was issued, by its server's clock; 0 if unknown."""
     try:
         then = datetime.fromisoformat(issued) if isinstance(issued, str) else None
         now = parsedate_to_datetime(reply.headers['date']) if 'date' in reply.headers else datetime.now(timezone.utc)
@@ -147,7 +147,7 @@ def _refuse_bad_realm(url: URL, registry: URL) -> None:
 
 
 def _covers(scope: str, other: str) -> bool:
-    """Return whether `scope` allows all that `other` does (distribution, Token Scope Documentation)."""
+    """Return whether `scope` permits everything that `other` does (distribution, Token Scope Documentation)."""
     name, _, actions = scope.rpartition(':')
     other_name, _, other_actions = other.rpartition(':')
     return name == other_name and set(other_actions.split(',')) <= set(actions.split(','))

@@ -1,4 +1,4 @@
-"""What a shell may complete the path of registry:// to: repositories of its catalog, tags of a repository."""
+"""Shell completion of registry:// paths: repositories of the catalog, tags of a repository."""
 from collections.abc import Iterator
 
 from occystrap_core import Location, Settings
@@ -9,7 +9,7 @@ from occystrap_registry.transport.address import Address, parse_address
 
 
 def completed(path: str, settings: Settings) -> Iterator[str]:
-    """Yield the paths that begin so, repositories with a `:` at their end. Raises UsageError, ServiceError."""
+    """Yield the matching paths, repositories with a `:` appended. Raises UsageError, ServiceError."""
     host, slash, name = path.partition('/')
     repository, colon, tag = name.rpartition(':')
     if not slash:

@@ -1,4 +1,4 @@
-"""The command `proxy`: between clients and a registry, it filters images and verifies what becomes of them."""
+"""The command `proxy`: it filters images between clients and a registry, and verifies the results."""
 import ctypes
 import gc
 import os
@@ -22,7 +22,8 @@ _DOWNSTREAM = [option for scheme in register_writers() for option in scheme.opti
 _ONCE = 'once'
 _SECONDS = OptionType.number(0.1, name='seconds')
 _M_ARENA_MAX, _ARENAS = -8, 2
-"""The parameter of mallopt (3), and the limit of heaps; eight for each processor are the default."""
+"""A parameter of mallopt (3), and the number of heaps, of which glibc makes up to eight for each processor by default.
+"""
 
 
 @click.command()
@@ -91,9 +92,9 @@ def proxy(downstream: str, upstream: str | None, filters: Sequence[str], storage
 
 
 def _save_memory() -> None:
-    """Have all threads share a few heaps (glibc), or hundreds of them keep a third more memory.
+    """Make all threads share a few heaps (glibc); otherwise hundreds of threads keep a third more memory.
 
-    What is imported by now stays, and need not be looked at when the garbage of an order is collected.
+    What is imported by now stays, so garbage collection after each order need not look at it.
     """
     gc.freeze()
     with suppress(AttributeError, OSError):  # another C library
@@ -120,7 +121,7 @@ def _remote(option: str, text: str, options: Sequence[Option], settings: Setting
 
 
 def _require_separate(downstream: 'Remote', upstream: 'Remote | None') -> None:
-    """Raise UsageError if a login would go where it does not belong."""
+    """Raise UsageError if a login would be sent to the wrong registry."""
     if upstream is None:
         return
     if upstream.name == downstream.name:
@@ -134,7 +135,7 @@ def _require_separate(downstream: 'Remote', upstream: 'Remote | None') -> None:
 
 
 def _require_elsewhere(options: ServerOptions, downstream: 'Remote', upstream: 'Remote | None') -> None:
-    """Raise UsageError for a proxy that would ask itself."""
+    """Raise UsageError for a proxy whose upstream or downstream is itself."""
     for option, remote in (('--downstream', downstream), ('--upstream', upstream)):
         if remote and options.listens_at(remote.host):
             raise UsageError(f'{option} {remote.host} is where the proxy itself would listen: choose another place '
@@ -168,7 +169,7 @@ def _announce(downstream: 'Remote', upstream: 'Remote | None', url: str) -> None
 
 
 def _look(downstream: 'Remote') -> None:
-    """Warn if downstream does not answer now, or not as a registry."""
+    """Warn if downstream does not answer now, or does not answer as a registry."""
     try:
         if odd := downstream.require_answer():
             print_message(f'occystrap: warning: {odd}')

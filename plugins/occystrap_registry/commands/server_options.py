@@ -20,7 +20,7 @@ _ADDRESS = re.compile(r'(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})')
 _LOOPBACK = re.compile(r'127\.[0-9.]+|::1|localhost')
 _EVERYWHERE = ('0.0.0.0', '::')
 _SIGNALLED = 128
-"""Exit codes above are those of signals."""
+"""Exit codes above this are 128 plus a signal's number."""
 _CONNECTIONS, _OTHER_FILES = 4096, 64
 _LAST_PORT = 65535
 
@@ -48,7 +48,7 @@ def server_options(command: F) -> F:
 
 
 class ServerOptions(NamedTuple):
-    """The values of the options, each of which has been looked at."""
+    """The checked values of the options."""
 
     host: str
     port: int
@@ -88,14 +88,14 @@ class ServerOptions(NamedTuple):
         return 'https' if self.certificate else 'http'
 
     def listens_at(self, host: str) -> bool:
-        """Return whether `host[:port]` leads to this server."""
+        """Return whether `host[:port]` is the address of this server."""
         name, _, port = host.rpartition(':')
         here, there = (each.strip('[]').replace('localhost', '127.0.0.1') for each in (self.host, name))
         is_here = there == here or here in _EVERYWHERE and _LOOPBACK.fullmatch(there) is not None
         return is_here and port == str(self.port)
 
     def warn(self, read_only: bool, what: str = 'push and delete') -> None:
-        """Say what other machines may do, if they can reach the registry."""
+        """Warn about what other machines may do if they can reach the registry."""
         if _LOOPBACK.fullmatch(self.host):
             return
         if not self.htpasswd and not read_only:
@@ -105,7 +105,7 @@ class ServerOptions(NamedTuple):
 
 
 def wait_for_signal(server: 'RegistryServer', drain: float) -> None:
-    """Wait; a signal is the usual end. Raises SystemExit, from which the command line knows that one was heeded."""
+    """Wait for a signal, the usual end. Raises SystemExit, which tells the command line that a signal was handled."""
     try:
         server.wait()
         raise ServiceUnavailable('the registry has stopped unexpectedly: --debug may show why; start it again')
@@ -124,7 +124,7 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def _require_free(host: str, port: int) -> None:
-    """Raise ServiceUnavailable unless it can be listened there, before anything is made."""
+    """Raise ServiceUnavailable if the port is taken, before anything is created."""
     from occystrap_registry.server.server_thread import listening_socket
     try:
         listening_socket(host, port).close()
@@ -133,7 +133,7 @@ def _require_free(host: str, port: int) -> None:
 
 
 def _available_connections() -> int:
-    """Return how many connections there may be; each may have a file open, too."""
+    """Return how many connections are possible: each needs a file descriptor, and may have a file open."""
     import resource
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
@@ -143,7 +143,7 @@ def _available_connections() -> int:
 
 
 def _certificate(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | None:
-    """Return the files for https, which have been tried; raises UsageError."""
+    """Return the certificate files for https, after loading them once; raises UsageError."""
     if not certificate and not key:
         return None
     if not certificate or not key:

@@ -55,7 +55,7 @@ def _location(text: str) -> Location:
 
 
 def _listed(location: Location, settings: Settings, limit: int | None) -> tuple[str, dict[str, str], list[str]]:
-    """Return the kind of the names, what they belong to as JSON fields, and the names."""
+    """Return the kind of the names, their parent as JSON fields, and the names."""
     whole = '/' not in location.path.rpartition('@')[2]
     address = parse_address(location.with_path(f'{location.path}/any') if whole else location, settings)
     client = RegistryClient(address, settings)

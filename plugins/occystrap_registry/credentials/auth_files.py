@@ -45,13 +45,13 @@ def place_to_write(named: str | None = None) -> Path:
 
 
 def read_document(path: Path, to_change: bool = False) -> dict[str, Any]:
-    """Return the JSON object in a file, empty without a file; raises UsageError for one that cannot be read.
+    """Return the JSON object in a file, empty without a file; raises UsageError for a file that cannot be read.
 
-    Other JSON than an object counts as empty; `to_change` refuses it, as it would be lost.
+    Any other JSON counts as empty, but is refused with `to_change`, since it would be lost.
     """
     try:
         with open(path, 'rb') as file:
-            text = file.read(_LARGEST).removeprefix(codecs.BOM_UTF8)  # as some editors save it
+            text = file.read(_LARGEST).removeprefix(codecs.BOM_UTF8)  # some editors write a BOM
         document: Any = parse_json(text if text.strip() else b'{}', 'it', _LARGEST)
     except (FileNotFoundError, NotADirectoryError):
         return {}
@@ -64,7 +64,8 @@ def read_document(path: Path, to_change: bool = False) -> dict[str, Any]:
 
 
 def _shown(path: Path) -> str:
-    """Return what messages call a file: its path if it exists, as a variable may hold logins in place of a path."""
+    """Return how messages name a file: by its path if it exists, since the variable may contain logins instead of a
+    path."""
     return str(path) if os.path.lexists(path) else 'the file that REGISTRY_AUTH_FILE or DOCKER_CONFIG names'
 
 
@@ -84,7 +85,7 @@ class AuthFile:
         return next((login for login in found if login), None)
 
     def _entry(self, key: str) -> Login | None:
-        """Return the login of an entry, None for an empty one, and for one that cannot be read, with one warning."""
+        """Return the login of an entry; None if it is empty or cannot be read, the latter with one warning."""
         try:
             return _read(self._auths.get(key))
         except ValueError as error:
@@ -107,9 +108,9 @@ def _by_plain_key(entries: object) -> dict[str, Any]:
 
 
 def _read(entry: object) -> Login | None:
-    """Return the login in an entry of `auths`, as docker reads it; None for an empty one, raises ValueError.
+    """Return the login in an entry of `auths`, as docker reads it; None for an empty one. Raises ValueError.
 
-    A token for the registry counts before an identity token, that before a password.
+    A registry token takes precedence over an identity token, that over a password.
     """
     if entry is None:
         return None
@@ -130,7 +131,7 @@ def _decode(text: str) -> tuple[str, str]:
     packed = ''.join(text.split()).rstrip('=')
     try:
         decoded = base64.b64decode(packed + '=' * (-len(packed) % 4), validate=True).decode()
-    except ValueError:  # binascii.Error and UnicodeDecodeError are such
+    except ValueError:  # includes binascii.Error and UnicodeDecodeError
         raise ValueError('its auth is not base64') from None
     user, colon, password = decoded.rstrip('\0').partition(':')
     if not colon:

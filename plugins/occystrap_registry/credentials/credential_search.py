@@ -1,4 +1,4 @@
-"""The credentials for a repository: searched once a run, in a fixed order."""
+"""Finding the credentials for a repository, once a run, in a fixed order."""
 import threading
 import time
 from pathlib import Path

@@ -53,7 +53,7 @@ def _drop(auths: dict[str, Any], host: str) -> bool:
 
 
 def _change(path: Path, change: Callable[[dict[str, Any]], bool]) -> bool:
-    """Apply `change` to the `auths` of a file and return its result; the rest of the file is kept."""
+    """Apply `change` to the `auths` of a file and return its result; the rest of the file is preserved."""
     path = Path(os.path.realpath(path))
     with output_errors(str(path)), _alone_in(path.parent):
         document = read_document(path, to_change=True)
@@ -68,7 +68,7 @@ def _change(path: Path, change: Callable[[dict[str, Any]], bool]) -> bool:
 
 @contextmanager
 def _alone_in(directory: Path) -> Iterator[None]:
-    """Lock a directory against other processes of occystrap; it is made if missing."""
+    """Lock a directory, created if missing, against other processes of occystrap."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -81,7 +81,7 @@ def _alone_in(directory: Path) -> Iterator[None]:
 def _replace(path: Path, data: bytes) -> None:
     """Replace a file by one of mode 0600 with the same owner; the caller holds the lock of the directory."""
     for leftover in path.parent.glob(f'.{glob.escape(path.name)}-????????{_ENDING}'):
-        leftover.unlink()  # of a process that was killed; it has passwords
+        leftover.unlink()  # left by a killed process; it contains passwords
     descriptor, temporary = tempfile.mkstemp(_ENDING, f'.{path.name}-', path.parent)  # of mode 0600
     try:
         with open(descriptor, 'wb') as file:

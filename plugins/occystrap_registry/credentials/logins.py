@@ -33,15 +33,15 @@ class Login(NamedTuple):
 
     @property
     def secrets(self) -> list[str]:
-        """The secret, in each spelling that must not be shown."""
+        """The secret, in each encoding that must not be shown."""
         return [self.basic.partition(' ')[2], quote(self.secret, errors='surrogateescape'), self.secret]
 
 
 def plain_key(key: str) -> str:
-    """Return the `host[:port][/namespace…]` of a key in a file.
+    """Return the `host[:port][/namespace…]` that a key in a file stands for.
 
-    For a URL, as older dockers wrote, and for a host with the path of its API, that is the host. All names of Docker
-    Hub give the same key.
+    For a URL, as older versions of docker wrote, or for a host with the path of its API, that is the host. All names of
+    Docker Hub give the same key.
     """
     scheme, separator, rest = key.partition('://')
     is_url = separator and scheme.lower() in ('http', 'https')

@@ -1,4 +1,4 @@
-"""Sending one blob (distribution-spec, Pushing blobs): by one PUT, or by PATCH where a registry refuses that."""
+"""Sending one blob (distribution-spec, Pushing blobs): by PUT or, if a registry refuses that, by PATCH."""
 from collections.abc import Callable
 from enum import Enum
 
@@ -14,13 +14,13 @@ from occystrap_registry.transport.connections import Body
 from occystrap_registry.transport.transport_errors import TransportError
 
 _BREAKS = 2
-"""Requests without an answer after which smaller ones are made, or a small one is sent otherwise."""
+"""After so many requests without an answer, smaller requests are made, or a small blob is sent in another way."""
 _SMALL = 1 << 20
 _NO_METHOD = (404, 405, 501)
 
 
 class Way(Enum):
-    """How a blob can be sent; the second is what docker, podman and skopeo do."""
+    """Ways to send a blob; docker, podman and skopeo use the second."""
 
     WHOLE = 'PUT'
     AT_ONCE = 'one PATCH'
@@ -28,7 +28,9 @@ class Way(Enum):
 
 
 class _Refused(Exception):
-    """A registry refuses a blob that is sent in one of `ways`; others, unless it is `too_large`, are refused as well.
+    """The registry refuses a blob that is sent in one of `ways`.
+
+    Other blobs will be refused in these ways as well, unless this one was `too_large`.
     """
 
     def __init__(self, error: ServiceError, *ways: Way, too_large: bool = False) -> None:
@@ -37,18 +39,18 @@ class _Refused(Exception):
 
 
 class BlobUpload:
-    """Sends one blob in the first way that the registry takes."""
+    """Sends one blob, trying the ways in order until the registry accepts one."""
 
     def __init__(self, client: RegistryClient, descriptor: Descriptor, body: Body, has: Callable[[], bool]) -> None:
-        """`body` makes the bytes anew for each attempt; `has` asks the registry whether it has the blob."""
+        """`body` makes the bytes again for each attempt; `has` asks the registry whether it has the blob."""
         self._client, self._descriptor, self._body, self._has = client, descriptor, body, has
         self._attempts, self._broken = client.attempts(), 0
 
     def send(self, session: UploadSession | None) -> None:
-        """Send, and note for the run in which ways the registry takes no blob; `session` is an upload that is open.
+        """Send the blob, and record for the run which ways the registry refuses; `session` is an open upload.
 
-        Where connections broke and the registry takes no other way, the first is tried again. Raises the first refusal
-        as ServiceError, OutputError for a blob that was stored as another.
+        If connections broke and the registry accepts no other way, the first way is tried again. Raises the first
+        refusal as ServiceError, and OutputError for a blob that was stored with another digest.
         """
         refused: dict[Way, ServiceError] = {}
         learned = set[str]()
@@ -74,7 +76,7 @@ class BlobUpload:
             raise first from None
 
     def _choose(self, session: UploadSession, refused: dict[Way, ServiceError]) -> Way:
-        """Return the way to try next, one that was refused before in this run last."""
+        """Return the way to try next; those that were refused earlier in this run come last."""
         in_chunks = session.in_chunks or self._descriptor.size > self._client.endpoint.largest
         order = (Way.CHUNKS, Way.WHOLE, Way.AT_ONCE) if in_chunks else (Way.WHOLE, Way.AT_ONCE, Way.CHUNKS)
         left = [way for way in order if way not in refused]
@@ -93,7 +95,7 @@ class BlobUpload:
         self._require_stored(reply, *((Way.AT_ONCE, Way.CHUNKS) if by_patch else (way,)))
 
     def _put(self, session: UploadSession, patiently: bool = False) -> None:
-        """Send in one request, each time to a new upload; `patiently`: until there are no more attempts."""
+        """Send in one request, each attempt to a new upload; `patiently`: with all attempts."""
         attempts, size = self._attempts, self._descriptor.size
         headers = {'Content-Length': str(size), 'Content-Type': 'application/octet-stream'}
         large = (Way.WHOLE, Way.AT_ONCE)
@@ -117,7 +119,7 @@ class BlobUpload:
             session = open_session(self._client)
 
     def _require_stored(self, reply: Reply, *ways: Way) -> None:
-        """Raise unless the registry has the blob after the last answer."""
+        """Raise an error unless the registry has the blob after the last answer."""
         if is_stored(self._client, self._descriptor, reply, self._has):
             return
         if reply.status in ELSEWHERE:

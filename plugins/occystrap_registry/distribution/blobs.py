@@ -13,22 +13,22 @@ from occystrap_registry.transport.transport_errors import BadAnswer, TransportEr
 
 _PROGRESS = 1 << 20
 _NO_RANGES = (206, 400, 405, 416, 501)
-"""Answers to a request for the rest of a blob, after which it is requested as a whole; 206 is one of other bytes."""
+"""After these answers to a range request the whole blob is requested; 206 is one with another range."""
 _FOUND = (200, 206, 416)
-"""Answers for a blob that is there: to a request for the first byte of an empty one it is 416."""
+"""Answers for a blob that exists: 416 if the first byte of an empty blob was requested."""
 
 
 class BlobSource(ChunkedSource):
     """A blob's stored bytes. After a broken connection the download is resumed at the next byte."""
 
     def __init__(self, client: RegistryClient, descriptor: Descriptor, offset: int = 0) -> None:
-        """`offset`: the bytes before it are not given, nor requested where the server has ranges."""
+        """`offset`: bytes before it are skipped, and not requested if the server supports ranges."""
         super().__init__()
         self._client, self._descriptor, self._offset = client, descriptor, offset
         self._attempts = client.attempts()
         self._answer: Answer | None = None
         self._ranges = True
-        """Whether the server resumes; else the download starts over, and the first bytes are skipped."""
+        """Whether the server supports ranges; else the download starts over, and the first bytes are skipped."""
 
     def chunks(self) -> Iterator[memoryview]:
         """Yield the bytes as they arrive from the network."""
@@ -52,7 +52,7 @@ class BlobSource(ChunkedSource):
             self._answer.close()
 
     def _received(self, offset: int) -> Iterator[bytes]:
-        """Yield the bytes from `offset` on; if a server without ranges sends all, the first ones are skipped."""
+        """Yield the bytes from `offset` on; if a server without ranges sends everything, skip the first bytes."""
         answer = self._answer = self._opened(offset)
         skip = offset if answer.status == 200 else 0
         received = offset - skip
@@ -68,9 +68,9 @@ class BlobSource(ChunkedSource):
         self.close()
 
     def _pieces(self, answer: Answer) -> Iterator[bytes]:
-        """Yield the blob as it arrives, decoded if a server has compressed it for the transfer.
+        """Yield the blob as it arrives, decoded if the server has compressed it for the transfer.
 
-        One of the right length is not, whatever the header says; ranges are those of the compressed form.
+        A body of the right length is not decoded, whatever its header says. Ranges refer to the compressed form.
         """
         coding = coding_of(answer.headers)
         if not coding or answer.headers.get('content-length') == str(self._descriptor.size):
@@ -116,10 +116,10 @@ def blob_size(client: RegistryClient, descriptor: Descriptor) -> int | None:
 
 def stored_size(client: RegistryClient, digest: Digest, scope: str, expected: int | None = None,
                 ) -> tuple[Reply, int | None]:
-    """Return the answer for a blob and the size in bytes that it reports, None if it reports none.
+    """Return the answer for a blob, and the size in bytes that it states, None if it states none.
 
-    Some registries answer HEAD with another status or size, or redirect it to a URL that is signed for GET, or to
-    nowhere: those are asked by GET for one byte. Raises ServiceError.
+    Some registries answer HEAD with a wrong status or size, or redirect it to a URL that is signed for GET only, or to
+    one that does not exist: these are asked by GET for one byte. Raises ServiceError.
     """
     path, size = client.address.blob(digest), None
     if client.endpoint.heads_blobs:
@@ -138,7 +138,8 @@ def stored_size(client: RegistryClient, digest: Digest, scope: str, expected: in
 
 
 def _head(client: RegistryClient, path: str, scope: str) -> Reply | None:
-    """Return the answer to HEAD, None if it is refused or redirected to nowhere, as some registries do it always."""
+    """Return the answer to HEAD; None if it is refused or redirected to a URL that does not exist, as always at some
+    registries."""
     try:
         return client.fetch('HEAD', path, scope)
     except ServiceUnavailable as error:
@@ -154,7 +155,7 @@ def _number(text: str) -> int | None:
 
 
 def tar_size_hint(client: RegistryClient, descriptor: Descriptor) -> int | None:
-    """Return a hint of the size in bytes of a gzip blob's content, from its last bytes, None without one."""
+    """Return a hint of the uncompressed size in bytes of a gzip blob, from its last bytes; None if there is none."""
     if not descriptor.media_type.endswith('gzip') or descriptor.size < 18:
         return None
     count = min(GZIP_END, descriptor.size)
@@ -163,7 +164,7 @@ def tar_size_hint(client: RegistryClient, descriptor: Descriptor) -> int | None:
     try:
         reply = client.fetch('GET', address.blob(descriptor.digest), address.pull_scope, headers, cap=count)
     except ServiceError:
-        return None  # reading the blob will raise it
+        return None  # the error is raised when the blob is read
     is_end = reply.status == 206 and not reply.cut and len(reply.body) == count
     return inflated_size(reply.body, descriptor.size) if is_end else None
 

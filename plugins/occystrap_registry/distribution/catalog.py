@@ -1,6 +1,6 @@
-"""Names that a registry lists, page by page: the tags of a repository, the repositories of its catalog.
+"""Listings of a registry, page by page: the tags of a repository, the repositories of its catalog.
 
-The sources are distribution-spec, Listing Tags, and the catalog of the distribution project, which is not in the spec.
+See distribution-spec, Listing Tags; the catalog is defined by the distribution project, not by the spec.
 """
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -19,14 +19,14 @@ _PAGE_BYTES = 16 << 20  # many registries send all tags in one page
 _QUERY = 4096
 _NO_CATALOG = (400, 404, 405, 501)
 _NO_SUCH_PAGE = (400, 404, 405, 501)
-"""Answers to a request for names after the last of a full page, of registries that gave all and have no `last`."""
+"""Answers of some registries when the page after the last, full one is requested; they do not support `last`."""
 _ALTERNATIVE = 'give the repository, or list the images in a file for list://'
 
 
 class NoSuchRepository(ImageNotFound):
     """The registry itself says that it has no such repository (distribution-spec, Error codes, NAME_UNKNOWN).
 
-    Any other 404 may be that of a proxy or a sign-in page, and proves nothing about what is there.
+    Any other 404 may come from a proxy or a sign-in page, and proves nothing.
     """
 
 
@@ -41,7 +41,7 @@ def is_repository(name: object) -> bool:
 
 
 class _Listed(NamedTuple):
-    """One listing: its description, path and scope, the key of the names in the answer, and what a valid name is."""
+    """A listing: its description, path and scope, the JSON key of the names, and the check for valid names."""
 
     what: str
     path: str
@@ -55,8 +55,8 @@ class _Listed(NamedTuple):
 def list_tags(client: RegistryClient, repository: str, page: int = PAGE, most: int | None = None) -> Iterator[str]:
     """Yield the tags of a repository in the registry's order, each once, with `page` tags per request.
 
-    Each is given before the next page is read; a list of more than `most` counts as endless. Raises NoSuchRepository
-    when the registry says so, ImageNotFound for any other 404, ServiceError.
+    The tags of a page are yielded before the next page is read; a list of more than `most` is an error. Raises
+    NoSuchRepository if the registry says so, ImageNotFound for any other 404, ServiceError.
     """
     name = f'{client.address.reference.host}/{repository}'
     listed = _Listed(f'the tags of {name}', f'/v2/{repository}/tags/list', f'repository:{repository}:pull', 'tags',
@@ -70,7 +70,8 @@ def list_tags(client: RegistryClient, repository: str, page: int = PAGE, most: i
 
 
 def list_repositories(client: RegistryClient, page: int = PAGE, most: int | None = None) -> Iterator[str]:
-    """Yield the names of all repositories, as `list_tags` does; raises ServiceError, AccessDenied without a catalog."""
+    """Yield the names of all repositories, like `list_tags`; raises ServiceError, and AccessDenied if there is no
+    catalog."""
     host = client.address.reference.host
     listed = _Listed(f'the catalog of {host}', '/v2/_catalog', 'registry:catalog:*', 'repositories', is_repository,
                      page, most)
@@ -94,7 +95,7 @@ def _parses(text: str, expected: Reference) -> bool:
 
 
 def _first(client: RegistryClient, listed: _Listed) -> Reply:
-    """Return the first page; if the registry refuses its size, in the registry's default size."""
+    """Return the first page; if the registry refuses its size, request it with the registry's default size."""
     reply = _fetch(client, listed, f'n={listed.page}')
     return _fetch(client, listed, '') if reply.status in BAD_SIZE else reply
 
@@ -105,7 +106,7 @@ def _fetch(client: RegistryClient, listed: _Listed, query: str) -> Reply:
 
 
 def _names(client: RegistryClient, listed: _Listed, reply: Reply) -> Iterator[str]:
-    """Yield the names of this page and all further pages."""
+    """Yield the names on this page and all following ones."""
     paging, query = Paging(client.address.host, listed.what, listed.most), None
     while True:
         page = _page(client, listed, reply)
@@ -126,16 +127,18 @@ def _names(client: RegistryClient, listed: _Listed, reply: Reply) -> Iterator[st
 
 
 def _unlinked(listed: _Listed, last: str, asked: str | None, is_new: bool) -> str | None:
-    """Return the query after a full page without Link, which not all registries support; None if there is no more.
+    """Return the query for the next page after a full page without Link, which some registries do not send; None at the
+    end.
 
-    One that gives the same page again, whatever `last` was `asked` for, gives all to who sets no limit.
+    If a registry sends the same page again although `last` was `asked` for, the query is empty: such a registry sends
+    everything if no limit is given.
     """
     following = urlencode({'n': listed.page, 'last': last})
     return following if is_new else '' if asked == following else None
 
 
 def _page(client: RegistryClient, listed: _Listed, reply: Reply) -> list[str]:
-    """Return the names on a page; raises ServiceError for anything but a list of strings."""
+    """Return the names on a page; raises ServiceError for anything other than a list of strings."""
     if reply.status != 200:
         raise client.failure(reply, f'{listed.what} cannot be read')
     host = client.address.host
@@ -146,11 +149,11 @@ def _page(client: RegistryClient, listed: _Listed, reply: Reply) -> list[str]:
     except InvalidImage:
         document = None
     names = document.get(listed.key, ()) if isinstance(document, dict) else ()
-    if names is None:  # Go's JSON of an empty list
+    if names is None:  # how Go writes an empty list
         return []
-    if not isinstance(names, list):  # such as the page of a proxy, which says nothing about what is there
+    if not isinstance(names, list):  # perhaps the page of a proxy, which proves nothing
         raise ServiceError(f'{host} does not answer with a list for {listed.what}')
-    names = ['' if name is None else name for name in names]  # as Go reads null, a name that cannot be
+    names = ['' if name is None else name for name in names]  # Go reads null as an empty string, which is no valid name
     for name in names:
         if not isinstance(name, str):
             raise ServiceError(f'{host} lists {str(name)[:80]!r} in {listed.what}, which is not a valid name')

@@ -12,13 +12,13 @@ from occystrap_registry.transport.transport_errors import TransportError
 
 _LARGEST = 16 << 20
 _STEADY = 1 << 20
-"""Chunks of at most this size are not made smaller after a broken connection."""
+"""Chunks up to this size are not reduced further after a broken connection."""
 _SMALLEST = 64 << 10
 _RANGE = re.compile(r'(?:bytes[= ])?\s*0-(\d{1,18})(?=$|/)', re.ASCII)
 
 
 def _last_byte(reply: Reply) -> int:
-    """Return the offset of the last byte that a server has, by its Range; 0 if it gives none that can be read."""
+    """Return the offset of the last byte that a server has, from its Range; 0 if the Range is missing or malformed."""
     received = _RANGE.match(reply.headers.get('range', '').strip())
     return int(received[1]) if received else 0
 
@@ -60,7 +60,7 @@ class ChunkedUpload:
 
     def __init__(self, client: RegistryClient, descriptor: Descriptor, session: UploadSession, at_once: bool = False,
                  ) -> None:
-        """`at_once`: one PATCH has all bytes, without Content-Range; chunks follow only if its connection breaks."""
+        """`at_once`: one PATCH sends all bytes, without Content-Range; chunks follow only if its connection breaks."""
         self._client, self._scope, self._at_once = client, client.address.push_scope, at_once
         self._descriptor, self._session, self._offset = descriptor, session, 0
         self._least = max(_SMALLEST, session.least)
@@ -68,8 +68,7 @@ class ChunkedUpload:
         self._attempts = client.attempts()
 
     def send(self, body: Body) -> Reply:
-        """Send all chunks and return the answer to the last request, or to one that is refused; raises ServiceError.
-        """
+        """Send all chunks and return the answer to the last request, or to a refused one; raises ServiceError."""
         reader = BodyReader(body)
         while self._offset < self._descriptor.size:
             refused = self._send_chunk(reader, min(self._size, self._descriptor.size - self._offset))
@@ -107,9 +106,10 @@ class ChunkedUpload:
         return None
 
     def _accept(self, reply: Reply, count: int) -> None:
-        """Go on after `count` bytes, or after as many as the server says it has taken of them.
+        """Go on after `count` bytes, or after the part of them that the server's Range reports.
 
-        Any other Range (0-0, that of the chunk alone) says nothing, and docker never reads that of a single PATCH.
+        Any other Range (0-0, or that of the chunk alone) is ignored, as is that of a single PATCH, which docker never
+        reads.
         """
         self._session = self._session.moved(reply)
         taken = _last_byte(reply) + 1 - self._offset
@@ -118,9 +118,10 @@ class ChunkedUpload:
         self._attempts.progressed()
 
     def _resume(self, count: int) -> Reply | None:
-        """Go on where the server is after a 416, which GitHub's registry also sends for too large a chunk.
+        """Go on at the server's offset after a 416, which GitHub's registry also sends for too large a chunk.
 
-        Returns the answer if the offset is refused; raises ServiceError if it and the size of chunks stay as they are.
+        Returns the answer if the offset is refused; raises ServiceError if neither the offset nor the chunk size can
+        change.
         """
         before = self._offset
         if refused := self._ask_offset():
@@ -136,12 +137,12 @@ class ChunkedUpload:
                             f'{self._descriptor.digest}')
 
     def _ask_offset(self) -> Reply | None:
-        """Request the offset of the next chunk; return the answer if it is refused."""
+        """Ask for the offset of the next chunk; return the answer if it is refused."""
         reply = self._client.fetch('GET', str(self._session.url), self._scope)
         if reply.status not in TAKEN:
             return reply
         last = _last_byte(reply)
-        offset = last + 1 if last else 0  # 0-0 may also mean that nothing was received
+        offset = last + 1 if last else 0  # 0-0 can also mean that nothing was received
         if offset > self._descriptor.size:
             raise self._wrong_offset()
         self._offset = offset

@@ -17,9 +17,9 @@ from occystrap_registry.transport.url import URL, parse_url
 
 _PING = '/v2/'
 _STALE = (400, 401, 403, 404, 410)
-"""Answers of storages to a signed URL that is not valid, or for a blob that is not there yet."""
+"""Answers of a storage to a signed URL that is no longer valid, or for a blob that has not appeared there yet."""
 _STORED = ('/blobs/', '/manifests/')
-"""What registries redirect to a storage; other requests they redirect to web sites."""
+"""Registries redirect these requests to a storage, others to web sites."""
 
 
 class InternalServerError(ServiceUnavailable):
@@ -27,23 +27,22 @@ class InternalServerError(ServiceUnavailable):
 
 
 class RegistryClient:
-    """A client of the registry of an address, for any number of threads."""
+    """A client for the registry of an address; used by any number of threads."""
 
     def __init__(self, address: Address, settings: Settings) -> None:
         self.address, self.settings = address, settings
         self.authentication = Authentication(address, self._ask_for_token, settings)
         self._connections = Connections(address, settings)
         self.settle_seconds = 0.0
-        """How long the registry did not know the blobs of a manifest that it took in the end."""
+        """Seconds until the registry knew the blobs of a manifest that it finally accepted."""
         self._others: dict[str, RegistryClient] = {}
-        """Clients of the registries that this one redirects to, by host."""
+        """Clients for registries to which this one redirects, by host."""
         self.endpoint = Endpoint.of(address.host, address.insecure, settings)
 
     def connect(self, scope: str) -> ServiceError | None:
-        """Request `/v2/`, which may ask for a login; return the error if that is not how a registry answers.
+        """Request `/v2/`, which may require a login; return the error if the answer is not a registry's.
 
-        It may be a registry nevertheless: some have a web page there, or nothing. Raises ServiceUnavailable,
-        AccessDenied.
+        It may still be a registry: some have a web page there, or nothing. Raises ServiceUnavailable, AccessDenied.
         """
         if self.endpoint.odd is None:
             self.endpoint.odd = self._oddity(scope)
@@ -59,7 +58,7 @@ class RegistryClient:
         except AccessDenied as error:
             if self.endpoint.challenges is None or self.endpoint.challenges:
                 raise
-            return error  # there is no way to log in, which it may not need elsewhere
+            return error  # it offers no way to log in, and may not require one elsewhere
         except ServiceUnavailable as error:
             if not isinstance(error, RedirectedNowhere):
                 raise
@@ -74,24 +73,24 @@ class RegistryClient:
 
     def connect_once(self, scope: str) -> ServiceError | None:
         """Call `connect`, unless the host has answered any client of this run."""
-        self.find_base()  # whose request may be answered already as a registry does
+        self.find_base()  # its request may already get a registry's answer
         return None if self.endpoint.answered else self.connect(scope)
 
     def fetch(self, method: str, target: str, scope: str, headers: Mapping[str, str] | None = None,
               body: Body | None = None, cap: int = SMALL) -> Reply:
         """Return the answer, with any status, and up to `cap` bytes of its body.
 
-        `target` is a path or a complete URL; `body` makes the body anew for each attempt. Raises ServiceUnavailable
-        after the last attempt, AccessDenied when credentials are missing or refused.
+        `target` is a path or a complete URL; `body` makes the body again for each attempt. Raises ServiceUnavailable
+        after the last attempt, AccessDenied if credentials are missing or refused.
         """
         return whole_reply(self.attempts(), lambda: self.once(method, target, scope, headers, body), cap,
                            self.endpoint.crowd)
 
     def once(self, method: str, target: str, scope: str, headers: Mapping[str, str] | None = None,
              body: Body | None = None) -> Answer:
-        """Return the answer to one attempt, its body unread; after a 401 or a 403 it is repeated with authorization.
+        """Return the answer to one attempt, with unread body; after a 401 or 403 it is repeated with authorization.
 
-        Raises TransportError when no answer comes, AccessDenied when credentials are missing or refused.
+        Raises TransportError if no answer comes, AccessDenied if credentials are missing or refused.
         """
         base, refused = self.find_base(), set[int]()
         url, is_fresh = follow(base, target), False
@@ -114,17 +113,18 @@ class RegistryClient:
                 answer.whole()
 
     def _is_stale(self, answer: Answer) -> bool:
-        """Return whether a storage refused the signed URL that the registry redirected to; a new one may do."""
+        """Return whether a storage refused the signed URL to which the registry redirected, so that a new one may help.
+        """
         return (answer.status in _STALE and 'www-authenticate' not in answer.headers and self._is_storage(answer.url))
 
     def _is_storage(self, url: URL) -> bool:
         return origin(url) != origin(self.find_base()) and not url.path.startswith('/v2/')
 
     def _authorized(self, answer: Answer, scope: str, base: URL, sent: str | None) -> bool:
-        """Answer the challenge of an answer, or else that of `/v2/`; return whether to send the request again.
+        """Answer the challenge in an answer, or else that of `/v2/`; return whether to send the request again.
 
-        Some registries challenge at `/v2/` alone and answer 404, or a bare 401, elsewhere. Raises AccessDenied for a
-        401 or 403 without a way to log in.
+        Some registries only send a challenge at `/v2/`, and 404 or a bare 401 elsewhere. Raises AccessDenied for a 401
+        or 403 if there is no way to log in.
         """
         own = answer.headers.get_list('www-authenticate')
         if not own and sent and answer.status in TOKEN_EXPIRED:
@@ -142,22 +142,23 @@ class RegistryClient:
         return True
 
     def _challenges(self, base: URL) -> Sequence[str]:
-        """Return the challenges of `/v2/` to a request without authorization, which one request of the run finds."""
+        """Return the challenges of `/v2/` to an anonymous request, which is made once a run."""
         if self.endpoint.challenges is None:
             url = follow(base, _PING)
             try:
                 self._note_challenges(whole_reply(self.attempts(), lambda: self._send('GET', url, None, None, None)))
             except ServiceError:
-                self.endpoint.challenges = ()  # it redirects to where nothing is
+                self.endpoint.challenges = ()  # it redirects to a URL that does not exist
         return self.endpoint.challenges or ()
 
     def _note_challenges(self, reply: Reply) -> None:
         self.endpoint.challenges = reply.headers.get_list('www-authenticate') if reply.status in (401, 403) else ()
 
     def _elsewhere(self, answer: Answer, method: str, scope: str, headers: Mapping[str, str] | None) -> Answer:
-        """Return the answer of another registry, which this one redirects to, with its token for everybody.
+        """Return the answer of another registry, to which this one redirects, with a token that it issues to anonymous
+        clients.
 
-        It gets no credentials. Where it has no such token, the answer is the one that is there.
+        It gets no credentials. If it issues no such token, the present answer is returned.
         """
         host, path = answer.url.netloc, answer.url.target
         if self.address.is_redirected or method not in ('GET', 'HEAD') or not path.startswith('/v2/'):
@@ -185,7 +186,7 @@ class RegistryClient:
             LOG.debug('DELETE %s: %s', url.path, error)
 
     def attempts(self) -> Attempts:
-        """Return the count of attempts for one piece of work."""
+        """Return the count of attempts for one operation."""
         return Attempts(self.settings, self.address.host)
 
     def failure(self, reply: Reply, what: str) -> ServiceError:
@@ -195,7 +196,7 @@ class RegistryClient:
         message = self.authentication.redact(error_text(reply), [*signed, *map(quote, signed)])
         text = f'{what}: {message} (HTTP {reply.status})' if message else f'{what} (HTTP {reply.status})'
         text += note_of_limit(reply)
-        if reply.url.scheme == 'http':  # a proxy may have answered in place of the host
+        if reply.url.scheme == 'http':  # a proxy may have answered instead of the host
             text += note_of_proxy(reply.url)
         if reply.status in _STALE and self._is_storage(reply.url):
             return ServiceError(f'{text}; {reply.url.netloc}, the storage that {self.address.host} redirects '
@@ -207,7 +208,7 @@ class RegistryClient:
         return unsuccessful(reply, text)
 
     def close(self) -> None:
-        """Interrupt current requests and refuse further ones; idle connections belong to the run."""
+        """Interrupt current requests and refuse further ones; idle connections are kept for the run."""
         self._connections.close()
         for other in list(self._others.values()):
             other.close()

@@ -21,8 +21,8 @@ def get_manifest(client: RegistryClient, tag_or_digest: str | Digest, listed_as:
                  ) -> Manifest | Index:
     """Return the manifest or index with a tag or digest; raises ImageNotFound, InvalidImage, ServiceError.
 
-    `listed_as` is its media type in an index, for one that neither says its own nor is served with one. `most` limits
-    the seconds in which it may turn up, within `Settings.settle`: for what another document names.
+    `listed_as` is its media type in an index, used if it neither states a type nor is served with one. `most` limits
+    how many seconds of `Settings.settle` to wait for it, for documents that another document refers to.
     """
     settle = SettleTime(client.settings, most) if most else None
     while (found := find_manifest(client, tag_or_digest, listed_as)) is None and settle and settle.again():
@@ -63,13 +63,13 @@ def parsed_manifest(raw: bytes, served_as: str, listed_as: str, algorithm: str, 
 def present_digest(client: RegistryClient, tag_or_digest: str | Digest) -> Digest:
     """Return the digest of the manifest that a name means now; raises as `get_manifest` does.
 
-    HEAD is counted as no pull by registries that limit these; where it does not give the digest, the manifest is read.
+    Registries with pull limits do not count HEAD. If its answer has no digest, the manifest is read.
     """
     try:
         address = client.address
         reply = client.fetch('HEAD', address.manifest(tag_or_digest), address.pull_scope, {'Accept': ACCEPT})
         digest = reported_digest(reply.headers) if reply.status == 200 else None
-    except AccessDenied:  # some registries never allow HEAD
+    except AccessDenied:  # some registries refuse every HEAD
         digest = None
     return digest or get_manifest(client, tag_or_digest).digest
 
@@ -117,14 +117,14 @@ def _not_found(client: RegistryClient, tag_or_digest: str | Digest) -> str:
         return f'{name} does not exist: {host} has no such repository{client.authentication.hint()}'
     is_digest = isinstance(tag_or_digest, Digest)
     tags = [tag for tag in tags if not is_referrer_tag(tag)] or tags
-    import difflib  # late, as only errors need it
+    import difflib  # late: only errors need it
     near = tags[:5] if is_digest else difflib.get_close_matches(tag_or_digest, tags, n=5, cutoff=0.0)
     return f'{name} does not exist; ' + (f'available: {", ".join(near)}' if near else 'the repository has no tags')
 
 
 def _tags(client: RegistryClient) -> list[str] | None:
-    """Return the first tags of the repository, None when it does not exist; raises ServiceError, ValueError."""
-    from occystrap_registry.distribution.pages import BAD_SIZE  # late, as only errors need it
+    """Return the first tags of the repository, None if it does not exist; raises ServiceError, ValueError."""
+    from occystrap_registry.distribution.pages import BAD_SIZE  # late: only errors need it
     address = client.address
     target = f'/v2/{address.reference.repository}/tags/list'
     reply = client.fetch('GET', f'{target}?n={_TAGS}', address.pull_scope)

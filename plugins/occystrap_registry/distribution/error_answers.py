@@ -1,4 +1,4 @@
-"""Reading answers that are errors or warnings: what a registry, a storage behind it, or any other server says."""
+"""Reading error answers and warnings of a registry, of a storage behind it, or of any other server."""
 import re
 from collections.abc import Mapping
 
@@ -10,23 +10,23 @@ _MESSAGE, _WARNINGS = 200, 5
 _VERSION = 'docker-distribution-api-version'
 _CODES = {'BLOB_UNKNOWN', 'MANIFEST_BLOB_UNKNOWN', 'MANIFEST_INVALID', 'MANIFEST_UNKNOWN', 'NAME_INVALID',
           'NAME_UNKNOWN'}
-"""Codes that tell of images (distribution-spec, Error codes); any service may have the others."""
+"""Error codes that only registries send (distribution-spec, Error codes); other services may send the others, too."""
 _XML_MESSAGE = rb'(?s)<Error>.{0,400}?<Message>([^<]{1,400})'
 
 
 def is_base(reply: Reply) -> bool:
-    """Return whether an answer 200 may be that of `/v2/` in a registry: without a body, or JSON."""
+    """Return whether an answer 200 may be that of a registry to `/v2/`: without a body, or JSON."""
     return _VERSION in reply.headers or reply.body.strip()[:1] in (b'', b'{', b'[')
 
 
 def speaks_as_registry(reply: Reply) -> bool:
-    """Return whether an answer has what only a registry puts there: its header fields, or the codes of its errors."""
+    """Return whether an answer must come from a registry, by its header fields or its error codes."""
     named = any(name in reply.headers for name in (_VERSION, 'docker-content-digest'))
     return named or bool(_CODES & set(error_codes(reply)))
 
 
 def error_codes(reply: Reply) -> list[str]:
-    """Return the codes in an answer (distribution-spec, Error codes); none if it is not what a registry answers."""
+    """Return the error codes in an answer (distribution-spec, Error codes); none if it is not a registry's."""
     return [str(each['code']) for each in _errors(reply) if each.get('code')]
 
 
@@ -39,13 +39,14 @@ def _errors(reply: Reply) -> list[Mapping[str, object]]:
 
 
 def warnings_in(reply: Reply) -> list[str]:
-    """Return the warnings in the header fields of an answer (distribution-spec, Warnings), shortened, each one line."""
+    """Return the warnings in the header fields of an answer (distribution-spec, Warnings), each shortened to one line.
+    """
     found = re.findall(r'\b299 \S+ "((?:[^"\\]|\\.)*)"', reply.headers.get('warning', ''))
     return [_one_line(re.sub(r'\\(.)', r'\1', text)) for text in found[:_WARNINGS]]
 
 
 def error_text(reply: Reply) -> str:
-    """Return the message in the OCI error JSON, or in XML that a storage answers, shortened, in one line."""
+    """Return the message in the OCI error JSON, or in the XML of a storage, shortened to one line."""
     text = '; '.join(_text_of(each) for each in _errors(reply))
     if not text and (said := re.search(_XML_MESSAGE, reply.body)):
         text = said[1].decode(errors='replace')
@@ -57,6 +58,6 @@ def _one_line(text: str) -> str:
 
 
 def _text_of(error: Mapping[str, object]) -> str:
-    """Return the message of one error, with its detail where that is text, as Nexus says what is wrong."""
+    """Return the message of one error, with its detail if that is text; Nexus gives the reason there."""
     text, detail = str(error.get('message') or error.get('code')), error.get('detail')
     return f'{text}: {detail}' if isinstance(detail, str) and detail and detail != text else text

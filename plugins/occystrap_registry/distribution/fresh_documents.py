@@ -1,4 +1,4 @@
-"""Documents that a run has just read from a registry in order to verify them."""
+"""Documents that a run has just read to find an image, so that verification need not read them again."""
 import threading
 from collections import defaultdict
 from typing import NamedTuple
@@ -7,16 +7,17 @@ from occystrap_core import Settings
 
 
 class FreshDocument(NamedTuple):
-    """The bytes of a manifest or a config, and the type that it was served with."""
+    """The bytes of a manifest or a config, and the media type with which it was served."""
 
     raw: bytes
     served_as: str = ''
 
 
 class FreshDocuments:
-    """Documents of one host by repository and tag or digest. Each stands for one request of a verifier, not for more.
+    """Documents of one host, by repository and tag or digest. Each replaces one request of a verifier.
 
-    Whether the image under a name is the source's is seen in its documents; verifying it would read them once more.
+    Whether the destination already has the source's image is found out from its documents, which verification would
+    otherwise read again.
     """
 
     def __init__(self) -> None:
@@ -29,12 +30,12 @@ class FreshDocuments:
         return settings.shared.get((FreshDocuments, host), FreshDocuments)
 
     def keep(self, repository: str, name: str, document: FreshDocument) -> None:
-        """Keep what was read under a tag or digest just now."""
+        """Keep a document that was just read under a tag or digest."""
         with self._lock:
-            self._documents[repository, name].append(document)  # images that are looked at in parallel may share it
+            self._documents[repository, name].append(document)  # images checked in parallel may share it
 
     def take(self, repository: str, name: str) -> FreshDocument | None:
-        """Return a document and forget it; None if it is to be read."""
+        """Return a document and forget it; None if it must be read."""
         with self._lock:
             found = self._documents.pop((repository, name), [])
             if rest := found[1:]:

@@ -1,4 +1,4 @@
-"""What is known of blobs: which repositories have one, so that it need not be sent; and whether it was read back."""
+"""What a run knows of blobs: which repositories have one, so that it need not be sent, and whether it was read back."""
 import threading
 from collections import defaultdict
 from collections.abc import Iterable
@@ -8,11 +8,11 @@ from occystrap_core import Settings
 from occystrap_core.oci import Descriptor, Digest
 
 _DENIALS = 3
-"""Repositories that nothing may be mounted from, after which the registry is taken to allow no mounts."""
+"""If mounting from so many repositories was denied, the registry is assumed to allow no mounts."""
 
 
 class KnownBlobs:
-    """The blobs that a run has found on one host, in sources and destinations."""
+    """The blobs that a run has found on one host, at sources and destinations."""
 
     def __init__(self) -> None:
         self._repositories: defaultdict[Digest, dict[str, None]] = defaultdict(dict)
@@ -33,32 +33,32 @@ class KnownBlobs:
                 self._repositories[digest][repository] = None
 
     def found(self, repository: str, descriptor: Descriptor) -> None:
-        """Note that the run has found a blob in the repository with this size."""
+        """Record that the run found a blob of this size in the repository."""
         self.add(repository, [descriptor.digest])
         with self._lock:
             self._there.add((repository, descriptor.digest, descriptor.size))
 
     def sent(self, repository: str, descriptor: Descriptor) -> None:
-        """Note that the run has sent a blob to the repository, or mounted it."""
+        """Record that the run sent a blob to the repository, or mounted it there."""
         self.found(repository, descriptor)
         with self._lock:
             self._sent.add((repository, descriptor.digest))
 
     def was_sent(self, repository: str, digest: Digest) -> bool:
-        """Return whether `sent` was called for it."""
+        """Return whether `sent` was called for the blob."""
         return (repository, digest) in self._sent
 
     def is_there(self, repository: str, descriptor: Descriptor) -> bool:
-        """Return whether `found` was called for it: to ask again is for the verifier."""
+        """Return whether `found` was called for the blob; only the verifier asks again."""
         return (repository, descriptor.digest, descriptor.size) in self._there
 
     def deny(self, repository: str) -> None:
-        """Note that nothing may be mounted from a repository; after some, nothing is from any."""
+        """Record that mounting from a repository was denied; after some denials nothing is mounted any more."""
         with self._lock:
             self._denied.add(repository)
 
     def elsewhere(self, repository: str, digest: Digest) -> str | None:
-        """Return another repository with the blob, the first one noted; None without one."""
+        """Return another repository with the blob, the first one recorded; None if there is none."""
         with self._lock:
             if len(self._denied) >= _DENIALS:
                 return None
@@ -67,31 +67,32 @@ class KnownBlobs:
 
 
 class ReadBlobs:
-    """The blobs of one host that were read back. This one demands nothing: the level of verification says what is read.
+    """Which blobs of one host were read back. In this class none must be: the level of verification decides what is
+    read.
 
-    A proxy has another one, which lasts.
+    A proxy replaces it by a persistent one.
     """
 
     def keep(self, host: str, settings: Settings) -> None:
-        """Have this be that of `host[:port]`, for all runs with these settings."""
+        """Use this object for `host[:port]` in all runs with these settings."""
         settings.shared.lasting.keep((ReadBlobs, host), self)
 
     @classmethod
     def of(cls, host: str, settings: Settings) -> 'ReadBlobs':
-        """Return that of `host[:port]`."""
+        """Return the object for `host[:port]`."""
         return settings.shared.lasting.get((ReadBlobs, host), ReadBlobs)
 
     def is_due(self, repository: str, digest: Digest, was_sent: bool) -> bool:
-        """Return whether a blob has to be read at each level of verification; `was_sent`: by the run that asks."""
+        """Return whether a blob must be read at each level of verification; `was_sent`: the current run sent it."""
         return False
 
     def sends(self, repository: str, digest: Digest) -> int:
-        """Return the number of this time, which changes when a blob is sent; to be asked for before it is read."""
+        """Return a counter that changes when a blob is sent; to be read before the blob is."""
         return 0
 
     def note_read(self, repository: str, digest: Digest, sends: int) -> None:
-        """Note that a verifier has read a blob, and that it is whole, unless it was sent after `sends`."""
+        """Record that a verifier has read an intact blob, unless it was sent since `sends` was read."""
 
     def sending(self, repository: str, digest: Digest) -> AbstractContextManager[object]:
-        """Return what a blob is sent or mounted within: whatever is read before the end may be replaced."""
+        """Return a context for sending or mounting a blob; what is read before its end may be replaced."""
         return nullcontext()

@@ -1,4 +1,4 @@
-"""The form in which a registry gets manifests: as they are, as the user requests, or as the registry accepts them."""
+"""The form in which manifests are pushed: unchanged, as the user requests, or as the registry accepts them."""
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
@@ -13,11 +13,12 @@ from occystrap_registry.distribution.manifests import ManifestRefused, ManifestR
 
 Document = Manifest | Index
 Pushed = tuple[Document, Expectation]
-"""A document as it was pushed, and its expectation."""
+"""A document as pushed, and its expectation."""
 
 
 class ManifestForms:
-    """Pushes the manifests of one image or index, in another form if that is requested, or necessary and allowed."""
+    """Pushes the manifests of one image or index, converted to another form on request, or if necessary and permitted.
+    """
 
     def __init__(self, client: RegistryClient, requested: ManifestForm | None, pinned: Digest | None) -> None:
         """`pinned` is the digest that the result must have, if one is given."""
@@ -25,11 +26,11 @@ class ManifestForms:
         self._fixed = 'its digest is part of the destination' if pinned else ''
         self._attestations: set[Digest] = set()
         self._left_out: list[ManifestRefused | None] = []
-        """The refusals of attestations that are left out; None for one that was not pushed at all."""
+        """For attestations that were left out the refusal, or None if one was not pushed at all."""
         self._is_known = True
-        """Whether the source has a manifest, whose digest users may know."""
+        """Whether the source has a manifest, so that users may know its digest."""
         self._notes: dict[str, bool] = {}
-        """Notes for the user, and whether annotations were lost."""
+        """Notes for the user, each with whether annotations were lost."""
 
     @property
     def is_requested(self) -> bool:
@@ -38,7 +39,7 @@ class ManifestForms:
 
     @property
     def notes(self) -> list[str]:
-        """What was pushed in another form than it had, and why; a line each."""
+        """Lines about documents that were pushed in another form, and why."""
         found = [f'{note}; its annotations, which that format lacks, are left out' if lost else note
                  for note, lost in self._notes.items()]
         if self._left_out:
@@ -49,7 +50,7 @@ class ManifestForms:
     def prepare(self, content: Image | ImageIndex) -> None:
         """Check whether the content can have the requested form; raises UsageError, OutputError.
 
-        What has referrers keeps its digest, to which they refer.
+        An image with referrers keeps its digest, to which they refer.
         """
         images = [content] if isinstance(content, Image) else content.images()
         self._is_known = all(each.manifest is not None for each in images)
@@ -64,14 +65,14 @@ class ManifestForms:
             raise UsageError(f'{content.reference}: referrers cannot be copied with format={self._requested.value}, '
                              'which changes the digest they refer to; leave out the format or referrers=true')
         if content.referrers:
-            self._requested = None  # it has the form, and its referrers are pushed as they are
+            self._requested = None  # it already has that form, and its referrers are pushed unchanged
 
     def put(self, document: Document, config: bytes | None, name: Callable[[Document], str],
             differs: Callable[[Document], bool] = lambda document: False) -> Pushed:
-        """Push a manifest, with its `config`, or an index; return it as it was pushed, and its expectation.
+        """Push a manifest, with its `config`, or an index; return the document as pushed, and its expectation.
 
-        `name` returns the tag or digest, and raises OutputError if it must not be that document; `differs` whether the
-        registry has another there. Raises OutputError, ServiceError.
+        `name` returns the tag or digest, and raises OutputError if that must not be this document; `differs` returns
+        whether the registry is known to have another one there. Raises OutputError, ServiceError.
         """
         if isinstance(document, Index):
             self._require_reason()
@@ -89,7 +90,8 @@ class ManifestForms:
         return chosen, pushed
 
     def _put(self, name: str, document: Document, differs: bool) -> Expectation:
-        """Push a document; that a proxy has stored another is an error, unless nothing is verified, then a note."""
+        """Push a document. If a proxy has stored another one, that is an error or, if nothing will be verified, a note.
+        """
         try:
             return put_manifest(self._client, name, document, differs, self._warn)
         except ManifestReplaced as replaced:
@@ -108,7 +110,7 @@ class ManifestForms:
         return content.manifest.digest in self._attestations and not content.manifest.is_image
 
     def _leave_out(self, document: Document, lacks_form: bool, refusal: ManifestRefused | None = None) -> None:
-        """Raise LeftOut if a document is an attestation, for which Docker's format has no place."""
+        """Raise LeftOut for an attestation, which Docker's format cannot hold."""
         is_oci = ManifestForm.of(document) is ManifestForm.OCI
         listed = isinstance(document, Manifest) and document.digest in self._attestations and not document.is_image
         if lacks_form and is_oci and listed and not self._fixed:
@@ -116,13 +118,13 @@ class ManifestForms:
             raise ImageOutput.LeftOut(f'{document.digest} is an attestation')
 
     def _require_reason(self) -> None:
-        """Raise the refusal of an attestation unless the registry refuses OCI manifests altogether."""
+        """Raise the refusal of an attestation unless the registry refuses OCI manifests in general."""
         known = self._client.endpoint.refused_types or self._requested is ManifestForm.DOCKER
         if refusals := [each for each in self._left_out if each and not known]:
             raise refusals[0]
 
     def _turn(self, document: Document) -> AbstractContextManager[object]:
-        """Let one manifest go first until it is known whether the registry takes its kind."""
+        """Let one manifest go first until it is known whether the registry accepts its media type."""
         endpoint = self._client.endpoint
         return nullcontext() if document.media_type in endpoint.known_types else endpoint.first_manifest
 
@@ -144,10 +146,10 @@ class ManifestForms:
 
     def _otherwise(self, refusal: ManifestRefused, refused: Document, config: bytes | None,
                    name: Callable[[Document], str], differs: Callable[[Document], bool]) -> Pushed:
-        """Push what was refused as a regular document of its form, or else in the other form.
+        """Push a refused document again: as a regular one in its form, or else in the other form.
 
-        Raises the refusal, with the reason, if that must not or cannot be. Only a regular one shows that the registry
-        does not take its form.
+        Raises the refusal, with the reason, if that is not permitted or not possible. Only the refusal of a regular
+        document shows that the registry does not accept its form.
         """
         form, regular, why = ManifestForm.of(refused), is_regular(refused), ''
         for other in [form.other] if regular else [form, form.other]:
@@ -168,7 +170,7 @@ class ManifestForms:
         raise ManifestRefused(f'{refusal}{why}') from None
 
     def _accepted(self, document: Document, config: bytes | None, form: ManifestForm) -> Document:
-        """Return a document in a form, after a refusal; raises OutputError if that must not or cannot be."""
+        """Return a refused document in a form; raises OutputError if that is not permitted or not possible."""
         if self._requested:
             raise OutputError(f'format={self._requested.value} is requested')
         if self._fixed:
@@ -184,7 +186,7 @@ class ManifestForms:
         return (made_anew if anew else in_form)(document, form, self._detect)
 
     def _detect(self, layer: Descriptor) -> Compression:
-        """Return the compression of a layer, by its first bytes in the registry, where it is by now."""
+        """Return the compression of a layer from its first bytes in the registry, which has it by now."""
         address = self._client.address
         target, range_ = address.blob(layer.digest), {'Range': 'bytes=0-3'}
         reply = self._client.fetch('GET', target, address.pull_scope, range_, cap=4)
@@ -198,8 +200,8 @@ class ManifestForms:
         self._notes[note] = lost or self._notes.get(note, False)
 
     def _changes(self, content: Image | ImageIndex, form: ManifestForm) -> bool:
-        """Return whether anything must change to have a form; raises OutputError, with advice, as `_require_form` does.
-        """
+        """Return whether a document must change to have a form; raises OutputError, with advice, as `_require_form`
+        does."""
         try:
             return self._require_form(content, form)
         except OutputError as error:
@@ -207,7 +209,7 @@ class ManifestForms:
             raise OutputError(f'{content.reference}: {error}; leave out format={form.value}{several}') from None
 
     def _require_form(self, content: Image | ImageIndex, form: ManifestForm) -> bool:
-        """Return whether anything must change to have a form; raises OutputError for what cannot have it."""
+        """Return whether a document must change to have a form; raises OutputError if it cannot have it."""
         if isinstance(content, ImageIndex):
             inner = [self._require_form(child.content, form) for child in content.children
                      if form is ManifestForm.OCI or not self._is_attestation(child.content)]

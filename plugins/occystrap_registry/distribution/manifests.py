@@ -15,18 +15,18 @@ from occystrap_registry.transport.answers import Reply
 
 _SURELY_ABOUT_FORM = {'MANIFEST_INVALID', 'UNSUPPORTED'}
 _ABOUT_FORM = {*_SURELY_ABOUT_FORM, 'MANIFEST_UNVERIFIED', 'TAG_INVALID', 'UNKNOWN', 'INVALID_REQUEST'}
-"""Codes with which registries refuse a manifest whose form they do not take (also OpenShift, ECR, old Quay)."""
+"""Error codes for a manifest whose form is not accepted (also of OpenShift, ECR, old Quay)."""
 _WITHOUT_CODE = (400, 406, 415, 422, 501)
 _NOT_YET = {'MANIFEST_BLOB_UNKNOWN', 'BLOB_UNKNOWN', 'MANIFEST_UNKNOWN', 'NAME_UNKNOWN'}
-"""Codes (distribution-spec, Error codes) for a manifest whose blobs, or parts, the registry does not see yet."""
+"""Error codes (distribution-spec, Error codes) for a manifest whose blobs or parts the registry does not see yet."""
 
 
 class ManifestRefused(ServiceError):
-    """The registry refuses a manifest or index, perhaps because it does not take its form."""
+    """The registry refuses a manifest or index, perhaps because it does not accept its form."""
 
 
 class ManifestReplaced(OutputError):
-    """The registry is a proxy whose filters have made another image of what was pushed."""
+    """The registry is a proxy whose filters changed the pushed image."""
 
 
 def fetch_existing(client: RegistryClient, name: str) -> Reply:
@@ -35,7 +35,7 @@ def fetch_existing(client: RegistryClient, name: str) -> Reply:
 
 
 def parsed_or_none(reply: Reply) -> Manifest | Index | None:
-    """Return the manifest or index in an answer; None if there is none, or it is malformed."""
+    """Return the manifest or index in an answer; None if there is none or it is malformed."""
     try:
         return parse_manifest_or_index(reply.body, reply.headers.get('content-type')) if reply.status == 200 else None
     except InvalidImage:
@@ -46,8 +46,8 @@ def put_manifest(client: RegistryClient, name: str, document: Manifest | Index, 
                  warn: Callable[[str], None] = lambda text: None) -> Expectation:
     """Push a manifest or index under a tag or its digest, unless the registry has it; return its expectation.
 
-    `differs` means that the registry is known to have another document there. `warn` gets what the registry warns of.
-    Raises ManifestReplaced, OutputError, ServiceError.
+    `differs`: the registry is known to have another document there. `warn` gets the registry's warnings. Raises
+    ManifestReplaced, OutputError, ServiceError.
     """
     if differs or not _exists(client, name, document):
         reply = _push(client, name, document)
@@ -59,9 +59,9 @@ def put_manifest(client: RegistryClient, name: str, document: Manifest | Index, 
 
 
 def attach_referrers(client: RegistryClient, referrers: Sequence[WrittenReferrer]) -> list[Expectation]:
-    """Push the tags of referrers, and list referrers if the registry does not; return the expectations.
+    """Push the tags of referrers, and list referrers if the registry does not; return the expectations for that.
 
-    The registry must have all of them by their digests.
+    The registry must already have them by digest.
     """
     expected = [put_manifest(client, each.tag, each.document) for each in referrers if each.tag]
     listed: defaultdict[Digest, list[Manifest | Index]] = defaultdict(list)
@@ -75,7 +75,7 @@ def attach_referrers(client: RegistryClient, referrers: Sequence[WrittenReferrer
 
 
 def _list(client: RegistryClient, subject: Digest, documents: Sequence[Manifest | Index]) -> None:
-    """Update the tag that lists referrers (distribution-spec, Pushing Manifests with Subject) if there is no API."""
+    """Update the tag that lists referrers (distribution-spec, Pushing Manifests with Subject) if the API is missing."""
     if referrers_by_api(client, subject) is not None:
         return
     index = tagged_referrers(client, subject) or Index.build(())
@@ -110,7 +110,7 @@ def _push(client: RegistryClient, name: str, document: Manifest | Index) -> Repl
 
 
 def _require_unfiltered(client: RegistryClient, name: str, document: Manifest | Index, reply: Reply) -> None:
-    """Raise ManifestReplaced if a proxy says that it has stored another image than it was sent."""
+    """Raise ManifestReplaced if a proxy reports that it stored another image than it was sent."""
     stored = reported_digest(reply.headers, STORED)
     if stored and stored != Digest.of(document.raw, stored.algorithm):
         named = client.address.name_of(Digest(name) if ':' in name else name)
@@ -120,7 +120,7 @@ def _require_unfiltered(client: RegistryClient, name: str, document: Manifest | 
 
 
 def _is_about_form(reply: Reply) -> bool:
-    """Return whether a refusal may be due to the form of a manifest: no code speaks of something else."""
+    """Return whether a manifest may have been refused for its form: no error code is about anything else."""
     codes = {code.upper() for code in error_codes(reply)}
     if reply.status in (401, 403, 429):
         return False

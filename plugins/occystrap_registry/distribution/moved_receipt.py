@@ -23,7 +23,7 @@ def moved(receipt: Receipt, location: Location) -> Receipt:
 
 
 def _in_registry(located: Receipt) -> Iterator[Expectation]:
-    """Yield what to expect of a registry, where a manifest with a tag is read by it."""
+    """Yield the expectations for a registry, where a manifest with a tag is read by that tag."""
     documents = {each.digest: each for each in located.of_kind('index', 'manifest')}
     tags = located.of_kind('tag')
     yield from (documents[each.digest]._replace(locator=each.locator) for each in tags)

@@ -7,11 +7,11 @@ from occystrap_core import ServiceError
 from occystrap_core.files import print_message
 
 MOST = 250_000
-"""Limit of names in one listing that is read as a whole."""
+"""Largest number of names in a listing that is read as a whole."""
 MOST_STREAMED = 5_000_000
-"""Limit of names in one listing whose images are copied meanwhile."""
+"""Largest number of names in a listing whose images are copied meanwhile."""
 BAD_SIZE = (400, 405, 413, 414, 416, 422)
-"""Answers of registries to a page that is larger than they give; others give a smaller one."""
+"""Answers of registries to a page size that is too large; others send a smaller page."""
 _IDLE = 20
 _QUERY = 4096
 _LINK = re.compile(r'<([^<>]*)>((?:[^<>"]|"(?:[^"\\]|\\.)*"|")*)')
@@ -22,16 +22,16 @@ class Paging:
     """The names and pages of one listing so far, with limits."""
 
     def __init__(self, host: str, what: str, most: int | None = None) -> None:
-        """`host` and `what`, the description of the listing, are for errors; `most` is the limit of names, if not MOST.
-        """
+        """`host` and `what`, the description of the listing, are for errors; `most` is the limit of names, by default
+        MOST."""
         self._host, self._what, self._most = host, what, most or MOST
         self._names = set[int]()
-        """Their hashes, since there may be millions."""
+        """Hashes of the names, since there may be millions."""
         self._asked: set[str] = set()
         self._idle, self._left_out, self._example = 0, 0, ''
 
     def valid(self, names: Iterable[str], is_name: Callable[[str], bool]) -> list[str]:
-        """Return the names of a page that can be names; `warn` counts the others."""
+        """Return the valid names on a page; `warn` counts the others."""
         found = []
         for name in names:
             if is_name(name):
@@ -56,7 +56,7 @@ class Paging:
         return found
 
     def go_on(self, to: str) -> None:
-        """Note the next page; raises ServiceError for a repeated page, or beyond the limits."""
+        """Record the next page; raises ServiceError for a repeated page, or beyond the limits."""
         if to in self._asked or self._idle > _IDLE or len(self._names) > self._most:
             raise ServiceError(f'{self._host} sends an endless list of {self._what}: {len(self._names)} names on '
                                f'{len(self._asked) + 1} pages so far; list the images in a file for list://')
@@ -64,11 +64,11 @@ class Paging:
 
 
 def next_query(link: str, what: str) -> str | None:
-    """Return the query of the next page of `what` in a Link header (RFC 8288), None if it has none.
+    """Return the query of the next page of `what` from a Link header (RFC 8288), None without one.
 
-    Only the query is used: registries behind proxies often name an unreachable host. A single link without rel, and
-    one without angle brackets, is the next page too, as other clients take it. Raises ServiceError for a header that
-    cannot be read, since the list would be cut short.
+    Only the query is used, since registries behind proxies often name an unreachable host. Like other clients, it
+    accepts a single link without rel or without angle brackets. Raises ServiceError for a malformed header, since the
+    list would be cut short.
     """
     links = _LINK.findall(link)
     if not links and link.strip():

@@ -14,16 +14,16 @@ from occystrap_registry.transport.answers import Reply
 
 
 def digest_in(reply: Reply, name: str) -> Digest | None:
-    """Return the digest of the manifest in an answer, by the algorithm of `name` if that is a digest; None without
-    one."""
+    """Return the digest of the manifest in an answer, by the algorithm of `name` if that is a digest; None without a
+    manifest."""
     if reply.status != 200 or reply.cut:
         return None
     return Digest.of(reply.body, Digest(name).algorithm if ':' in name else SHA256)
 
 
 def diff_ids_of(client: RegistryClient, document: Manifest | Index | None) -> frozenset[Digest]:
-    """Return the digests of the tars of an image at the destination, by its config; none of an index, an artifact, or
-    what cannot be read."""
+    """Return the diff_ids of an image at the destination, from its config; none for an index, an artifact, or an
+    unreadable one."""
     if not isinstance(document, Manifest):
         return frozenset()
     with suppress(ImageError, ServiceError):
@@ -32,7 +32,7 @@ def diff_ids_of(client: RegistryClient, document: Manifest | Index | None) -> fr
 
 
 class PresentImage:
-    """Reads an image at the destination and makes its receipt; what it reads need not be read again to verify it."""
+    """Reads an image at the destination and makes its receipt; documents it reads are kept for verification."""
 
     def __init__(self, client: RegistryClient, location: Location, source: str, name: str) -> None:
         """`source` is for the receipt; `name` is the tag or the digest of the image."""
@@ -41,7 +41,7 @@ class PresentImage:
         self._fresh = FreshDocuments.of(client.address.host, client.settings)
 
     def receipt(self, tagged: Reply) -> Receipt:
-        """Return the receipt; `tagged` is the registry's answer for the name.
+        """Return the receipt; `tagged` is the registry's answer to the request of the name.
 
         Raises InvalidImage, ImageNotFound, ServiceError.
         """
@@ -58,7 +58,7 @@ class PresentImage:
 
 
 class _ReadingStore(RepositoryStore):
-    """A repository whose documents are kept for the verifier."""
+    """A repository that keeps the documents it reads for the verifier."""
 
     def __init__(self, client: RegistryClient, fresh: FreshDocuments) -> None:
         super().__init__(client)

@@ -13,7 +13,7 @@ _NO_API = (204, 400, 404, 405, 406, 410, 415, 422, 501)
 
 
 def list_referrers(client: RegistryClient, subject: Digest) -> list[Descriptor]:
-    """Return the referrers of `subject`: those of the API, and those under the tag, from before the API existed.
+    """Return the referrers of `subject`: those of the API, and older ones under the fallback tag.
 
     Raises ServiceError, InvalidImage.
     """
@@ -53,7 +53,7 @@ class _NoApi(Exception):
 
 
 def _ask(client: RegistryClient, target: str, subject: Digest) -> Reply | None:
-    """Return the answer of the API; None for a redirect to anything else, such as a website with limits of its own."""
+    """Return the answer of the API; None for a redirect elsewhere, such as to a web site with limits of its own."""
     def send() -> Answer:
         answer = client.once('GET', target, client.address.pull_scope, {'Accept': media_types.OCI_INDEX})
         path = answer.url.path.replace('%3A', ':')
@@ -68,9 +68,9 @@ def _ask(client: RegistryClient, target: str, subject: Digest) -> Reply | None:
 
 
 def _listed(reply: Reply) -> Index | None:
-    """Return the index in an answer, None for anything else, such as the web page of a registry without the API.
+    """Return the index in an answer; None for anything else, such as the web page of a registry without the API.
 
-    Raises InvalidImage for what the answer itself calls an index, and is none.
+    Raises InvalidImage for a body that claims to be an index and is not.
     """
     try:
         return Index.parse(reply.body)
@@ -81,9 +81,9 @@ def _listed(reply: Reply) -> Index | None:
 
 
 def tagged_referrers(client: RegistryClient, subject: Digest) -> Index | None:
-    """Return the index under the tag that lists referrers without an API; None if there is no such tag.
+    """Return the index under the fallback tag for referrers; None if there is no such tag.
 
-    In some registries a digest written as a tag means the subject itself.
+    Some registries resolve a digest written as a tag to the subject itself.
     """
     tag = referrers_tag(subject)
     found = find_manifest(client, tag)

@@ -1,7 +1,7 @@
-"""Removing images from a registry that earlier runs wrote there (distribution-spec, Deleting tags, Deleting Manifests).
+"""Removing images that earlier runs wrote to a registry (distribution-spec, Deleting tags, Deleting Manifests).
 
-Deleting a manifest by its digest takes it from all tags, so that happens only if nothing that stays needs it: another
-tag, an index under another tag, or an image with a receipt. Else the tag alone is deleted, where the registry can.
+Deleting a manifest by digest removes all its tags. That is done only if nothing that stays needs it: another tag, an
+index under another tag, or an image with a receipt. Otherwise only the tag is deleted, if the registry can do that.
 """
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -17,7 +17,7 @@ from occystrap_registry.transport.answers import Reply
 
 DELETED = (200, 202, 204, 404)
 CANNOT_DELETE = (400, 405, 501)
-"""Answers of registries that delete nothing, or no tags (distribution-spec, Deleting tags)."""
+"""Answers of registries that do not permit deleting, or deleting tags (distribution-spec, Deleting tags)."""
 
 
 class CannotDelete(ServiceError):
@@ -25,10 +25,10 @@ class CannotDelete(ServiceError):
 
 
 def remove(receipts: Sequence[Receipt], staying: Sequence[Receipt], settings: Settings, dry_run: bool) -> list[str]:
-    """Remove images that these receipts prove; return for each why it stays, empty if it is gone.
+    """Remove images that these receipts prove; return for each the reason why it stays, empty if it was removed.
 
-    A tag that is another image now stays. What `staying` receipts need is not deleted. Parts of a deleted index, and
-    its blobs, are left to the registry's garbage collection.
+    A tag that means another image now stays. What `staying` receipts need is not deleted. Parts of a deleted index, and
+    blobs, are left to the registry's garbage collection.
     """
     by_repository: defaultdict[str, list[Receipt]] = defaultdict(list)
     for each in receipts:
@@ -49,7 +49,7 @@ def _reference(receipt: Receipt) -> Reference:
 
 
 class Repository:
-    """The images of one repository that are to go."""
+    """The images of one repository that are to be removed."""
 
     def __init__(self, going: Sequence[Receipt], staying: Sequence[Receipt], settings: Settings, dry_run: bool) -> None:
         self._client = RegistryClient(address_of(going[0], settings), settings)
@@ -60,7 +60,7 @@ class Repository:
         self._client.close()
 
     def reasons(self) -> dict[int, str]:
-        """Return why each image stays, empty if it is gone, by the id of its receipt."""
+        """Return why each image stays, empty if it was removed, by the id of its receipt."""
         try:
             found = {id(each): self._present(each) for each in self._going}
             listed = self._listed([each for each in self._going if found[id(each)]])
@@ -79,10 +79,10 @@ class Repository:
             return None
 
     def _listed(self, present: Sequence[Receipt]) -> Collection[str]:
-        """Return all tags of the repository, in which those of images that are `present` must be.
+        """Return all tags of the repository, which must include those of `present` images.
 
-        Raises ServiceError if one is not: such a list, of an index that lags or of a proxy, is not that of all tags,
-        and what is not in it may need what is to go.
+        Raises ServiceError if one is missing: the list is then incomplete, perhaps lagging or a proxy's, and an
+        unlisted tag may need what is to be deleted.
         """
         repository = self._client.address.reference.repository
         try:
@@ -98,7 +98,7 @@ class Repository:
         return listed
 
     def _needed(self, going: Sequence[Receipt], listed: Collection[str]) -> dict[Digest, str]:
-        """Return the digests that must stay, with what needs each."""
+        """Return the digests that must stay, each with what needs it."""
         needed = {each.digest: str(_reference(receipt)) for receipt in self._staying
                   for each in receipt.of_kind('manifest', 'index')}
         tags = {_reference(each).tag for each in going} | {each for receipt in going for each in _referrers(receipt)}
@@ -108,7 +108,7 @@ class Repository:
         return needed
 
     def _below(self, tag: str) -> dict[Digest, str]:
-        """Return the digests of what a tag means, and of all that it lists."""
+        """Return the digests of what a tag means, and of everything in it."""
         found: dict[Digest, str] = {}
         pending: list[str | Digest] = [tag]
         for each in pending:
@@ -129,7 +129,7 @@ class Repository:
         try:
             if present:
                 self._delete(reference, present, needed)
-            for tag, digest in _referrers(receipt).items():  # also those that a killed run has left
+            for tag, digest in _referrers(receipt).items():  # including those left by a killed run
                 there = find_manifest(self._client, tag)
                 if there and there.digest == digest and digest not in needed:
                     self._delete(reference._replace(tag=tag, digest=None), digest, needed)
@@ -138,14 +138,14 @@ class Repository:
         return ''
 
     def _delete(self, reference: Reference, digest: Digest, needed: dict[Digest, str]) -> None:
-        """Delete a manifest with all its tags, which are all to go; else its tag alone. Raises ServiceError."""
+        """Delete a manifest with all its tags, if all are to be removed; else only its tag. Raises ServiceError."""
         if digest not in needed:
             try:
                 return self._send(reference, digest)
             except CannotDelete:
                 if not reference.tag:
                     raise
-            self._send(reference, reference.tag)  # first of some registries, such as Artifact Registry
+            self._send(reference, reference.tag)  # some registries, such as Artifact Registry, require this first
             return
         if not reference.tag:
             raise ServiceError(f'{reference} is needed by {needed[digest]}, which stays')

@@ -7,14 +7,14 @@ from occystrap_registry.transport.headers import Headers
 
 CONTENT = 'Docker-Content-Digest'
 STORED = 'Occystrap-Stored-Digest'
-"""The field in which `occystrap proxy` tells what its filters have made of a manifest; the other one has what was sent,
-which clients compare."""
+"""The header field in which `occystrap proxy` reports the digest of a manifest after its filters; Docker-Content-Digest
+has that of what was sent, which clients compare."""
 
 
 def reported_digest(headers: Headers, field: str = CONTENT) -> Digest | None:
-    """Return the digest in the header fields of an answer; None if there is none, or one that cannot be compared.
+    """Return the digest in the header fields of an answer; None if it is missing or cannot be compared.
 
-    The field is optional (distribution-spec, Pulling manifests), and some registries write nonsense, or upper case.
+    The field is optional (distribution-spec, Pulling manifests); some registries send an invalid one, or upper case.
     """
     with suppress(InvalidImage):
         return Digest(headers.get(field.lower(), '').strip().lower())

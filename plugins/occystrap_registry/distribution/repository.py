@@ -11,7 +11,7 @@ from occystrap_registry.distribution.settle_time import NAMED
 class RepositoryStore(BlobStore):
     """The manifests and blobs of one repository.
 
-    `documents` is that of Settings, for an input: what is in it is not requested, what is requested is added.
+    `documents` is that of Settings, for an input: documents in it are not requested, requested ones are added.
     """
 
     def __init__(self, client: RegistryClient, documents: dict[str, tuple[bytes, str]] | None = None) -> None:

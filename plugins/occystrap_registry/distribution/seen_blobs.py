@@ -1,4 +1,4 @@
-"""The blobs that verification has seen in a run: each repository is asked for each of them once."""
+"""Blobs that verification has found in a run, so that each repository is asked only once for each."""
 import threading
 from collections import defaultdict
 from collections.abc import Callable
@@ -8,9 +8,9 @@ from occystrap_core.oci import Digest
 
 
 class SeenBlobs:
-    """The blobs of one host, by repository and digest, that had the size that was expected.
+    """Blobs of one host with the expected size, by repository and digest.
 
-    Many images of a repository share layers. Another repository of the host proves nothing: some registries store
+    Many images of a repository share layers. Another repository of the host proves nothing, since some registries store
     blobs for each.
     """
 
@@ -25,9 +25,10 @@ class SeenBlobs:
         return settings.shared.get((SeenBlobs, host), SeenBlobs)
 
     def size(self, repository: str, digest: Digest, expected: int, ask: Callable[[], int | None]) -> int | None:
-        """Return the size in bytes that the registry reports, asked by `ask` unless it was seen; raises as that does.
+        """Return the size in bytes that the registry reports; `ask` is called unless it is known. Raises what `ask`
+        raises.
 
-        Callers for one blob wait for each other. Any other answer than the expected size is not kept.
+        Concurrent callers for one blob wait for each other. Only the expected size is kept.
         """
         key = repository, digest
         with self._lock:

@@ -9,16 +9,16 @@ from occystrap_registry.distribution.pages import MOST_STREAMED
 
 _OF_EACH = 5
 _PART = 1000
-"""Tags of one repository that are matched at once."""
+"""Number of tags of one repository that are matched together."""
 _REPOSITORIES = 16
-"""Most repositories whose tags are asked for at once."""
+"""Largest number of repositories whose tags are requested in parallel."""
 
 
 def matching(client: RegistryClient, requested: Reference, excluded: Excluded) -> list[Reference]:
     """Return the images that match `requested`, a pattern in repository or tag, in natural order.
 
-    Repositories that are `excluded` as a whole are not looked at. Raises ImageNotFound, with examples of existing
-    names, when none matches, ServiceError.
+    Repositories that are `excluded` as a whole are skipped. Raises ImageNotFound, with examples of existing names, if
+    none matches, and ServiceError.
     """
     pattern = compile_pattern(requested.tag)
     repositories = list(_repositories(client, requested, excluded))
@@ -61,8 +61,8 @@ def _nothing(requested: Reference, tags: list[str], repositories: int) -> ImageN
 
 def _tags_in_parts(client: RegistryClient, requested: Reference, excluded: Excluded,
                    ) -> Iterator[tuple[str, list[str]]]:
-    """Yield the tags of each repository that matches, in parts; of several repositories the first parts are fetched
-    at once."""
+    """Yield the tags of each matching repository, in parts; the first parts of several repositories are fetched in
+    parallel."""
     def begin(repository: str) -> tuple[str, list[str], Iterator[str]]:
         tags = _tags(client, repository, repository == requested.repository, MOST_STREAMED)
         return repository, list(islice(tags, _PART)), tags
@@ -73,7 +73,7 @@ def _tags_in_parts(client: RegistryClient, requested: Reference, excluded: Exclu
             yield repository, part
             while more := list(islice(rest, _PART)):
                 yield repository, more
-        count = min(2 * count, _REPOSITORIES)  # the first images come soon
+        count = min(2 * count, _REPOSITORIES)  # few at first, so that images are found soon
 
 
 def _repositories(client: RegistryClient, requested: Reference, excluded: Excluded, most: int | None = None,
@@ -95,9 +95,9 @@ def _repositories(client: RegistryClient, requested: Reference, excluded: Exclud
 
 
 def _tags(client: RegistryClient, repository: str, named: bool, most: int | None = None) -> Iterator[str]:
-    """Yield a repository's tags; none if the registry says that it does not exist and the user has not `named` it.
+    """Yield a repository's tags; none if the registry says that it does not exist, unless the user has `named` it.
 
-    Raises ServiceError for any other 404 to what the catalog has: what is there is unknown, not nothing.
+    Raises ServiceError for any other 404 to a repository in the catalog, since that does not prove that it has no tags.
     """
     from occystrap_registry.distribution.catalog import NoSuchRepository, list_tags
     try:

@@ -1,16 +1,16 @@
-"""The time in which a registry may not yet show what was just written to it: many of them are consistent eventually."""
+"""The time for which a registry may not show what was just written to it, since many are eventually consistent."""
 import time
 
 from occystrap_core import Settings
 
 _FIRST, _LONGEST = 0.1, 2.0
-"""Seconds before looking again: doubled each time, up to the second."""
+"""Seconds to wait between looks: the first, doubled each time up to the second."""
 NAMED = 2.0
-"""Most seconds for something at a source that another document names, which may have been pushed just now."""
+"""Most seconds to wait for something at a source that another document refers to, which may just have been pushed."""
 
 
 class SettleTime:
-    """A period of `Settings.settle` seconds, which begins when this is made."""
+    """A period of `Settings.settle` seconds, which begins when this object is made."""
 
     def __init__(self, settings: Settings, most: float = float('inf')) -> None:
         """`most` limits the period, in seconds."""

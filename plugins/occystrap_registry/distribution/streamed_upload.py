@@ -1,6 +1,7 @@
-"""Sending a blob while it is made: one PATCH of unknown length (RFC 9112, 7.1), ended by a PUT with its digest.
+"""Sending a blob while it is made: one PATCH of unknown length (RFC 9112, 7.1), completed by a PUT with its digest.
 
-So docker, podman and skopeo push what they compress. Registries that refuse it get the blob when it is complete.
+Docker, podman and skopeo push what they compress in this way. Registries that refuse it get the blob when it is
+complete.
 """
 from collections.abc import Callable
 
@@ -15,23 +16,23 @@ from occystrap_registry.transport.http_stream import TooSlow
 from occystrap_registry.transport.transport_errors import TransportError
 
 _BREAKS = 2
-"""Requests without an answer after which the blob is made before it is sent, so that an upload can be resumed."""
+"""After so many requests without an answer, the blob is made first, since such an upload can be resumed."""
 
 
 class StreamedUpload:
-    """Sends one blob, of which neither digest nor size is known before its end."""
+    """Sends one blob whose digest and size are not known until its end."""
 
     def __init__(self, client: RegistryClient, body: Body, made: Callable[[], Descriptor | None],
                  has: Callable[[Descriptor], bool]) -> None:
-        """`body` makes the bytes anew for each attempt; `made` returns the blob after its last byte, None before; `has`
-        asks the registry whether it has a blob."""
+        """`body` makes the bytes again for each attempt; `made` returns the blob after its last byte, None before;
+        `has` asks the registry whether it has a blob."""
         self._client, self._body, self._made, self._has = client, body, made, has
         self._scope = client.address.push_scope
 
     def send(self) -> Descriptor | None:
-        """Return the blob, which the registry has; None if it refuses this way of sending, or connections break.
+        """Return the blob that the registry has then; None if it refuses this way of sending, or connections break.
 
-        Raises OutputError for a blob that was stored as another, ServiceError.
+        Raises OutputError for a blob that was stored with another digest, ServiceError.
         """
         attempts, breaks = self._client.attempts(), min(_BREAKS, self._client.settings.retries + 1)
         while True:
@@ -43,7 +44,7 @@ class StreamedUpload:
                 reply = self._patch(session)
             except TransportError as error:
                 breaks -= 1
-                if not breaks and isinstance(error, TooSlow):  # as it would be for a blob that is complete
+                if not breaks and isinstance(error, TooSlow):  # a complete blob would be too slow as well
                     raise attempts.explained(error) from None
                 if not breaks:
                     return None
@@ -58,7 +59,7 @@ class StreamedUpload:
             return answer.whole()
 
     def _end(self, session: UploadSession, reply: Reply) -> Descriptor | None:
-        """End an upload whose bytes are there; an answer that came before the last of them ends nothing."""
+        """Complete an upload after its last byte; an answer that came before the last byte is not taken as success."""
         made = self._made()
         if reply.status in TAKEN and made:
             target = session.moved(reply).end(made.digest)

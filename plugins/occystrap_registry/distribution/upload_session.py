@@ -1,4 +1,4 @@
-"""An upload of a blob: the URL that the registry chose, what it asks of chunks, whether it has the blob at the end."""
+"""An upload of a blob: its URL, the registry's requirements for chunks, and whether the blob was stored at the end."""
 import re
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,13 +14,13 @@ from occystrap_registry.transport.url import URL
 
 _UUID = re.compile(r'[A-Za-z0-9_=~-][A-Za-z0-9._=~-]{0,255}')
 TAKEN = (200, 201, 202, 204)
-"""Answers that registries give in place of 202; to POST with a Location."""
+"""Success answers that registries send instead of 202; to POST only with a Location."""
 ELSEWHERE = (401, 429, 502, 503, 504)
-"""Refusals that have nothing to do with the way in which a blob is sent."""
+"""Refusals that are not about the way in which a blob is sent."""
 _DONE = (200, 202, 204)
-"""Answers in place of 201."""
+"""Success answers that registries send instead of 201."""
 _NOT_AGAIN = (400, 404, 409)
-"""Answers where the blob may be there already: that to its upload was lost, or somebody else was faster (Nexus)."""
+"""Answers after which the blob may be there: its upload's answer was lost, or another client was faster (Nexus)."""
 
 
 class UploadSession(NamedTuple):
@@ -29,13 +29,13 @@ class UploadSession(NamedTuple):
     url: URL
     least: int = 0
     in_chunks: bool = False
-    """Whether the registry asks for chunks (distribution-spec, OCI-Chunk-Min-Length)."""
+    """Whether the registry requires chunks (distribution-spec, OCI-Chunk-Min-Length)."""
 
     @classmethod
     def opened(cls, reply: Reply) -> 'UploadSession | None':
         """Return the upload that an answer to POST opened, None if it opened none; raises ServiceError.
 
-        Without a Location the UUID names the upload, as in the first version of the protocol.
+        Without a Location the UUID identifies the upload, as in the first version of the protocol.
         """
         location, uuid = reply.headers.get('location', ''), reply.headers.get('docker-upload-uuid', '')
         if not location and _UUID.fullmatch(uuid):
@@ -47,12 +47,12 @@ class UploadSession(NamedTuple):
         return cls(follow(reply.url, location), size, least is not None)
 
     def moved(self, reply: Reply) -> 'UploadSession':
-        """Return the upload where an answer says that it goes on."""
+        """Return the upload at the URL that an answer gives."""
         location = reply.headers.get('location', '')
         return self._replace(url=follow(reply.url, location)) if location else self
 
     def end(self, digest: Digest) -> str:
-        """Return the URL of the PUT that ends the upload; the query of the registry stays as it is."""
+        """Return the URL for the PUT that completes the upload; the registry's query is kept unchanged."""
         return f'{self.url}{"&" if self.url.query else "?"}digest={digest}'
 
 
@@ -67,9 +67,9 @@ def open_session(client: RegistryClient) -> UploadSession:
 
 
 def is_stored(client: RegistryClient, descriptor: Descriptor, reply: Reply, has: Callable[[], bool]) -> bool:
-    """Return whether the last answer says that the registry has the blob, or the registry says so when asked by `has`.
+    """Return whether the last answer, or the registry when asked by `has`, says that the registry has the blob.
 
-    Raises OutputError for a blob that was stored as another, and as `has` does.
+    Raises OutputError for a blob that was stored with another digest, and what `has` raises.
     """
     expected, stored = descriptor.digest, reported_digest(reply.headers)
     if reply.status < 300 and stored and stored.algorithm == expected.algorithm and stored != expected:
@@ -78,7 +78,7 @@ def is_stored(client: RegistryClient, descriptor: Descriptor, reply: Reply, has:
 
 
 def _is_there(client: RegistryClient, status: int, has: Callable[[], bool]) -> bool:
-    """Return whether the blob is there; one that was taken may take some time."""
+    """Return whether the blob is there; an accepted one may take some time to appear."""
     settle = SettleTime(client.settings)
     while not has():
         if status in _NOT_AGAIN or not settle.again():
@@ -87,5 +87,5 @@ def _is_there(client: RegistryClient, status: int, has: Callable[[], bool]) -> b
 
 
 def refusal(client: RegistryClient, reply: Reply, blob: object) -> ServiceError:
-    """Return the error for an answer that refuses a blob."""
+    """Return the error for a refused blob."""
     return client.failure(reply, f'{client.address.reference.name} refuses blob {blob}')

@@ -1,4 +1,4 @@
-"""Pushing blobs (distribution-spec, Pushing blobs): found, mounted, or sent."""
+"""Pushing blobs (distribution-spec, Pushing blobs): finding, mounting, or sending them."""
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -16,16 +16,16 @@ from occystrap_registry.transport.connections import Body
 
 _UNSENT = 'resend='
 _STREAMED = 'PATCH of unknown length'
-"""Among `Endpoint.refused_ways`."""
+"""A value of `Endpoint.refused_ways`."""
 _SMALL = 64 << 10
-"""Bytes that are sent in the time of one more request, or little more."""
+"""Sending so many bytes takes hardly longer than one more request."""
 
 
 class Uploads:
-    """Pushes blobs to one repository, each once, even if several threads push it, but for those that are streamed."""
+    """Pushes blobs to one repository, each once even if several threads push it, except streamed blobs."""
 
     def __init__(self, client: RegistryClient, resent: frozenset[Digest] = frozenset()) -> None:
-        """Blobs that are `resent` are damaged: until they were sent they are taken to be missing."""
+        """`resent` blobs are damaged: they count as missing until they were sent."""
         self._client, self._address, self._resent = client, client.address, resent
         self._lock = threading.Lock()
         self._locks: defaultdict[Digest, threading.Lock] = defaultdict(threading.Lock)
@@ -34,14 +34,14 @@ class Uploads:
         self._known = KnownBlobs.of(self._address.host, client.settings)
         self._read = ReadBlobs.of(self._address.host, client.settings)
         self.is_for_new_name = False
-        """Whether the registry has nothing under the name of the image."""
+        """Whether the registry has nothing under the image's name."""
         self._brought = False
         """Whether a blob was sent or mounted."""
 
     def check_access(self, odd: ServiceError | None = None) -> None:
-        """Begin an upload and cancel it, since only that shows whether a push is allowed; raises AccessDenied.
+        """Begin an upload and cancel it, since only that shows whether pushing is allowed; raises AccessDenied.
 
-        `odd` is raised instead if it is known, and no upload is possible.
+        If no upload is possible, `odd` is raised instead, if it is not None.
         """
         try:
             session = open_session(self._client)
@@ -53,17 +53,18 @@ class Uploads:
         self._client.dismiss(str(session.url), self._address.push_scope)
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Return whether the repository has a blob with this digest and size; one that the run knows is not asked for.
-        """
+        """Return whether the repository has a blob with this digest and size; the registry is asked only if the run
+        does not know."""
         repository = self._address.reference.repository
         if not self._is_damaged(descriptor.digest) and self._known.is_there(repository, descriptor):
             return True
         return self._asks_for(descriptor)
 
     def has_config(self, config: Descriptor) -> bool:
-        """Return the same for the config of an image, after its layers: that of a new one is not asked for.
+        """Return the same for the config of an image, after its layers; for a new image the registry is not asked.
 
-        One is new if nothing has its name and a layer was not there either; to send a small config takes hardly longer.
+        An image counts as new if nothing has its name and one of its layers was missing. Sending a small config takes
+        hardly longer than asking.
         """
         is_new = self.is_for_new_name and self._brought
         known = self._known.is_there(self._address.reference.repository, config)
@@ -76,13 +77,13 @@ class Uploads:
         return there
 
     def size(self, digest: Digest, expected: int | None = None) -> int | None:
-        """Return the size in bytes of a blob of the repository, None if it is missing or the size not reported."""
+        """Return the size in bytes of a blob in the repository; None if it is missing or its size is not reported."""
         if self._is_damaged(digest):
             return None
         reply, size = stored_size(self._client, digest, self._address.push_scope, expected)
         if reply.status >= 500 or reply.status == 429:
             raise self._client.failure(reply, f'HEAD of blob {digest} at {self._address.host} failed')
-        return size if reply.status < 300 or reply.status == 416 else None  # some hide what is not there: 401, 403
+        return size if reply.status < 300 or reply.status == 416 else None  # some answer 401 or 403 for a missing blob
 
     def put(self, descriptor: Descriptor, body: Body) -> bool:
         """Send a blob; return False, without sending, if another thread has sent it.
@@ -102,12 +103,12 @@ class Uploads:
 
     @property
     def can_stream(self) -> bool:
-        """Whether the registry takes blobs of unknown size, as far as the run knows."""
+        """Whether the registry accepts blobs of unknown size, as far as the run knows."""
         endpoint = self._client.endpoint
         return endpoint.largest == float('inf') and not endpoint.refused_ways & {_STREAMED, Way.AT_ONCE.value}
 
     def stream(self, body: Body, made: Callable[[], Descriptor | None]) -> Descriptor | None:
-        """Send a blob while it is made, and return it; None, which is noted for the run, if that was not possible.
+        """Send a blob while it is made, and return it; None, remembered for the run, if that was not possible.
 
         The arguments are those of StreamedUpload. Raises OutputError, ServiceError.
         """
@@ -136,8 +137,8 @@ class Uploads:
     def mount(self, descriptor: Descriptor) -> bool:
         """Mount the blob from another repository (distribution-spec, Mounting a blob).
 
-        Returns False if none is known to have it, or the registry does not mount it. A damaged one may be the same
-        file in all repositories.
+        Returns False if no other repository is known to have it, or the registry does not mount it. A damaged blob is
+        not mounted, since it may be the same file in all repositories.
         """
         if self._is_damaged(descriptor.digest):
             return False
@@ -150,7 +151,7 @@ class Uploads:
             with self._sending(descriptor):
                 reply = self._client.fetch('POST', target, scope, {'Content-Length': '0'})
         except AccessDenied:
-            self._known.deny(source)  # permission to push here does not include reading there
+            self._known.deny(source)  # a token for pushing here may not allow reading there
             return False
         if reply.status in (401, 403):
             self._known.deny(source)
@@ -163,7 +164,7 @@ class Uploads:
         return True
 
     def notes(self) -> list[str]:
-        """Return what to say, when an image is complete, of blobs that were to be sent again and are none of it."""
+        """Return notes, when an image is complete, on blobs that were to be sent again but do not belong to it."""
         return [f'{_UNSENT}{digest}: it is no blob of the image, so nothing was sent or read back: check the digest'
                 for digest in sorted(self._resent - self._sent)]
 
@@ -172,7 +173,8 @@ class Uploads:
 
 
 def is_of_unsent(note: str) -> bool:
-    """Return whether a note is one of `Uploads.notes`: no news where blobs of all images were to be sent again."""
+    """Return whether a note is one of `Uploads.notes`; they are expected if blobs of all images were to be sent again.
+    """
     return note.startswith(_UNSENT)
 
 
