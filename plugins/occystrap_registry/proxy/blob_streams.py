@@ -1,4 +1,4 @@
-"""Blobs as they come from downstream: the last piece of one is held back until its digest is known to be right."""
+"""Streams of blobs from downstream; the last piece is held back until the digest of the blob has been checked."""
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator
 from functools import cache, partial
@@ -12,27 +12,27 @@ from occystrap_core.files import print_message
 
 T = TypeVar('T')
 _AT_ONCE = 1 << 20
-"""Bytes of a blob that is checked as a whole before the answer begins."""
+"""Blobs of at most so many bytes are checked as a whole before the answer begins."""
 _READERS = 256
-"""Limit of threads that wait for other registries."""
+"""The number of threads that may wait for other registries."""
 
 
 async def in_thread(work: Callable[..., T], *arguments: object) -> T:
-    """Return what `work` returns on a thread that may wait for another registry."""
+    """Return the result of `work`, run on a thread that may wait for another registry."""
     return await anyio.to_thread.run_sync(partial(work, *arguments), limiter=_readers())
 
 
 @cache
 def _readers() -> 'anyio.CapacityLimiter':
-    """Return the limit of those threads, made at its first use: until then modules may be deferred."""
+    """Return the limiter for these threads, made at its first use, since its module is imported late."""
     return anyio.CapacityLimiter(_READERS)
 
 
 class BlobStream:
-    """A blob in pieces; `open` raises what is wrong with a small one before anything is answered."""
+    """A blob in pieces; `open` raises errors of a small blob before the answer begins."""
 
     def __init__(self, pieces: Generator[bytes]) -> None:
-        """`pieces` raises at its end if the blob is not what it must be."""
+        """`pieces` raises an error at its end if the blob is wrong."""
         self._pieces = pieces
         self._first = deque[bytes]()
 
@@ -46,7 +46,7 @@ class BlobStream:
                 break
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the blob; raises what breaks the answer off if it turns out to be wrong."""
+        """Yield the blob; an error that aborts the answer is raised if it turns out to be wrong."""
         try:
             held = b''
             while piece := self._first.popleft() if self._first else await in_thread(next, self._pieces, b''):

@@ -1,4 +1,4 @@
-"""What a proxy deletes downstream, if it may: tags and manifests, which are then unknown to it as well."""
+"""Deletes tags and manifests downstream, if the proxy may; it then forgets them as well."""
 from occystrap_core import ImageNotFound, UsageError
 from occystrap_core.oci import Digest
 from occystrap_registry.proxy.image_orders import ImageOrders
@@ -7,20 +7,20 @@ from occystrap_registry.proxy.remote import Remote
 from occystrap_registry.server.problems import Problem
 
 _PATIENCE = 10.0
-"""Seconds to wait for the copying of an image."""
+"""Seconds to wait until an image has been copied."""
 
 
 class Deletions:
-    """Deletes images; methods raise Problem, and OccystrapError for what downstream has done."""
+    """Deletes images; methods raise Problem, and OccystrapError for failures of downstream."""
 
     def __init__(self, downstream: Remote, known: KnownDigests, orders: ImageOrders, is_allowed: bool) -> None:
         self._downstream, self._known, self._orders, self._is_allowed = downstream, known, orders, is_allowed
 
     def delete(self, repository: str, reference: Digest | str) -> None:
-        """Delete a tag, or a manifest with all its tags, when nobody copies an image to that name.
+        """Delete a tag, or a manifest with all its tags, while no image is copied to that name.
 
-        It is forgotten when it is gone, also if somebody else has deleted it. What is from upstream is forgotten before
-        that: if no answer comes, or the proxy is killed, it is fetched again.
+        It is forgotten when it is gone, also if another client has deleted it. A copy from upstream is forgotten
+        before: if no answer comes, or the proxy is killed, it is fetched again.
         """
         if not self._is_allowed:
             raise refused('a proxy deletes nothing unless it is started with --delete')
@@ -37,12 +37,12 @@ class Deletions:
             self._known.forget(repository, reference)
 
     def _missing(self, repository: str, reference: Digest | str, error: ImageNotFound) -> ImageNotFound:
-        """Return the error, which names the digest that filters gave an image in place of this one."""
+        """Return the error; if the image has another digest after its filters, the error names that."""
         stored = self._known.stored_for(repository, reference) if isinstance(reference, Digest) else None
         return error if stored in (None, reference) else ImageNotFound(
             f'{repository}@{reference} was filtered, and is {stored} now')
 
 
 def refused(reason: str) -> Problem:
-    """Return the answer to DELETE of what is not deleted (distribution-spec, Content Management)."""
+    """Return the answer to DELETE if deleting is not supported (distribution-spec, Content Management)."""
     return Problem(405, 'UNSUPPORTED', f'{reason}: delete it downstream', {'Allow': 'GET, HEAD, PUT'})

@@ -1,7 +1,4 @@
-"""Blobs that are downstream, as far as they are whole: one that was found damaged is remembered, and sent anew.
-
-One that came there is read back.
-"""
+"""The blobs downstream, and which of them are damaged: those are sent again, and read back after that."""
 import threading
 from collections import Counter, deque
 from collections.abc import Generator, Iterator
@@ -17,21 +14,21 @@ from occystrap_registry.proxy.known_digests import KnownDigests
 from occystrap_registry.proxy.remote import Remote
 
 _NUMBERS = 4096
-"""Of sends, each for all blobs with the same hash: one that is sent has others read once more at most."""
+"""Number of counters of sends, by the blob's hash: blobs that share one may be read once more than necessary."""
 
 
 class DownstreamBlobs:
-    """What a proxy has of blobs downstream. Methods raise ServiceError, and may be called by several threads."""
+    """The blobs of a proxy's downstream. Methods raise ServiceError, and may be called by several threads."""
 
     def __init__(self, downstream: Remote, known: KnownDigests) -> None:
         self._downstream, self._known = downstream, known
 
     def size(self, repository: str, digest: Digest) -> int | None:
-        """Return the size in bytes of a blob, None if there is none, or a damaged one, which clients then push."""
+        """Return the size in bytes of a blob; None if it is missing or damaged, so that clients push it."""
         return None if digest in self._known.damaged(repository) else self._downstream.blob_size(repository, digest)
 
     def pieces(self, repository: str, digest: Digest, size: int, at_once: int = CHUNK) -> Generator[bytes]:
-        """Yield a blob in pieces; a client that gets its end has a good one.
+        """Yield a blob in pieces; the last one only if the blob is intact.
 
         Raises ImageNotFound, DigestMismatch.
         """
@@ -46,9 +43,9 @@ class DownstreamBlobs:
         self._known.note_sound(repository, [digest])
 
     def mend(self, repository: str, digest: Digest, path: Path) -> None:
-        """Send a blob that is damaged downstream again, and read it back; do nothing for others.
+        """If a blob is damaged downstream, send it again, and read it back.
 
-        Raises DigestMismatch if it is as before.
+        Raises DigestMismatch if it is still damaged.
         """
         if digest in self._known.damaged(repository):
             self._downstream.send_blob(repository, digest, path)
@@ -64,9 +61,9 @@ class DownstreamBlobs:
         return any(self.lacks_part_of(repository, each) for each in children if each)
 
     def looked_at(self, repository: str, done: ImageDone, resent: frozenset[Digest]) -> ImageDone:
-        """Note what the verification of an image has shown of its blobs; return what was done, its error explained.
+        """Record which blobs the verification of an image found intact or damaged; return `done`, with a clearer error.
 
-        Those that were `resent` have been read back.
+        Verification has read back those that were `resent`.
         """
         if done.succeeded:
             expected = {each.digest for each in Receipt.from_json(done.receipt).expectations} if resent else set()
@@ -81,20 +78,20 @@ class DownstreamBlobs:
 
 
 class ReadOnce(ReadBlobs):
-    """The blobs downstream, of which each is read back once by verification: the first time, and when it was sent.
+    """Remembers which blobs downstream verification has read back: each is read once, and again after it was sent.
 
-    None is known as read while somebody sends it, and what was read before the end of that is not noted.
+    While a blob is being sent, and for reads that began before the end of that, nothing is recorded.
     """
 
     def __init__(self, downstream: Remote, known: KnownDigests, is_demanded: bool) -> None:
-        """Nothing is due unless that `is_demanded`; what is read and sent is noted nevertheless, for the next start."""
+        """Nothing must be read unless `is_demanded`; reads and sends are recorded all the same, for the next start."""
         self._downstream, self._known, self._is_demanded = downstream, known, is_demanded
         self._under_way = Counter[tuple[str, Digest]]()
         self._ended = [0] * _NUMBERS
         self._lock = threading.Lock()
 
     def is_due(self, repository: str, digest: Digest, was_sent: bool) -> bool:
-        """Return whether a blob has to be read: always by who has sent it."""
+        """Return whether a blob must be read; the one who sent it must always read it."""
         own_name = self._downstream.own_name(repository)
         return self._is_demanded and (was_sent or not self._known.is_read(own_name, digest))
 
@@ -103,14 +100,14 @@ class ReadOnce(ReadBlobs):
         return self._ended[hash((repository, digest)) % _NUMBERS]
 
     def note_read(self, repository: str, digest: Digest, sends: int) -> None:
-        """Note that a blob was read, unless what was read may be replaced by now."""
+        """Record that a blob was read and intact, unless it may have been replaced since."""
         with self._lock:
             if not self._under_way[repository, digest] and self.sends(repository, digest) == sends:
                 self._known.note_read(self._downstream.own_name(repository), digest)
 
     @contextmanager
     def sending(self, repository: str, digest: Digest) -> Iterator[None]:
-        """Have a blob unread, and to be read, from now until after the block, however that ends."""
+        """Forget that a blob was read, and record no read of it until the block ends, in whatever way."""
         with self._lock:
             self._known.forget_read(self._downstream.own_name(repository), digest)
             self._under_way[repository, digest] += 1

@@ -1,4 +1,5 @@
-"""The orders of a proxy: a limited number at a time, one for each image that clients ask for, each with a deadline."""
+"""Executes the orders of a proxy: one for each image that clients push or pull, a limited number at once, with
+deadlines."""
 import asyncio
 import gc
 import threading
@@ -20,27 +21,27 @@ from occystrap_registry.server.recent_images import FAILED, UNVERIFIED, VERIFIED
 T = TypeVar('T')
 
 _LASTING = 300.0
-"""Seconds after which logins and facts about hosts are found anew."""
+"""Seconds after which logins and facts about hosts are renewed."""
 _FLIGHTS = 64
-"""Limit of pushes and pulls that may be worked at or wait for their turn, each on a thread."""
+"""The number of pushes and pulls that are executed or wait for their turn, each on a thread."""
 _UNFILTERED = 'it is not an image: filters do not apply'
 
 
 class Limits(NamedTuple):
-    """What a proxy takes on."""
+    """Limits for the orders of a proxy."""
 
     concurrency: int = 4
-    """Images at a time."""
+    """Number of images that are copied at once."""
     deadline: float = 3600.0
     """Seconds for one image."""
 
 
 class ImageOrders:
-    """Executes orders on threads of its own, and notes what became of each image."""
+    """Executes orders on threads of its own, and records the results."""
 
     def __init__(self, settings: Settings, filters: Sequence[str], limits: Limits, recent: RecentImages,
                  layer_cache: str | None = None) -> None:
-        """`settings` must ask for verification: nothing is a success without."""
+        """`settings` must ask for verification: without it nothing would count as a success."""
         assert settings.verify is not VerifyLevel.NONE
         self.filters = tuple(filters)
         self._settings, self._limits, self._recent, self._cache = settings, limits, recent, layer_cache
@@ -51,7 +52,8 @@ class ImageOrders:
         self._lock, self._renewed = threading.Lock(), time.monotonic()
 
     async def once(self, key: Hashable, work: Callable[[], T]) -> T:
-        """Return the result of `work`, or of the same that somebody else has begun; raises as it does."""
+        """Return the result of `work`; if the same work is already being done for `key`, that of the other. Raises as
+        it does."""
         with self._lock:
             flight: Future[T] | None = self._flights.get(key)
             if flight is None:
@@ -61,11 +63,12 @@ class ImageOrders:
 
     def execute(self, order: ImageOrder, name: str, direction: str, reference: str,
                 then: Callable[[Digest], object]) -> tuple[ImageDone, str]:
-        """Return what became of an order, and a note; `name` is what clients call the image, `reference` its place.
+        """Return the result of an order, and a note; `name` is what clients call the image, `reference` its place
+        downstream.
 
-        What no filter can change is copied as it is. `then` is called with the digest of an image that is verified, and
-        may raise OccystrapError. Two orders for one name wait for each other. Raises Problem for one that takes too
-        long, or is broken off as the proxy stops.
+        An image to which no filter applies is copied unchanged. `then` is called with the digest of a verified image,
+        and may raise OccystrapError. Orders for the same place wait for each other. Raises Problem for one that takes
+        too long, or is cancelled because the proxy stops.
         """
         begun, note = time.monotonic(), ''
         with self.alone(reference), self._turns:
@@ -79,7 +82,7 @@ class ImageOrders:
 
     @contextmanager
     def alone(self, reference: str, patience: float = -1) -> Iterator[None]:
-        """Have nobody else within for the same place; raises Problem if somebody is for that many seconds."""
+        """Enter exclusively for a place; raises Problem if another thread stays within for `patience` seconds."""
         name = self._names[hash(reference) % len(self._names)]
         if not name.acquire(timeout=patience):
             raise Problem(503, 'UNAVAILABLE', f'{reference} has to wait until an image is copied: try again',
@@ -90,12 +93,12 @@ class ImageOrders:
             name.release()
 
     def stop(self) -> None:
-        """Break off all orders."""
+        """Cancel all orders."""
         self._settings.cancellation.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def renew(self, at_once: bool = False) -> None:
-        """Forget logins and facts about hosts if they are old, as they may have changed."""
+        """Forget logins and facts about hosts if they are old, since they may have changed."""
         with self._lock:
             if not at_once and time.monotonic() - self._renewed < _LASTING:
                 return
@@ -106,14 +109,14 @@ class ImageOrders:
         self.renew()
         with self._deadline() as settings:
             done = run_order(order, settings, self._cache)
-        gc.collect()  # buffers of compression are in circles: those of many orders would wait
+        gc.collect()  # buffers of compression are in reference cycles
         if isinstance(done.error, AccessDenied):
             self.renew(at_once=True)
         return done
 
     @contextmanager
     def _deadline(self) -> Iterator[Settings]:
-        """Give settings for one order, which is cancelled at its deadline; raises Problem then."""
+        """Yield the settings for one order, which is cancelled at its deadline; raises Problem then."""
         cancellation = self._settings.cancellation.child()
         timer = threading.Timer(self._limits.deadline, cancellation.cancel)
         timer.daemon = True
@@ -144,7 +147,7 @@ class ImageOrders:
 
 
 def _completed(done: ImageDone, then: Callable[[Digest], object]) -> ImageDone:
-    """Return what was done, after doing what follows a success."""
+    """Return the result after calling `then` for a success."""
     if not done.succeeded:
         return done
     assert done.outcome == VERIFIED
@@ -156,9 +159,9 @@ def _completed(done: ImageDone, then: Callable[[Digest], object]) -> ImageDone:
 
 
 class Stored(NamedTuple):
-    """What became of a push."""
+    """The result of a push."""
 
     digest: Digest | None
     """Its digest downstream; None if it was left out."""
     note: str = ''
-    """Why it is not what was pushed, or not there."""
+    """Why it was changed or left out."""

@@ -1,6 +1,6 @@
-"""What a proxy does with images: those that are pushed go downstream, those that are pulled come from there.
+"""Pushes and pulls of a proxy: pushed images go downstream, pulled images come from downstream.
 
-Nothing is answered for before it was filtered, stored downstream, and verified there.
+No image is acknowledged or delivered before it was filtered, stored downstream, and verified there.
 """
 import time
 from typing import NamedTuple
@@ -20,19 +20,19 @@ from occystrap_registry.server.storage import PushedManifest
 
 
 class Sources(NamedTuple):
-    """Where the images of a proxy are."""
+    """The places of a proxy's images, and its memory."""
 
     downstream: Remote
     upstream: Remote | None
     blobs: DownstreamBlobs
     staging: Staging
     staged_at: str
-    """`127.0.0.1:port` of the registry that shows the staging area to orders."""
+    """`127.0.0.1:port` of the registry that serves the staging area to orders."""
     known: KnownDigests
 
 
 class Pulled(NamedTuple):
-    """A manifest or index from downstream, and a warning for the client, if it may be outdated."""
+    """A manifest or index from downstream, and a warning for the client if it may be outdated."""
 
     document: Manifest | Index
     stale: str = ''
@@ -49,10 +49,10 @@ class ProxiedImages:
             self._upstream and not orders.filters) else None
 
     def push(self, repository: str, reference: Digest | str, manifest: PushedManifest) -> Stored:
-        """Filter what was pushed, store it downstream and verify it there.
+        """Filter a pushed image, store it downstream and verify it there.
 
-        A referrer is left out if its subject was replaced by another image. One that is an image is filtered as any
-        other: a subject alone must not lead past the filters.
+        A referrer is left out if its subject was replaced by another image. A referrer that is an image is filtered
+        like any other; otherwise a subject would bypass the filters.
         """
         if manifest.subject and self._is_replaced(repository, manifest.subject):
             return Stored(None, f'left out: its subject {manifest.subject} was filtered, and has another digest')
@@ -64,7 +64,7 @@ class ProxiedImages:
         return Stored(Digest(done.digest), note)
 
     def lists_referrer(self, repository: str, manifest: PushedManifest, stored: Stored) -> bool:
-        """Return whether downstream lists a referrer that it has; otherwise clients do that themselves, by a tag."""
+        """Return whether downstream itself lists a referrer; otherwise clients must do so, under a tag."""
         if not manifest.subject or stored.digest is None:
             return False
         try:
@@ -73,9 +73,9 @@ class ProxiedImages:
             return False
 
     def referrers(self, repository: str, subject: Digest) -> list[Descriptor]:
-        """Return the referrers that are downstream, and those that the image has got upstream meanwhile.
+        """Return the referrers downstream, including new ones that upstream has by now.
 
-        Where images are filtered, referrers upstream are about other images.
+        If images are filtered, upstream is not asked, since its referrers are about other images.
         """
         try:
             if self._referrers:
@@ -85,7 +85,7 @@ class ProxiedImages:
             raise pull_problem(error) from None
 
     def at_hand(self, repository: str, reference: Digest | str) -> Pulled | None:
-        """Return what is downstream if upstream need not be asked, None otherwise."""
+        """Return what is downstream if upstream need not be asked; None otherwise."""
         try:
             if isinstance(reference, Digest):
                 return self._by_digest(repository, reference)
@@ -102,7 +102,7 @@ class ProxiedImages:
             raise pull_problem(error) from None
 
     def fetch(self, repository: str, reference: Digest | str) -> Pulled:
-        """Return what upstream has now, after it was stored downstream; if upstream is silent, what is downstream."""
+        """Return what upstream has now, after storing it downstream; if it does not answer, what is downstream."""
         try:
             if isinstance(reference, Digest):
                 return self._fetched_by_digest(repository, reference)
@@ -114,7 +114,7 @@ class ProxiedImages:
         assert self._upstream
         known = self._known.tag(repository, tag)
         if known and not known.source:
-            known = None  # what was pushed is gone
+            known = None  # the pushed image is gone
         if known and known.is_fresh(self._fresh) and (found := self._intact(repository, known.stored)):
             return Pulled(found)  # another thread has just asked
         try:
@@ -127,11 +127,11 @@ class ProxiedImages:
         return self._fetched(repository, tag, digest)
 
     def _fetched(self, repository: str, reference: Digest | str, digest: Digest) -> Pulled:
-        """Copy an image from upstream, where it has this digest, and return it."""
+        """Copy an image with this digest from upstream, and return it."""
         return Pulled(self._found(repository, self._copy(repository, reference, digest)))
 
     def _copy(self, repository: str, reference: Digest | str, digest: Digest) -> Digest:
-        """Copy an image from upstream, where it has this digest; return that downstream. Raises OccystrapError."""
+        """Copy an image with this digest from upstream; return its digest downstream. Raises OccystrapError."""
         assert self._upstream
         source = self._upstream.uri(repository, f'@{digest}', **({} if self._orders.filters else {'referrers': 'true'}))
         done, _ = self._copied(source, repository, reference, digest, digest, self._orders.filters)
@@ -141,17 +141,18 @@ class ProxiedImages:
         return stored
 
     def _copy_whole(self, repository: str, digest: Digest) -> None:
-        """Copy an image from upstream with its referrers, also if it is downstream already; raises OccystrapError."""
+        """Copy an image and its referrers from upstream, even if it is already downstream; raises OccystrapError."""
         assert self._upstream
         source = self._upstream.uri(repository, f'@{digest}', referrers='true')
         self._copied(source, repository, digest, digest, digest, ())[0].require()
 
     def _copied(self, source: str, repository: str, reference: Digest | str, original: Digest, upstream: str,
                 filters: tuple[str, ...]) -> tuple[ImageDone, str]:
-        """Copy an image, have it verified, and only then tag it; return what became of it, and a note.
+        """Copy an image, verify it, and only then tag it; return the result, and a note.
 
-        It has the digest `original` at the source, and `upstream` if it is from there. One that was asked for by digest
-        keeps it, unless it is filtered. Blobs that are damaged downstream are sent again, and read back.
+        `original` is its digest at the source; `upstream` is the same if that is upstream, otherwise empty. An image
+        that was requested by digest keeps that digest, unless it is filtered. Blobs that are damaged downstream are
+        sent again, and read back.
         """
         keeps = isinstance(reference, Digest) and not filters
         named = f'@{reference}' if isinstance(reference, Digest) else f':{reference}'
@@ -170,7 +171,7 @@ class ProxiedImages:
         return self._blobs.looked_at(repository, done, damaged), told
 
     def _by_digest(self, repository: str, digest: Digest) -> Pulled | None:
-        """Return what is downstream by a digest; None if upstream may give it, or mend it."""
+        """Return what is downstream under a digest; None if upstream may have it, or an intact copy of it."""
         if found := self._intact(repository, digest):
             return Pulled(found)
         if self._originals(repository, digest):
@@ -185,14 +186,14 @@ class ProxiedImages:
                             'pull it by its tag')
 
     def _originals(self, repository: str, digest: Digest) -> list[Digest]:
-        """Return the digests of upstream of which one may give, through the filters, what has a digest downstream."""
+        """Return the digests upstream of which one may give an image with this digest downstream."""
         if self._upstream is None:
             return []
         known, is_replaced = self._known.originals_of(repository, digest), self._is_replaced(repository, digest)
         return known or ([] if self._orders.filters or is_replaced else [digest])
 
     def _fetched_by_digest(self, repository: str, digest: Digest) -> Pulled:
-        """Have upstream give what has a digest downstream, or mend it; if it does not, return what is downstream."""
+        """Copy from upstream what has this digest downstream; if that fails, return what is downstream."""
         if found := self._intact(repository, digest):
             return Pulled(found)  # another thread has just fetched it
         failure: OccystrapError = ImageNotFound(f'nothing of {repository} upstream gives the digest {digest}')
@@ -206,7 +207,7 @@ class ProxiedImages:
         return self._with_damage(repository, digest, failure)
 
     def _with_damage(self, repository: str, digest: Digest, failure: OccystrapError) -> Pulled:
-        """Return what is downstream by a digest; raises `failure` unless it is a manifest."""
+        """Return what is downstream under a digest, even if damaged; raises `failure` if there is no manifest."""
         try:
             found = self._downstream.manifest(repository, digest)
         except InvalidImage:
@@ -218,7 +219,7 @@ class ProxiedImages:
         return Pulled(found)
 
     def _stale(self, repository: str, tag: str, known: KnownTag | None, error: OccystrapError) -> Pulled:
-        """Return what is downstream although upstream does not answer, or has it no longer; else raise the error."""
+        """Return what is downstream if upstream does not answer or has nothing; raises `error` if there is none."""
         found = self._intact(repository, known.stored if known else tag)
         if found is None:
             raise error
@@ -227,7 +228,7 @@ class ProxiedImages:
         return Pulled(found, f'not confirmed by upstream at {time.strftime("%FT%TZ", time.gmtime())}: {error}')
 
     def _intact(self, repository: str, reference: Digest | str) -> Manifest | Index | None:
-        """Return what is downstream, None if it is missing or damaged, which copying it again mends."""
+        """Return what is downstream; None if it is missing or damaged, so that it is copied again."""
         try:
             found = self._downstream.manifest(repository, reference)
             return None if found and self._blobs.lacks_part_of(repository, found) else found
@@ -244,6 +245,6 @@ class ProxiedImages:
 
 
 def _as_pushed(document: Manifest | Index, known: KnownTag | None) -> Manifest | Index:
-    """Return what a tag means with the digest by which a client has pushed it, if it is the same."""
+    """Return a document with the digest algorithm with which a client pushed it, if it is still the same."""
     as_known = document._replace(algorithm=known.stored.algorithm) if known else document
     return as_known if known and as_known.digest == known.stored else document

@@ -1,4 +1,4 @@
-"""A proxy put together: its directory, the registry that shows the staging area to orders, and its server."""
+"""Assembles a proxy: its directory, the registry that serves the staging area to orders, and its server."""
 import os
 import secrets
 import shutil
@@ -28,7 +28,7 @@ _STAGING, _SPOOL, _KNOWN, _LAYERS = 'staging', 'spool', 'known.sqlite', 'layers.
 
 
 class Proxy(NamedTuple):
-    """What a proxy is to do."""
+    """The configuration of a proxy."""
 
     place: Path
     """Its directory."""
@@ -37,17 +37,17 @@ class Proxy(NamedTuple):
     filters: Sequence[str] = ()
     limits: Limits = Limits()
     quota: int = 20 << 30
-    """Bytes of what is on its way."""
+    """Limit for staged data, in bytes."""
     fresh: float = 60.0
     """Seconds for which upstream is not asked again what a tag means."""
     reads_once: bool = True
-    """Verification reads each blob back once, at whatever level it is."""
+    """Whether verification reads each blob back once, whatever its level."""
     deletes: bool = False
-    """Tags and manifests may be deleted."""
+    """Whether tags and manifests may be deleted."""
 
     @property
     def recipe(self) -> str:
-        """What decides which digests images have, and where: what is remembered holds for that alone."""
+        """What determines the digests of images, and where they are: remembered facts are only valid for this."""
         return '\n'.join([self.downstream.name, self.upstream.name if self.upstream else '', *self.filters])
 
     def temporary(self) -> str:
@@ -57,9 +57,9 @@ class Proxy(NamedTuple):
 
 @contextmanager
 def open_proxy(proxy: Proxy, settings: Settings, served: ServerSettings, port: int = 0) -> Iterator[RegistryServer]:
-    """Run a proxy while the block runs; orders are given `settings`. Raises OutputError, ServiceUnavailable.
+    """Run a proxy while the block runs; orders get `settings`. Raises OutputError, ServiceUnavailable.
 
-    When it ends, requests under way have the time of `served`; then they are broken off.
+    At the end, current requests have the time of `served`, and are then cancelled.
     """
     recent = served.recent or RecentImages()
     with ExitStack() as stack:
@@ -78,7 +78,7 @@ def open_proxy(proxy: Proxy, settings: Settings, served: ServerSettings, port: i
 
 @contextmanager
 def _sources(proxy: Proxy, settings: Settings) -> Iterator[Sources]:
-    """Open the directory of a proxy, and show its staging area to orders, on this machine, by a password."""
+    """Open the directory of a proxy, and serve its staging area to orders, on this machine, with a password."""
     place = proxy.place
     with output_errors(str(place)):
         _require_own(place)
@@ -96,7 +96,8 @@ def _sources(proxy: Proxy, settings: Settings) -> Iterator[Sources]:
 
 @contextmanager
 def _shown(staging: Staging, settings: Settings) -> Iterator[str]:
-    """Show the staging area on a port of this machine, by a password, which the settings get; give where."""
+    """Serve the staging area on a port of this machine, with a password that is added to the settings; yield the
+    address."""
     password = secrets.token_hex(16)  # all users of the machine can reach the port
     server = RegistryServer(staging, password=password, settings=ServerSettings(rules=Rules(read_only=True)))
     settings.credentials[server.host] = (USER, password)
@@ -105,9 +106,9 @@ def _shown(staging: Staging, settings: Settings) -> Iterator[str]:
 
 
 def _require_own(place: Path) -> None:
-    """Raise OutputError for a directory that is not a proxy's, since what is staged in one is removed.
+    """Raise OutputError for a directory that is not a proxy's, since staged data in it will be removed.
 
-    A proxy has a memory there before it has anything else; SQLite has files beside its own.
+    A proxy creates its memory there before anything else; SQLite adds files beside its own.
     """
     found = {*os.listdir(place)} if place.exists() else set()
     kept = {_STAGING, _SPOOL, *(f'{name}{end}' for name in (_KNOWN, _LAYERS) for end in ('', '-journal'))}
@@ -120,7 +121,7 @@ def _require_own(place: Path) -> None:
 
 
 def _clear(staging: Staging, spool: Path) -> None:
-    """Remove what a proxy that has ended had on its way."""
+    """Remove what an earlier proxy left staged."""
     staging.clear()
     shutil.rmtree(spool, ignore_errors=True)
     spool.mkdir()

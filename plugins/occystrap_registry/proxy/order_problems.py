@@ -1,4 +1,4 @@
-"""What a client hears when an image cannot be copied: 4xx where it is about the image, else 5xx, with the reason."""
+"""The answer to a client if an image cannot be copied: 4xx if the image is the reason, else 5xx, with the reason."""
 import errno
 
 from occystrap_core import (
@@ -8,18 +8,18 @@ from occystrap_registry.server.problems import Problem
 
 _AGAIN = {'Retry-After': '10'}
 _FULL = ('HTTP 507', 'HTTP 413')
-"""What the answer of a registry that has no room is called in messages."""
+"""How messages name the answer of a registry that has no room."""
 
 
 def push_problem(error: OccystrapError) -> Problem:
-    """Return the answer to a push that failed."""
+    """Return the answer to a failed push."""
     if isinstance(error, InvalidImage | ImageNotFound | UsageError):
         return Problem(400, 'MANIFEST_INVALID', f'not stored: {error}')
     return _downstream_problem(error, 'not stored: ')
 
 
 def pull_problem(error: OccystrapError) -> Problem:
-    """Return the answer to a pull that failed."""
+    """Return the answer to a failed pull."""
     if isinstance(error, ImageNotFound):
         return Problem(404, 'MANIFEST_UNKNOWN', str(error))
     if isinstance(error, InvalidImage | UsageError):
@@ -28,7 +28,7 @@ def pull_problem(error: OccystrapError) -> Problem:
 
 
 def system_problem(error: OSError) -> Problem:
-    """Return the answer where the proxy itself has no room, or a damaged disk."""
+    """Return the answer if the proxy itself has no room, or a damaged disk."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return Problem(507 if full else 500, 'UNKNOWN', f'the proxy cannot do that: {error.strerror}')
 

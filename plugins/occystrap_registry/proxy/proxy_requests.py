@@ -1,4 +1,5 @@
-"""The requests that a proxy answers otherwise than a registry: what is pulled comes from downstream, and is proved."""
+"""The requests that a proxy answers differently from a registry: what is pulled comes from downstream, and is verified.
+"""
 import re
 from collections.abc import Callable
 from functools import partial
@@ -26,9 +27,9 @@ T = TypeVar('T')
 
 STALE = 'Occystrap-Stale'
 _COPIES = 4
-"""A piece of a blob, the one before, which is held back, and what comes and goes by connections."""
+"""Copies of a piece that are in memory: the piece, the one held back before it, and buffers of both connections."""
 _LONGEST = 300
-"""Characters of a message in a header."""
+"""The longest message in a header, in characters."""
 
 
 class ProxyRequests:
@@ -41,14 +42,15 @@ class ProxyRequests:
 
     @property
     def handlers(self) -> Handlers:
-        """What answers which request."""
+        """The handler for each kind of request."""
         return Handlers(self.catalog, self.list_tags, self.list_referrers, self.get_manifest, self.put_manifest,
                         self.delete_manifest, self.head_blob, self.get_blob, self.delete_blob)
 
     async def put_manifest(self, request: Request) -> Response:
-        """PUT: answer 201 when the image is stored downstream, and proved to be there.
+        """PUT: answer 201 when the image is stored downstream and verified there.
 
-        The digest in the answer is that of what was sent, which clients compare; a header of our own has the other.
+        Docker-Content-Digest in the answer is the digest of what was sent, which clients compare; a header of our own
+        has the stored one.
         """
         repository, reference, manifest = await manifest_requests.read_pushed(request)
         await _ask(self._staging.stage, repository, manifest)
@@ -69,7 +71,7 @@ class ProxyRequests:
         return response
 
     async def get_manifest(self, request: Request) -> Response:
-        """GET and HEAD: return the manifest that is downstream, after fetching it from upstream if it has to be."""
+        """GET and HEAD: return the manifest from downstream, after fetching it from upstream if necessary."""
         repository, reference = manifest_requests.addressed(request)
         found = await _ask(self._images.at_hand, repository, reference)
         if found is None:
@@ -89,9 +91,9 @@ class ProxyRequests:
         return Response(headers=_blob_headers(digest, size))
 
     async def get_blob(self, request: Request) -> Response:
-        """GET: return a blob that is downstream; if it is damaged there, the answer is broken off.
+        """GET: return a blob from downstream; the answer is aborted if the blob is damaged there.
 
-        One range of it is given when all of it was checked.
+        A range is only sent after the whole blob was checked.
         """
         repository, digest = _blob(request)
         size = await _ask(self._downstream.blob_size, repository, digest)
@@ -106,7 +108,7 @@ class ProxyRequests:
         return StreamingResponse(stream.pieces(), 200, _blob_headers(digest, size))
 
     async def list_tags(self, request: Request) -> Response:
-        """GET: return a page of the tags that are downstream."""
+        """GET: return a page of the tags downstream."""
         repository = request_names.repository(request)
         try:
             found = await _ask(self._downstream.tags, repository)
@@ -117,7 +119,7 @@ class ProxyRequests:
         return JSONResponse({'name': repository, 'tags': page}, headers=headers)
 
     async def catalog(self, request: Request) -> Response:
-        """GET: return a page of the repositories that are downstream."""
+        """GET: return a page of the repositories downstream."""
         found = filter(request.app.state.rules.allows, await _ask(self._downstream.repositories))
         page, headers = manifest_requests.page_of(request, list(found))
         return JSONResponse({'repositories': page}, headers=headers)
@@ -138,12 +140,12 @@ class ProxyRequests:
         return Response(status_code=202)
 
     def delete_blob(self, request: Request) -> Response:
-        """DELETE: raise Problem, as images of others may need the blob."""
+        """DELETE: raise Problem, since other images may need the blob."""
         raise refused('a proxy deletes no blobs')
 
 
 async def _ask(work: Callable[..., T], *arguments: object) -> T:
-    """Return what `work` returns on a thread; raises Problem for what another registry has done."""
+    """Return the result of `work`, run on a thread; raises Problem for errors of another registry."""
     try:
         return await in_thread(work, *arguments)
     except OccystrapError as error:
@@ -167,5 +169,5 @@ def _warning(code: int, text: str) -> str:
 
 
 def _header(text: str) -> str:
-    """Return a message as it can be in a header."""
+    """Return a message in a form that is valid in a header."""
     return re.sub(r'[^ !#-\[\]-~]', "'", text)[:_LONGEST]

@@ -1,4 +1,4 @@
-"""Whether downstream answers: it is asked at most once in a few seconds, however often somebody wants to know."""
+"""Whether downstream answers: however many clients ask, it is asked at most once in a few seconds."""
 import threading
 import time
 
@@ -7,11 +7,11 @@ from occystrap_core.files import print_message
 from occystrap_registry.proxy.remote import Remote
 
 _GOOD = 2.0
-"""Seconds for which an answer is good."""
+"""Seconds for which an answer is valid."""
 
 
 class Readiness:
-    """The last answer of downstream, for several threads, of which one asks and the others wait."""
+    """The last answer of downstream, for several threads: one of them asks while the others wait."""
 
     def __init__(self, downstream: Remote) -> None:
         self._downstream, self._lock = downstream, threading.Lock()

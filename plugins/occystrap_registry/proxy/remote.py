@@ -1,4 +1,4 @@
-"""A registry that a proxy reads from or stores in, by the names that its own clients use."""
+"""A registry from which a proxy reads or in which it stores, addressed by the names that clients of the proxy use."""
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,11 +21,11 @@ from occystrap_registry.transport.address import Address, parse_address, split_u
 _LOGIN = ('username', 'password')
 _PIECE = 1 << 20
 _PATIENCE = 5.0
-"""Seconds that a registry may stay silent when it is asked only whether it answers."""
+"""Timeout in seconds for finding out whether a registry answers."""
 
 
 class Remote:
-    """A registry, or what it has below a prefix. Methods raise ServiceError, and may be called by several threads."""
+    """A registry, or its part below a prefix. Methods raise ServiceError, and may be called by several threads."""
 
     def __init__(self, location: Location, settings: Settings) -> None:
         """`location` is `registry://HOST[/PREFIX]`; its login is kept in the settings. Raises UsageError."""
@@ -42,11 +42,11 @@ class Remote:
         self.name = f'{address.reference.host}/{prefix}'.rstrip('/')
         """Host and prefix, for messages."""
         self.host = address.host
-        """That of its API."""
+        """The host of its API."""
 
     @property
     def has_login(self) -> bool:
-        """Whether its login was given with its address."""
+        """Whether its address was given with a login."""
         return self._address.credentials is not None
 
     def uri(self, repository: str, named: str, **options: str) -> str:
@@ -59,11 +59,11 @@ class Remote:
         return f'{self._address.reference.host}/{self._prefix}{repository}'
 
     def own_name(self, repository: str) -> str:
-        """Return the name that clients use for a repository of the registry."""
+        """Return the name that clients of the proxy use for a repository of the registry."""
         return repository.removeprefix(self._prefix)
 
     def manifest(self, repository: str, reference: Digest | str) -> Manifest | Index | None:
-        """Return a manifest or index whose bytes have its digest, None if there is none; raises InvalidImage."""
+        """Return a manifest or index, checked against its digest; None if there is none. Raises InvalidImage."""
         with self._client(repository) as client:
             return find_manifest(client, reference)
 
@@ -91,13 +91,13 @@ class Remote:
                 yield stream
 
     def send_blob(self, repository: str, digest: Digest, path: Path) -> None:
-        """Send a blob from a file, also if the registry says that it has it."""
+        """Send a blob from a file, even if the registry says that it has it."""
         with self._client(repository) as client:
             uploads = Uploads(client, frozenset([digest]))
             uploads.put(Descriptor('', digest, path.stat().st_size), lambda: _pieces(path))
 
     def tag(self, repository: str, tag: str, digest: Digest) -> None:
-        """Have a tag mean a manifest that is there, and see that it does; raises ImageNotFound, OutputError."""
+        """Set a tag to a manifest that is there, and check the result; raises ImageNotFound, OutputError."""
         with self._client(repository) as client:
             document = get_manifest(client, digest)
             put_manifest(client, tag, document)
@@ -108,9 +108,10 @@ class Remote:
                                       f'{found.digest if found else "missing"}, expected {digest}')
 
     def delete(self, repository: str, reference: Digest | str) -> None:
-        """Delete a tag, or a manifest with all its tags, and see that it is gone.
+        """Delete a tag, or a manifest with all its tags, and check that it is gone.
 
-        Raises ImageNotFound, UsageError if the registry deletes no such things, OutputError if it only says so.
+        Raises ImageNotFound, UsageError if the registry does not permit that, OutputError if it reports success without
+        deleting.
         """
         with self._client(repository) as client:
             target, name = client.address.manifest(reference), client.address.name_of(reference)
@@ -134,7 +135,7 @@ class Remote:
             return sorted(list_tags(client, client.address.reference.repository))
 
     def repositories(self) -> list[str]:
-        """Return the names of all repositories below the prefix, without it."""
+        """Return the names of all repositories below the prefix, without the prefix."""
         with self._client('any') as client:
             return sorted(self.own_name(name) for name in list_repositories(client)
                           if name.startswith(self._prefix))
@@ -145,12 +146,13 @@ class Remote:
             return list_referrers(client, subject)
 
     def lists_referrer(self, repository: str, subject: Digest, digest: Digest) -> bool:
-        """Return whether the registry's own list of referrers has one; if it has no list, clients keep one in a tag."""
+        """Return whether the registry's own list of referrers has one; without such a list, clients keep one under a
+        tag."""
         with self._client(repository) as client:
             return any(each.digest == digest for each in referrers_by_api(client, subject) or ())
 
     def require_answer(self) -> ServiceError | None:
-        """Raise ServiceError unless the registry answers now, to one request; return why it may be none."""
+        """Raise ServiceError unless the registry answers one request now; return why it may not be a registry."""
         patience = min(_PATIENCE, self._settings.timeout)
         with self._client('any', replace(self._settings, timeout=patience, retries=0)) as client:
             return client.connect(client.address.pull_scope)
@@ -170,7 +172,7 @@ class Remote:
 
 def replaced_parts(source: Remote, copy: Remote, repository: str, original: Digest, stored: Digest,
                    ) -> Iterator[tuple[Digest, Digest]]:
-    """Yield which part of an index, and of those in it, became which one in a filtered copy: each has kept its place.
+    """Yield which part of an index, and of nested ones, became which in a filtered copy: parts keep their positions.
 
     Nothing for an image. Raises InvalidImage, ServiceError.
     """

@@ -1,4 +1,4 @@
-"""The staging area of a proxy: what clients push waits here until it is downstream, and nobody can pull it."""
+"""The staging area of a proxy: what clients push is kept here until it is downstream; clients cannot pull it."""
 import errno
 import os
 import shutil
@@ -24,15 +24,15 @@ from occystrap_registry.server.storage import PushedManifest, Storage
 from occystrap_registry.server.stored_blobs import GRACE
 
 _UNDER_PRESSURE = 600.0
-"""Seconds that what is staged stays at least, when there is no room for more."""
+"""Seconds for which staged data is kept at least, even if there is no room for more."""
 _LOOK = 300.0
 """Seconds between two collections."""
 _MEASURED = 1.0
-"""Seconds for which a measurement of the room is good, but for what was written since."""
+"""Seconds for which a measurement of the room is valid, apart from what was written since."""
 
 
 class Staging(Storage):
-    """A storage of what is pushed, with at most `quota` bytes; blobs that it lacks are fetched from downstream."""
+    """A storage of pushed data with at most `quota` bytes; missing blobs are fetched from downstream."""
 
     def __init__(self, root: Path, downstream: Remote, blobs: DownstreamBlobs, readiness: Readiness, quota: int,
                  ) -> None:
@@ -44,7 +44,7 @@ class Staging(Storage):
         self.is_uploading: Callable[[str], bool] = lambda repository: False
 
     def at_hand(self) -> AbstractContextManager[bool]:
-        """Give False: what is not staged is fetched from downstream."""
+        """Yield False: what is not staged is fetched from downstream."""
         return nullcontext(False)
 
     def try_out(self) -> None:
@@ -63,7 +63,7 @@ class Staging(Storage):
                 raise OSError(errno.EDQUOT, f'the staging area has only {size_text(self._quota)} (--quota)')
 
     def stage(self, repository: str, manifest: PushedManifest) -> None:
-        """Keep a manifest; raises Problem 400 MANIFEST_BLOB_UNKNOWN for a part that is neither here nor downstream."""
+        """Store a manifest; raises Problem 400 MANIFEST_BLOB_UNKNOWN for a part that is neither here nor downstream."""
         for digest in manifest.blobs:
             if not self.has_blob(repository, digest) and self._blobs.size(repository, digest) is None:
                 raise _unknown(repository, digest)
@@ -82,7 +82,7 @@ class Staging(Storage):
             return size
 
     def open_blob(self, repository: str, digest: Digest) -> BinaryIO:
-        """Open a blob, which is fetched if only downstream has it; raises Problem 404."""
+        """Open a blob, fetching it if only downstream has it; raises Problem 404."""
         try:
             return super().open_blob(repository, digest)
         except Problem:
@@ -90,12 +90,12 @@ class Staging(Storage):
             return super().open_blob(repository, digest)
 
     def add_blob(self, repository: str, digest: Digest, complete: Path) -> None:
-        """Keep a blob; one that is damaged downstream is mended there. Raises Problem if that does not succeed."""
+        """Store a blob; one that is damaged downstream is also repaired there. Raises Problem if that fails."""
         super().add_blob(repository, digest, complete)
         self._mend(repository, digest)
 
     def mount_blob(self, repository: str, digest: Digest, origin: str | None) -> bool:
-        """Keep a blob of another repository in the same way; return whether it is there."""
+        """Store a blob of another repository in the same way; return whether it is there."""
         if not super().mount_blob(repository, digest, origin):
             return False
         self._mend(repository, digest)
@@ -112,7 +112,7 @@ class Staging(Storage):
             return found.digest, found.media_type, found.raw
 
     def fetch(self, repository: str, digest: Digest) -> None:
-        """Stage a blob that is downstream; raises Problem 404, InvalidImage if that is damaged, OSError."""
+        """Stage a blob from downstream; raises Problem 404, InvalidImage if it is damaged, OSError."""
         with self.changing(digest):
             if self.has_blob(repository, digest):
                 return
@@ -130,7 +130,7 @@ class Staging(Storage):
 
     @contextmanager
     def in_use(self, repository: str) -> Iterator[None]:
-        """Keep all that a repository has while the block runs."""
+        """Keep everything that a repository has while the block runs."""
         with self._room:
             self._busy[repository] += 1
         try:
@@ -146,7 +146,7 @@ class Staging(Storage):
             directory.mkdir()
 
     def clean(self, grace: float = GRACE) -> None:
-        """Remove what no client has asked for in `grace` seconds; raises OSError, OutputError."""
+        """Remove what no client has requested for `grace` seconds; raises OSError, OutputError."""
         collect(self, untagged=True, is_busy=lambda name: self._busy[name] > 0 or self.is_uploading(name), grace=grace)
 
     def _mend(self, repository: str, digest: Digest) -> None:
@@ -156,7 +156,7 @@ class Staging(Storage):
             raise pull_problem(error) from None
 
     def _measure(self, count: int) -> None:
-        """Find out how much room is taken, after removing what is old."""
+        """Measure how much room is used, after removing old data."""
         self.clean(_UNDER_PRESSURE)
         self._used, self._measured = sum(_sizes(self.files.root)) + count, time.monotonic()
 
@@ -165,7 +165,7 @@ class StagingUpkeep(BackgroundWork):
     """Cleans a staging area every few minutes, on a thread of its own, while the with block runs."""
 
     def __init__(self, staging: Staging, others: Callable[[], object]) -> None:
-        """`others` is called as often."""
+        """`others` is called equally often."""
         super().__init__('staging')
         self._staging, self._others = staging, others
 
@@ -185,5 +185,5 @@ def _sizes(root: Path) -> Iterator[int]:
         for entry in os.scandir(directory):
             try:
                 yield entry.stat().st_size
-            except FileNotFoundError:  # it was removed meanwhile
+            except FileNotFoundError:  # removed meanwhile
                 continue

@@ -1,4 +1,4 @@
-"""The referrers that an image gets upstream after it was copied, such as a signature that is made later."""
+"""Referrers, such as signatures, that an image gets upstream after it was copied."""
 import threading
 import time
 from collections.abc import Callable
@@ -9,21 +9,21 @@ from occystrap_core.oci import Digest
 from occystrap_registry.proxy.remote import Remote
 
 _MOST = 10_000
-"""Limit of images that are remembered to have been asked for of late."""
+"""Limit of images whose last request for referrers is remembered."""
 
 
 class UpstreamReferrers:
-    """Has the referrers of images copied, each image being asked for once in `fresh` seconds, for several threads."""
+    """Copies new referrers of images, asking upstream once in `fresh` seconds for each image; for several threads."""
 
     def __init__(self, downstream: Remote, upstream: Remote, fresh: float, copy: Callable[[str, Digest], object],
                  ) -> None:
-        """`copy` copies an image of a repository that it gets the digest of, with all that refers to it."""
+        """`copy` copies an image of a repository, given its digest, with all its referrers."""
         self._downstream, self._upstream, self._fresh, self._copy = downstream, upstream, fresh, copy
         self._asked: dict[tuple[str, Digest], float] = {}
         self._lock = threading.Lock()
 
     def follow(self, repository: str, subject: Digest) -> None:
-        """Have those copied that downstream lacks; a failure is logged, and what downstream has is good."""
+        """Copy those that downstream lacks; a failure is logged, and those downstream are used."""
         if not self._is_due(repository, subject):
             return
         try:
