@@ -53,7 +53,7 @@ class QuayApi:
         paging.warn()
 
     def tags(self, repository: str, only: str = '') -> Iterator[Named]:
-        """Yield the current tags of a repository, with `only` just that one; raises as `repositories` does."""
+        """Yield the current tags of a repository, or only the tag `only`; raises as `repositories` does."""
         what = f'the tags of {repository}'
         paging, number = Paging(self._host, what), 1
         selection = {'specificTag': only} if only else {}

@@ -18,7 +18,7 @@ from occystrap_registry.transport.address import Address, parse_address
 HOST = 'quay.io'
 _OWN = ('host', 'since', 'token')
 _AT_ONCE = 16
-"""Repositories whose tags are asked for before images of them are given."""
+"""Number of repositories whose tags are requested before the first images are yielded."""
 
 
 class QuayInput(ImageInput):
@@ -45,7 +45,7 @@ class QuayInput(ImageInput):
         return sort_references([reference for part in self.stream() for reference in part])
 
     def stream(self) -> Iterator[Sequence[Reference]]:
-        """Yield them, some repositories after another."""
+        """Yield them, a few repositories at a time."""
         requested = self._address.reference
         if not self._since and not has_glob(requested.repository + requested.tag):
             yield [requested]

@@ -1,4 +1,4 @@
-"""Who may do what: decided by a request's method, path and Authorization, before anything of its body is read."""
+"""Access control: a request is judged by its method, path and Authorization, before its body is read."""
 import base64
 import binascii
 import hmac
@@ -12,16 +12,16 @@ from starlette.types import Scope
 from occystrap_core.oci import compile_pattern
 
 USER = 'occystrap'
-"""Who logs in where there is one password only."""
+"""The user name if there is only one password."""
 OPEN_PATHS = ('/v2', '/v2/')
 _READING = ('GET', 'HEAD')
 REGISTRY = '/v2/'
-"""What paths of the registry begin with; others are for who watches over it."""
+"""The prefix of the registry's paths; others are for operators."""
 _REPOSITORY = re.compile(r'/v2/(.+)/(?:blobs|manifests|tags|referrers)/.*')
 
 
 class Refusal(NamedTuple):
-    """Why a request is not admitted."""
+    """Why a request is refused."""
 
     status: int
     code: str
@@ -33,14 +33,14 @@ class Access(Protocol):
     """Admits requests, or refuses them."""
 
     def routes(self) -> Sequence[Route]:
-        """Return what clients need for being admitted."""
+        """Return the routes that clients need for authorization, such as for tokens."""
 
     async def refusal(self, scope: Scope) -> Refusal | None:
-        """Return why a request is refused, None if it is admitted."""
+        """Return why a request is refused; None if it is admitted."""
 
 
 class OnePassword:
-    """Everything needs one password, for the user `occystrap`; without a password nothing does."""
+    """Requires one password, for the user `occystrap`, for everything; an empty password admits everybody."""
 
     def __init__(self, password: str) -> None:
         login = base64.b64encode(f'{USER}:{password}'.encode())
@@ -51,7 +51,7 @@ class OnePassword:
         return ()
 
     async def refusal(self, scope: Scope) -> Refusal | None:
-        """Refuse another password; compares in constant time."""
+        """Refuse a wrong password; the comparison takes constant time."""
         if self._authorization and not hmac.compare_digest(header(scope, b'authorization'), self._authorization):
             return Refusal(401, 'UNAUTHORIZED', 'there is no such repository, or access is denied',
                            {'WWW-Authenticate': 'Basic realm="occystrap"'})
@@ -59,10 +59,10 @@ class OnePassword:
 
 
 class Rules:
-    """Which methods and repositories there are, for everybody."""
+    """Restricts methods and repositories, for all users."""
 
     def __init__(self, read_only: bool = False, patterns: Sequence[str] = ()) -> None:
-        """`patterns` are those of the repositories that may be used, all if there are none; raises UsageError."""
+        """`patterns` are those of permitted repositories, all if there are none; raises UsageError."""
         self._read_only = read_only
         self._allowed = [compile_pattern(each) for each in patterns]
 
@@ -71,7 +71,7 @@ class Rules:
         return not self._allowed or any(each.fullmatch(repository) for each in self._allowed)
 
     def refusal(self, scope: Scope) -> Refusal | None:
-        """Refuse what changes something in a registry that is read-only."""
+        """Refuse changes in a read-only registry."""
         if self._read_only and scope['method'] not in _READING:
             return Refusal(405, 'UNSUPPORTED', 'this registry is read-only', {'Allow': 'GET, HEAD'})
         return None
@@ -83,13 +83,13 @@ def is_reading(scope: Scope) -> bool:
 
 
 def repository_in(path: str) -> str:
-    """Return the repository that a path names, empty if it names none."""
+    """Return the repository in a path, empty if there is none."""
     found = _REPOSITORY.fullmatch(path)
     return found[1] if found else ''
 
 
 def header(scope: Scope, name: bytes) -> bytes:
-    """Return the first header with a name in lower case, empty if there is none."""
+    """Return the first header with a lower-case name, empty if there is none."""
     return next((value for each, value in scope['headers'] if each == name), b'')
 
 

@@ -1,8 +1,8 @@
-"""Logins: an htpasswd file of bcrypt, for docker's clients also as bearer tokens where reading needs no login.
+"""Logins from an htpasswd file with bcrypt hashes; where reading needs no login, also as bearer tokens for docker.
 
-A client that is asked for Basic without having a login gives up, so that who may read without one is asked for a token,
-which everybody gets (distribution's token authentication). The token says who it is for, and until when; what that user
-may do is decided at each request.
+Docker's client gives up if it is asked for Basic authorization and has no login. So where reading is permitted without
+a login, clients are asked for a token, which anybody can get (distribution's token authentication). A token states its
+user and expiry; what the user may do is decided for each request.
 """
 import asyncio
 import base64
@@ -32,9 +32,9 @@ from occystrap_registry.server.problems import Problem
 TOKEN_PATH = '/token'
 _ENTRY = re.compile(r'([^:]+):(\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53})')
 _LIFETIME = 300
-"""Seconds that a token is good for."""
+"""The lifetime of a token in seconds."""
 _CHECKS, _WAITING = 2, 32
-"""Limits of passwords that are checked at once, and of these and those that wait: bcrypt is slow by design."""
+"""How many passwords are checked at once, and how many may be checked or wait: bcrypt is slow by design."""
 _REMEMBERED = 1000
 _LONGEST = 72
 """Bytes of a password that bcrypt reads."""
@@ -45,7 +45,7 @@ class Accounts:
     """The users of a registry."""
 
     def __init__(self, path: Path, anonymous_pull: bool) -> None:
-        """Read an htpasswd file; raises UsageError, which names the line and never what is in it."""
+        """Read an htpasswd file; raises UsageError, which names the line but never its content."""
         self._path, self._stamp, self._hashes = path, _stamp(path), _read(path)
         self._anonymous_pull = anonymous_pull
         self._secret = secrets.token_bytes(32)
@@ -54,7 +54,7 @@ class Accounts:
         self._stand_in = bcrypt.hashpw(secrets.token_bytes(16), bcrypt.gensalt(min(map(_cost, self._hashes.values()))))
 
     async def refusal(self, scope: Scope) -> Refusal | None:
-        """Refuse who has no login, but for reading where that needs none."""
+        """Refuse clients without a login, except for reading where that needs none."""
         if scope['path'] == TOKEN_PATH and self._anonymous_pull:
             return None
         given = header(scope, b'authorization')
@@ -67,7 +67,7 @@ class Accounts:
                        {'WWW-Authenticate': self._challenge(scope)})
 
     def routes(self) -> Sequence[Route]:
-        """Return where tokens are."""
+        """Return the route for tokens."""
         return [Route(TOKEN_PATH, self.token, methods=['GET'])] if self._anonymous_pull else []
 
     async def token(self, request: Request) -> Response:
@@ -93,7 +93,8 @@ class Accounts:
         return str(user) if end > time.time() and (user == _NAMELESS or user in self._hashes) else None
 
     async def _logged_in(self, authorization: bytes) -> str | None:
-        """Return who has the login in a header, None if it is wrong; raises Problem 429 when too many are checked."""
+        """Return the user of the login in a header, None if it is wrong; raises Problem 429 if too many are being
+        checked."""
         login = basic_login(authorization)
         if login is None:
             return None
@@ -101,7 +102,7 @@ class Accounts:
         mark = hmac.digest(self._secret, authorization, 'sha256')
         if mark in self._good:
             return login[0]
-        hashed = self._hashes.get(login[0], self._stand_in)  # an unknown user takes as long
+        hashed = self._hashes.get(login[0], self._stand_in)  # checking an unknown user takes equally long
         right = await self._is_right(login[1][:_LONGEST], hashed)
         if not right or self._hashes.get(login[0]) != hashed:
             return None
@@ -111,7 +112,7 @@ class Accounts:
         return login[0]
 
     def _reread(self) -> None:
-        """Read the file again if it has changed; while it is malformed, the previous users stay."""
+        """Read the file again if it has changed; while it is malformed, the previous users remain."""
         if (stamp := _stamp(self._path)) != self._stamp:
             self._stamp = stamp
             self._good.clear()
@@ -145,7 +146,7 @@ class Accounts:
 
 
 def _is_registry(scope: Scope) -> bool:
-    """Return whether a request is for the registry itself, not for the names and numbers that operators see."""
+    """Return whether a request is for the registry itself, not for the pages of operators."""
     return f'{scope["path"]}/'.startswith(REGISTRY)
 
 
@@ -156,12 +157,12 @@ def _action(scope: Scope) -> str:
 def _matches(password: bytes, hashed: bytes) -> bool:
     try:
         return bcrypt.checkpw(password, hashed)
-    except ValueError:  # earlier versions take no zero bytes
+    except ValueError:  # older versions refuse zero bytes
         return False
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
-    """Return what changes with the content of a file, zeros if there is none."""
+    """Return values that change with the content of a file, zeros if there is none."""
     try:
         found = path.stat()
     except OSError:

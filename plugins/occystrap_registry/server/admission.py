@@ -1,4 +1,4 @@
-"""Admission: a request is refused by its head, before its body is read; answers have a deadline."""
+"""Admission: a request is refused by its head, before its body is read; sending an answer has a deadline."""
 import asyncio
 from collections.abc import Collection, Sequence
 from functools import partial
@@ -17,10 +17,10 @@ _STOPPING = Refusal(503, 'UNAVAILABLE', 'the server has stopped before this was 
 
 
 class Admission:
-    """Admits requests to the registry, or refuses them.
+    """Admits or refuses requests to the registry.
 
-    They must be allowed by rules and access, and have a path that the contents admit, whose repositories may have
-    secret names. Only `/v2/` needs no secret name.
+    Rules and access must admit a request, and the contents its path, since repositories may have secret names. Only
+    `/v2/` itself needs no secret name.
     """
 
     def __init__(self, registry: ASGIApp, contents: Contents, rules: Rules, access: Access, callers: Callers,
@@ -43,7 +43,7 @@ class Admission:
             await (_answer(scope, refusal) if refusal else self._registry)(scope, exchange.receive, exchange.send)
         except TooSlow:
             self._callers.hang_up(peer)
-        except asyncio.CancelledError:  # its time to end is over
+        except asyncio.CancelledError:  # the time for ending requests is over
             if exchange.status:
                 raise
             await _answer(scope, _STOPPING)(scope, exchange.receive, exchange.send)
@@ -68,7 +68,7 @@ class Admission:
 
 
 def _answer(scope: Scope, refusal: Refusal) -> Response:
-    """Return the answer; it closes the connection if there is a body, which is not read."""
+    """Return the answer; it closes the connection if the request has a body, which is not read."""
     has_body = header(scope, b'content-length') not in (b'', b'0') or header(scope, b'transfer-encoding')
     headers = {**refusal.headers, **({'Connection': 'close'} if has_body else {})}
     errors = [{'code': refusal.code, 'message': refusal.message, 'detail': {}}]

@@ -22,7 +22,7 @@ from occystrap_registry.server.warm_answers import WarmPaths
 
 
 async def version(request: Request) -> Response:
-    """GET /v2/: show that this is a registry."""
+    """GET /v2/: confirm that this is a registry."""
     return JSONResponse({}, headers={'Docker-Distribution-Api-Version': 'registry/2.0'})
 
 
@@ -36,14 +36,14 @@ def registry_application(contents: Contents, uploads: Uploads | None, callers: C
                          public: Sequence[Route] = (), routes: Sequence[Route] = (), recent: RecentImages | None = None,
                          handlers: Handlers = Handlers(),
                          ) -> ASGIApp:
-    """Return the ASGI application that serves the contents, read-only without `uploads`, and more `routes`.
+    """Return the ASGI application that serves the contents, read-only without `uploads`, and additional `routes`.
 
-    These are for who may read the registry, those that are `public` for everybody. What is pushed is noted in `recent`.
+    Those need the right to read, except `public` ones. Pushed images are recorded in `recent`.
     """
     blob, upload = '/v2/{name:path}/blobs/{digest}', '/v2/{name:path}/blobs/uploads/{upload}'
     manifest = '/v2/{name:path}/manifests/{reference}'
     application = Starlette(routes=[
-        # Those that are asked for most often come first, and HEAD before GET, which includes it.
+        # The most frequent come first, and HEAD before GET, which would match it.
         Route(blob, handlers.head_blob, methods=['HEAD']),
         Route(blob, handlers.get_blob, methods=['GET']),
         Route(manifest, handlers.get_manifest, methods=['GET', 'HEAD']),

@@ -8,11 +8,11 @@ from occystrap_core import OccystrapError
 from occystrap_core.files import print_message
 
 _PATIENCE = 5.0
-"""Seconds that the work has to end, which may be broken off anywhere."""
+"""Seconds that the work has to end; it may be aborted at any point."""
 
 
 class BackgroundWork:
-    """Runs while the with block does; a class that derives from it says what, in `_run`."""
+    """Runs while the with block does; subclasses define the work in `_run`."""
 
     def __init__(self, name: str) -> None:
         """`name` is that of the thread."""
@@ -34,7 +34,7 @@ class BackgroundWork:
         raise NotImplementedError
 
     def _try(self, work: Callable[[], object]) -> None:
-        """Do some work; a failure is reported once, and serving goes on."""
+        """Do some work; a failure is logged once, and serving continues."""
         try:
             work()
         except (OccystrapError, OSError) as error:

@@ -16,9 +16,10 @@ from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage import Storage
 
 _LARGEST, _SMALLEST = 1 << 20, 32 << 10
-"""Bytes that are read at once: one large piece costs half of four small ones, while few are sending."""
+"""Sizes of reads, in bytes: one large read costs half of four small ones, so they are large while few answers are sent.
+"""
 _BUDGET = 48 << 20
-"""Bytes of one piece of each answer; there may be another one with its connection."""
+"""Memory for one piece of each answer, in bytes; connections may hold another piece each."""
 _RANGE = re.compile(r'bytes=([0-9]{0,18})-([0-9]{0,18})')
 
 
@@ -36,7 +37,7 @@ def get_blob(request: Request) -> Response:
     try:
         status, headers, first, count = _answer(request, digest, os.fstat(file.fileno()).st_size)
         file.seek(first)
-        if count <= _SMALLEST:  # such as a config: nothing that another thread need wait for
+        if count <= _SMALLEST:  # such as a config: read at once
             with file:
                 return Response(file.read(count), status, headers)
     except BaseException:
@@ -58,7 +59,7 @@ def _addressed(request: Request) -> tuple[Contents, str, Digest]:
 
 
 def _answer(request: Request, digest: Digest, size: int) -> tuple[int, dict[str, str], int, int]:
-    """Return status and headers for a blob of this size in bytes, and the offset and number of the bytes to send."""
+    """Return status and headers for a blob of this size in bytes, and offset and number of the bytes to send."""
     first, last = _requested_range(request.headers.get('range'), size)
     headers = {'Docker-Content-Digest': digest, 'Content-Type': 'application/octet-stream', 'Accept-Ranges': 'bytes',
                'Content-Length': str(last - first + 1)}
@@ -69,7 +70,8 @@ def _answer(request: Request, digest: Digest, size: int) -> tuple[int, dict[str,
 
 
 def _requested_range(text: str | None, size: int) -> tuple[int, int]:
-    """Return first and last byte, by default all; raises Problem 416 for a range outside; ignores malformed ones."""
+    """Return first and last byte, by default of the whole blob; raises Problem 416 for a range outside; ignores
+    malformed ones."""
     found = _RANGE.fullmatch(text) if text else None
     if not found or not (found[1] or found[2]):
         return 0, size - 1

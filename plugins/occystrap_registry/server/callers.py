@@ -13,21 +13,21 @@ _HEADER = 10.0
 _IDLE = 60.0
 """Timeout in seconds between requests on a connection with an admitted request."""
 _UNREAD = 120.0
-"""More seconds for reading the end of an answer."""
+"""Additional seconds for a client that has not yet read the end of an answer."""
 _TICK = 0.1
-"""Seconds between two looks for connections that are overdue, at least."""
+"""Least seconds between two searches for connections that have exceeded their timeouts."""
 
 _AT_ONCE = struct.pack('ii', 1, 0)
-"""Zero seconds of lingering (socket(7))."""
+"""Linger for zero seconds (socket(7))."""
 
 Peer = tuple[str, int]
 
 
 @dataclass
 class Caller:
-    """One connection: `known` after an admitted request, `waiting` since a monotonic time, unless there are `requests`.
+    """One connection. `known`: it has had an admitted request; `waiting`: since when, unless it has current `requests`.
 
-    The next request may begin before the last one has ended, whose answer is complete by then.
+    The next request may begin before the last one, whose answer was sent completely, has ended.
     """
 
     transport: asyncio.Transport
@@ -36,22 +36,22 @@ class Caller:
     requests: int = 0
 
     def overdue(self, now: float) -> bool:
-        """Return whether it has exceeded its timeout."""
+        """Return whether the connection has exceeded its timeout."""
         return not self.requests and now - self.waiting >= self.patience
 
     @property
     def patience(self) -> float:
-        """Return its timeout in seconds; what it has not read yet must not be lost."""
+        """Its timeout in seconds; longer while the client has not read an answer to its end."""
         if self.known and self.transport.get_write_buffer_size():
             return _IDLE + _UNREAD
         return _IDLE if self.known else _HEADER
 
 
 class Callers:
-    """The connections of one server; to be used on its event loop only."""
+    """The connections of one server; used on its event loop only."""
 
     def __init__(self, strangers: int = 64, connections: int = 256) -> None:
-        """`strangers` is the limit of waiting connections without an admitted request, `connections` that of all."""
+        """`strangers` limits waiting connections without an admitted request, `connections` all connections."""
         self._callers: dict[Peer, Caller] = {}
         self._strangers, self._connections = strangers, connections
         self._timer: asyncio.TimerHandle | None = None
@@ -62,7 +62,7 @@ class Callers:
         return len(self._callers)
 
     def arrived(self, transport: asyncio.Transport) -> None:
-        """Note a new connection; beyond a limit the oldest unauthenticated connection is closed."""
+        """Record a new connection; beyond a limit, close the oldest unauthenticated one."""
         self._callers[_peer(transport)] = Caller(transport, time.monotonic())
         self._look_later(_HEADER)
         if len(self._callers) <= min(self._strangers, self._connections):
@@ -82,36 +82,36 @@ class Callers:
         caller.transport.abort()
 
     def asks(self, peer: Peer) -> None:
-        """Note the header of a request."""
+        """Record the header of a request."""
         if caller := self._callers.get(peer):
             caller.requests += 1
 
     def is_behind(self, peer: Peer) -> bool:
-        """Return whether a connection has not taken yet what was sent before."""
+        """Return whether a connection still has unsent data of an answer."""
         caller = self._callers.get(peer)
         return caller is None or caller.transport.get_write_buffer_size() > 0
 
     def admit(self, peer: Peer) -> None:
-        """Note that a request was admitted."""
+        """Record that a request was admitted."""
         if caller := self._callers.get(peer):
             caller.known = True
 
     def hang_up(self, peer: Peer) -> None:
-        """Close a connection at once, and have the system forget what it would still send."""
+        """Close a connection at once, discarding unsent data."""
         if caller := self._callers.get(peer):
             caller.transport.get_extra_info('socket').setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
             self._dismiss(caller)
 
     def answered(self, peer: Peer) -> None:
-        """Note the end of a request."""
+        """Record the end of a request."""
         if caller := self._callers.get(peer):
             caller.requests -= 1
             caller.waiting = time.monotonic()
             self._look_later(caller.patience)
 
     def _look_later(self, seconds: float) -> None:
-        """Look for overdue connections after some time, if that is earlier than planned; a timer each costs too much.
-        """
+        """Search for connections beyond their timeouts later, or earlier than planned; one timer each would cost too
+        much."""
         loop = asyncio.get_running_loop()
         if self._timer is None or self._timer.when() > loop.time() + seconds:
             if self._timer:

@@ -1,4 +1,4 @@
-"""What a registry serves, whatever it lies in: the requests that read know no more."""
+"""The interface of what a registry serves, whatever stores it: handlers of reading requests know nothing else."""
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -11,20 +11,20 @@ class Contents(ABC):
     """Repositories with manifests, tags and blobs. Methods may be called by several threads, and raise OSError."""
 
     directory: str | None = None
-    """Where they lie, if that is one place."""
+    """The directory of the contents, if there is one."""
 
     def admits(self, path: str) -> bool:
         """Return whether requests for a path, such as `/v2/app/tags/list`, are admitted."""
         return True
 
     def at_hand(self) -> AbstractContextManager[bool]:
-        """Give whether manifests and sizes of blobs are in small files of this machine, and wait for nothing else while
-        the with block runs."""
+        """Yield whether manifests and sizes of blobs can be read from small local files, without any other waiting,
+        while the with block runs."""
         return nullcontext(False)
 
     @abstractmethod
     def try_out(self) -> None:
-        """Raise OSError if the contents cannot be used, such as on a full disk, or ServiceUnavailable."""
+        """Raise OSError, for example for a full disk, or ServiceUnavailable if the contents cannot be used."""
 
     @abstractmethod
     def blob_size(self, repository: str, digest: Digest) -> int:
@@ -40,7 +40,7 @@ class Contents(ABC):
 
     @abstractmethod
     def referrers(self, repository: str, subject: Digest) -> list[Digest]:
-        """Return the manifests of a repository that refer to another, in order of their digests."""
+        """Return the manifests of a repository that refer to another, ordered by digest."""
 
     @abstractmethod
     def tags(self, repository: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""One request with its answer, and the log of all of them: a line of JSON each."""
+"""One request with its answer, and the log of all of them: one line of JSON each."""
 import asyncio
 import json
 import os
@@ -14,9 +14,9 @@ from occystrap_core.files import output_errors, print_message, write_all
 from occystrap_registry.server.access import header
 
 _SENDING = 120.0
-"""Seconds for a quarter of a megabyte of an answer: who reads more slowly is hung up on."""
+"""Seconds for a quarter of a megabyte of an answer; slower readers are disconnected."""
 _LONGEST = 300
-"""Characters of what clients say about themselves, in the log."""
+"""Longest text from a client in the log, in characters."""
 
 Observer = Callable[[str, str, int], None]
 """Called for each answered request with method, path and status."""
@@ -27,15 +27,15 @@ class TooSlow(Exception):
 
 
 class Exchange:
-    """A request and its answer, which pass through it; `status` is 0 until the answer begins.
+    """A request and its answer, which are passed through; `status` is 0 until the answer begins.
 
-    It stays so if the client has gone by then. `received` and `sent` count the bytes of their bodies.
+    It stays 0 if the client has disconnected before. `received` and `sent` count the bytes of the bodies.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, observer: Observer | None,
                  is_behind: Callable[[], bool]) -> None:
-        """`is_behind` tells whether the client has yet to take what was sent: only then is there anything to wait for.
-        """
+        """`is_behind` returns whether the client still has to read what was sent: only then is there something to wait
+        for."""
         self._is_behind = is_behind
         self.scope, self.status, self.received, self.sent = scope, 0, 0, 0
         self._receive, self._send, self._observer = receive, send, observer
@@ -54,7 +54,7 @@ class Exchange:
         return message
 
     async def send(self, message: Message) -> None:
-        """Send a part of the answer; raises TooSlow for a client that does not read it."""
+        """Send a part of the answer; raises TooSlow if the client does not read it."""
         if message['type'] == 'http.response.start':
             self.status = 0 if self._is_alone else message['status']
             if self._observer:
@@ -73,7 +73,7 @@ class Exchange:
             raise TooSlow from None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the log says of it. No query and no login is among it, which may be secret."""
+        """Return the log entry. It has no query and no login, since they may be secret."""
         now = datetime.now(timezone.utc).isoformat(timespec='milliseconds')
         return {'time': now, 'client': self.scope['client'][0], 'user': self.scope['state'].get('user', ''),
                 'method': self.scope['method'], 'path': self.scope['path'], 'status': self.status, 'sent': self.sent,
@@ -82,24 +82,24 @@ class Exchange:
 
 
 class ExchangeLog(Protocol):
-    """What is told of each exchange when that has ended; on the event loop."""
+    """Is called with each exchange after its end, on the event loop."""
 
     def add(self, exchange: Exchange) -> None:
-        """Take note of it."""
+        """Record an exchange."""
 
 
 class AccessLog:
-    """A file to which each exchange is added."""
+    """A file to which each exchange is appended."""
 
     def __init__(self, path: Path) -> None:
-        """`path` is added to, `-` is the standard output; raises OutputError."""
+        """`path` is the file, `-` is standard output; raises OutputError."""
         self._path, self._failed = path, False
         with output_errors(str(path)):
             self._file = 1 if str(path) == '-' else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
                                                             0o640)
 
     def add(self, exchange: Exchange) -> None:
-        """Add a line; a failure to write is logged once, and ignored otherwise."""
+        """Append a line; a failure to write is logged once, and otherwise ignored."""
         try:
             write_all(self._file, json.dumps(exchange.to_json()).encode() + b'\n')
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What a registry is doing just now, in numbers: for /metrics and for the status page."""
+"""The present state of a registry in numbers: for /metrics and for the status page."""
 import os
 from contextlib import suppress
 from typing import NamedTuple
@@ -11,17 +11,17 @@ class DiskSpace(NamedTuple):
 
     size: int
     free: int
-    """What a user without privileges may still write."""
+    """Bytes that an unprivileged user may still write."""
 
 
 class Figures(NamedTuple):
-    """The numbers of one moment."""
+    """The numbers at one moment."""
 
     connections: int
     uploads: int
-    """Uploads that have begun and not ended."""
+    """The number of unfinished uploads."""
     disk: DiskSpace | None
-    """None for what lies in no directory, or in one that cannot be asked."""
+    """None if the contents have no directory, or its file system cannot be queried."""
 
 
 def figures_of(state: State) -> Figures:

@@ -1,8 +1,8 @@
-"""Garbage collection: what nothing names is removed, but never what a push under way relies on.
+"""Garbage collection: unreferenced blobs are removed, but never what a current push relies on.
 
-A client that was told that a blob exists may rely on it for `GRACE` seconds: its time is set then. What is removed is
-older, and is looked at once more under the storage's guard. Each step removes one file that nothing needs, so that
-the process may be killed anywhere.
+A client that was told that a blob exists may rely on it for `GRACE` seconds: the answer sets the blob's mtime. Only
+older blobs are removed, after another check while holding the storage's guard. Each step removes one file that nothing
+needs, so that the process may be killed at any point.
 """
 import os
 from collections.abc import Callable, Iterator
@@ -25,20 +25,20 @@ class Collected(NamedTuple):
     manifests: int = 0
     blobs: int = 0
     size: int = 0
-    """The bytes that are free now."""
+    """The number of bytes that were freed."""
 
 
 class Pool(NamedTuple):
-    """What a storage holds."""
+    """The content of a storage."""
 
     blobs: int
-    """The number of its blobs, manifests among them."""
+    """The number of its blobs, including manifests."""
     size: int
     """Their bytes."""
 
 
 class _Document(NamedTuple):
-    """What a manifest names."""
+    """The digests that a manifest refers to."""
 
     children: frozenset[Digest]
     blobs: frozenset[Digest]
@@ -47,11 +47,11 @@ class _Document(NamedTuple):
 
 def collect(storage: Storage, untagged: bool = False, is_busy: Callable[[str], bool] = lambda repository: False,
             grace: float = GRACE) -> Collected:
-    """Remove blobs that no manifest of their repository names, with `untagged` also manifests that no tag leads to.
+    """Remove blobs that no manifest of their repository refers to and, with `untagged`, manifests that no tag leads to.
 
-    A tag leads to its manifest, an index to those that it lists, a manifest to those that refer to it. What is younger
-    than `grace` seconds stays, and so does everything in repositories that are busy. Raises OSError, and at the end
-    OutputError for a damaged manifest, of whose repository nothing was removed.
+    A tag leads to its manifest, an index to its entries, a manifest to its referrers. What is younger than `grace`
+    seconds stays, and so does everything in repositories to which something is being uploaded. Raises OSError and, at
+    the end, OutputError for a damaged manifest, from whose repository nothing was removed.
     """
     manifests, damage = 0, list[OutputError]()
     for repository in sorted(storage.repositories_with_blobs()):
@@ -69,7 +69,7 @@ def collect(storage: Storage, untagged: bool = False, is_busy: Callable[[str], b
 
 
 def _collect_repository(storage: Storage, repository: str, untagged: bool, grace: float) -> int:
-    """Remove what nothing names in one repository; return how many manifests that were."""
+    """Remove unreferenced blobs of one repository; return how many of them were manifests."""
     documents = dict(_documents(storage, repository))
     removed = set[Digest]()
     if untagged:
@@ -94,7 +94,7 @@ def _documents(storage: Storage, repository: str) -> Iterator[tuple[Digest, _Doc
 
 
 def _read_again(storage: Storage, repository: str, digest: Digest) -> _Document:
-    """Return a manifest that a repository has lost, which gets it from the pool again; raises OutputError."""
+    """Return a manifest that is missing in a repository, restoring it from the pool; raises OutputError."""
     if not storage.mount_blob(repository, digest, None):
         raise OutputError(f'{repository}: the manifest {digest} is missing, so what it needs is unknown: push it '
                           'again, or delete it')
@@ -119,7 +119,7 @@ def _digests(descriptors: tuple[Descriptor, ...]) -> frozenset[Digest]:
 
 
 def _led_to(documents: dict[Digest, _Document], roots: set[Digest]) -> set[Digest]:
-    """Return the manifests that are reached from others, themselves included."""
+    """Return the manifests that can be reached from others, including these."""
     referrers: dict[Digest, list[Digest]] = {}
     for digest, document in documents.items():
         if document.subject:
@@ -157,5 +157,5 @@ def _blobs(layout: Path) -> Iterator[tuple[Digest, Path]]:
     for directory in (layout / name for name in BLOB_DIRECTORIES):
         if directory.is_dir():
             for entry in os.scandir(directory):
-                with suppress(InvalidImage):  # no blob of ours
+                with suppress(InvalidImage):  # not a blob of ours
                     yield Digest.of_hex(entry.name), Path(entry.path)

@@ -1,4 +1,5 @@
-"""What answers the requests of a registry besides uploads: by default its own storage, in a proxy other registries."""
+"""Handlers for the requests of a registry, except uploads: by default from its own storage, in a proxy from other
+registries."""
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 

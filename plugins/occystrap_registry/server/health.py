@@ -1,4 +1,4 @@
-"""What those ask who watch over a registry: whether it lives, and whether it can work."""
+"""Health checks for operators: whether the registry is alive, and whether it can work."""
 from functools import cache
 
 import anyio
@@ -12,7 +12,7 @@ from occystrap_registry.server.contents import Contents
 
 ALIVE, READY = '/healthz', '/readyz'
 _AT_ONCE = 4
-"""Limit of those who wait for an answer on a thread, which requests for images do not lack then."""
+"""Number of threads for health checks, so that they take none from requests for images."""
 
 
 async def alive(request: Request) -> Response:
@@ -21,7 +21,7 @@ async def alive(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """GET /readyz: 200 if the storage can be used, 503 if it is full or gone, or downstream does not answer."""
+    """GET /readyz: 200 if the storage can be used; 503 if it is full or gone, or downstream does not answer."""
     contents: Contents = request.app.state.storage
     try:
         await anyio.to_thread.run_sync(contents.try_out, limiter=_threads())
@@ -34,7 +34,7 @@ async def ready(request: Request) -> Response:
 
 @cache
 def _threads() -> 'anyio.CapacityLimiter':
-    """Return the limit of those threads, made at its first use: until then modules may be deferred."""
+    """Return the limiter for these threads, made at its first use, since its module is imported late."""
     return anyio.CapacityLimiter(_AT_ONCE)
 
 

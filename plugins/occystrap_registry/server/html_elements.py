@@ -1,4 +1,4 @@
-"""HTML that is made of elements: text is escaped unless it is HTML already, so that no client writes into a page."""
+"""HTML elements: text is escaped unless it is Html already, so that no client can inject markup."""
 import html
 from collections.abc import Iterable
 
@@ -8,18 +8,18 @@ _VOID = frozenset(('meta', 'link'))
 
 
 class Html(str):
-    """Text that is HTML; made by this module alone."""
+    """Text that is HTML; only made by this module."""
 
 
 def element(name: str, /, *children: str, **attributes: str) -> Html:
-    """Return an element; an underscore in the name of an attribute stands for a dash, one at its end for nothing."""
+    """Return an element. In names of attributes an underscore becomes a dash; a trailing one is removed."""
     given = ''.join(f' {key.rstrip("_").replace("_", "-")}="{_escaped(text)}"' for key, text in attributes.items())
     end = '' if name in _VOID else f'</{name}>'
     return Html(f'<{name}{given}>{together(children)}{end}')
 
 
 def together(children: Iterable[str]) -> Html:
-    """Return elements and texts one after the other."""
+    """Return elements and texts, concatenated."""
     return Html(''.join(each if isinstance(each, Html) else _escaped(each) for each in children))
 
 

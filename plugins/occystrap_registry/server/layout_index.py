@@ -1,4 +1,4 @@
-"""index.json of a repository, by which other programs read it as an OCI layout; made from the marks of the storage."""
+"""index.json of a repository, which makes it an OCI layout for other programs; derived from the storage's files."""
 import os
 import time
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from occystrap_core.oci import (
 from occystrap_registry.server.storage import Storage
 
 _TICK = 100_000_000
-"""Nanoseconds within which two changes of a directory may leave it with one time."""
+"""Two changes of a directory within so many nanoseconds may have the same mtime."""
 
 
 def refresh_layouts(storage: Storage) -> None:
     """Write index.json of every repository whose tags or manifests have changed since it was written; raises OSError.
 
-    It is not part of a push, whose cost would grow with the number of tags.
+    This is not done during a push, whose cost would then grow with the number of tags.
     """
     for repository in storage.repositories():
         changed = _last_change(storage, repository)
@@ -32,7 +32,7 @@ def _write(storage: Storage, repository: str, changed: int) -> None:
     if not (directory / LAYOUT_FILE).exists():
         storage.files.write(directory / LAYOUT_FILE, LAYOUT_VERSION)
     storage.files.write(directory / INDEX_FILE, index)
-    seen = changed if time.time_ns() - changed > _TICK else changed - 1  # what came in the same tick may be missing
+    seen = changed if time.time_ns() - changed > _TICK else changed - 1  # a change within the same tick may be missing
     os.utime(directory / INDEX_FILE, ns=(seen, seen))
 
 
@@ -53,7 +53,7 @@ def _changed(path: Path) -> int:
 
 
 def _entries(storage: Storage, repository: str) -> Iterator[Entry]:
-    """Yield an entry for each tag, and for each manifest that neither a tag nor an index leads to."""
+    """Yield an entry for each tag, and for each manifest that neither a tag nor an index refers to."""
     found = dict(_descriptors(storage, repository))
     led_to = {each for digest, entry in found.items() if entry.media_type in media_types.INDEXES
               for each in _children(storage, repository, digest)}

@@ -1,4 +1,4 @@
-"""A registry of what is in an image layout already, such as a mirror: read only, and nothing is copied."""
+"""A read-only registry of the images in an image layout, such as a mirror; nothing is copied."""
 import os
 import re
 import threading
@@ -17,27 +17,27 @@ from occystrap_registry.server.problems import Problem
 from occystrap_registry.server.storage_files import open_regular, read_file
 
 _NAMELESS = Reference('untagged')
-"""What stands for a name that is not a reference."""
+"""The reference for a name that is not valid as one."""
 _Stamp = tuple[int, int, int]
 
 
 class _Catalog(NamedTuple):
-    """What an index.json says, as a registry."""
+    """The content of an index.json in the form of a registry."""
 
     stamp: _Stamp
     tags: Mapping[str, Mapping[str, Digest]]
     """The digests of the tags of each repository."""
     full_names: Mapping[str, Mapping[str, Digest]]
-    """The same by the names with the host, where there is one."""
+    """The same for repository names with the host, if there is one."""
     made: Mapping[Digest, Index]
-    """Indexes of images that the layout lists platform by platform."""
+    """Indexes made for images that the layout lists platform by platform."""
     referrers: LayoutReferrers
 
 
 class LayoutStorage(Contents):
-    """Serves the images of a layout by their names in it, without the host unless two hosts have the same repository.
+    """Serves the images of a layout under their names, without the host unless two hosts have the same repository.
 
-    index.json is read again when it has changed. All blobs of the layout are in each of its repositories.
+    index.json is read again after it has changed. Each repository has all blobs of the layout.
     """
 
     def __init__(self, root: Path) -> None:
@@ -61,7 +61,7 @@ class LayoutStorage(Contents):
             return os.fstat(file.fileno()).st_size
 
     def open_blob(self, repository: str, digest: Digest) -> BinaryIO:
-        """Return a blob, open for reading; raises Problem 404 for one that is missing, or no regular file."""
+        """Return a blob, open for reading; raises Problem 404 if it is missing or not a regular file."""
         self._repository(repository)
         try:
             return open(open_regular(self._root / blob_name(digest)), 'rb', buffering=0)
@@ -157,7 +157,7 @@ _Tags = dict[str, dict[str, Digest]]
 
 
 def _repositories(named: Iterable[tuple[Reference, Digest]]) -> tuple[_Tags, _Tags]:
-    """Return tags by the shortest names of repositories that are clear, and by those with a host."""
+    """Return the tags by the shortest unambiguous names of repositories, and by names with the host."""
     hosts: dict[str, set[str]] = {}
     for reference, _ in named:
         hosts.setdefault(reference.repository, set()).add(reference.host)

@@ -23,9 +23,9 @@ from occystrap_registry.server.storage import PushedManifest, Storage
 
 _PAGE = 1000
 _TAGS = 100
-"""Limit of tags in one request."""
+"""The number of tags that one request may set."""
 _LONGEST_LIST = MANIFEST_CAP - 1024
-"""Limit of the entries of a list of referrers, in bytes: that of a manifest, which it is."""
+"""The size limit for the entries of a list of referrers, in bytes, since the list is a manifest."""
 _NUMBER = re.compile(r'[0-9]{1,9}')
 
 
@@ -55,7 +55,7 @@ async def read_pushed(request: Request) -> tuple[str, Digest | str, PushedManife
 
 @contextmanager
 def _noted(recent: RecentImages, name: str, manifest: PushedManifest) -> Iterator[None]:
-    """Note what becomes of a manifest that is stored in the with block."""
+    """Record the result of storing a manifest in the with block."""
     begun, image = time.monotonic(), RecentImage(name, digest=manifest.digest, size=manifest.size)
     try:
         yield
@@ -74,7 +74,7 @@ def _named(repository: str, reference: Digest | str) -> str:
 def _tags(request: Request, reference: Digest | str) -> list[str]:
     """Return the tags for a manifest: its reference, or those in the query beside a digest.
 
-    The query is that of the specification's next version, the only way to tag a digest that is not sha256.
+    The query is that of the next version of the specification, and the only way to tag a digest that is not sha256.
     """
     if not isinstance(reference, Digest):
         return [reference]
@@ -115,7 +115,7 @@ def catalog(request: Request) -> Response:
 
 
 def list_referrers(request: Request) -> Response:
-    """GET: return a page of a manifest's referrers as an index, all or of one artifact type."""
+    """GET: return a page of a manifest's referrers as an index, optionally only of one artifact type."""
     storage: Contents = request.app.state.storage
     repository = request_names.repository(request)
     subject, kind = request_names.digest(request.path_params['digest']), request_names.artifact_type(request)
@@ -143,7 +143,7 @@ def _referrer(storage: Contents, repository: str, digest: Digest) -> Descriptor:
 
 
 def addressed(request: Request) -> tuple[str, Digest | str]:
-    """Return the repository, and the digest or tag, that a request is for; raises Problem."""
+    """Return the repository, and the digest or tag, to which a request refers; raises Problem."""
     repository = request_names.repository(request)
     reference = request.path_params['reference']
     parsed = request_names.digest(reference) if request_names.is_digest(reference) else request_names.tag(reference)
@@ -181,8 +181,8 @@ def _pushed(raw: bytes, reference: Digest | str, content_type: str | None) -> Pu
 
 def page_of(request: Request, everything: list[str], kept: Mapping[str, str] | None = None,
             ) -> tuple[list[str], dict[str, str]]:
-    """Return the page for `n` and `last`, and a header with the Link to the next (RFC 8288), with `kept` in its query.
-    """
+    """Return the page for `n` and `last`, and a header with the Link to the next page (RFC 8288), with `kept` in its
+    query."""
     number = request.query_params.get('n', str(_PAGE))
     if not _NUMBER.fullmatch(number):
         raise Problem(400, 'PAGINATION_NUMBER_INVALID', 'n is not a number of at most nine digits')

@@ -1,4 +1,4 @@
-"""GET /metrics: what Prometheus and other collectors read. No label has a value that clients choose."""
+"""GET /metrics: metrics for Prometheus and other collectors. No label has a value that clients choose."""
 from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
@@ -19,15 +19,15 @@ from occystrap_registry.server.route_names import BLOBS, MANIFESTS, UPLOADS, met
 PATH = '/metrics'
 _HEADERS = {'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff'}
 _SECONDS = (0.005, 0.025, 0.1, 0.5, 2.5, 10, 60, 300)
-"""The limits of the classes of durations; a blob may take minutes."""
+"""The buckets of durations in seconds; a blob may take minutes."""
 
 
 class Metrics:
-    """The numbers of one registry; requests are added on its event loop, the rest by any thread."""
+    """The metrics of one registry; requests are added on its event loop, the rest by any thread."""
 
     def __init__(self, recent: RecentImages) -> None:
         self.pool: Pool | None = None
-        """What the storage held when it was last looked at."""
+        """The content of the storage when it was last measured."""
         self._registry = registry = CollectorRegistry()
         Info('occystrap_build', 'The version of this registry', registry=registry).info({'version': __version__})
         self._requests = Counter('occystrap_requests', 'Requests that were answered, or given up by their client (code '
@@ -50,7 +50,7 @@ class Metrics:
         ProcessCollector(registry=registry)
 
     def routes(self) -> Sequence[Route]:
-        """Return where it is read."""
+        """Return the route for the metrics."""
         return [Route(PATH, self.answer, methods=['GET'])]
 
     def add(self, exchange: Exchange) -> None:
@@ -65,14 +65,14 @@ class Metrics:
             self._stored.labels(MANIFESTS if route == MANIFESTS else BLOBS).inc()
 
     def _of(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
-        """Return what counts requests of a kind; to find that by its labels each time takes longer than to count."""
+        """Return the counters for a kind of request; looking them up by labels each time takes longer than counting."""
         key = method, route, status
         if key not in self._kinds:
             self._kinds[key] = self._requests.labels(method, route, f'{status}'), self._durations.labels(method, route)
         return self._kinds[key]
 
     def add_collected(self, found: Collected) -> None:
-        """Count what a garbage collection has removed."""
+        """Count what a garbage collection removed."""
         self._collected.labels(BLOBS).inc(found.blobs)
         self._collected.labels(MANIFESTS).inc(found.manifests)
         self._collected_bytes.inc(found.size)
@@ -84,7 +84,7 @@ class Metrics:
         self._gauges['storage_bytes'].set(pool.size)
 
     def answer(self, request: Request) -> Response:
-        """Return all of it, in the format that is asked for: that of Prometheus, or OpenMetrics."""
+        """Return all metrics, in the requested format: that of Prometheus, or OpenMetrics."""
         self._look(request.app.state)
         encode, media_type = choose_encoder(request.headers.get('accept', ''))
         return Response(encode(self._registry), headers={'Content-Type': media_type, **_HEADERS})
@@ -110,7 +110,7 @@ _GAUGES = {
 
 
 class _Images:
-    """Counts the images of a registry by what became of them, when it is asked."""
+    """Counts the images of a registry by result, when the metrics are read."""
 
     def __init__(self, recent: RecentImages) -> None:
         self._recent = recent

@@ -1,4 +1,4 @@
-"""Opening a storage that stays: recognised as ours, owned by one process, freed of what a killed one has left."""
+"""Opening a permanent storage: recognised as ours, locked by one process, without leftovers of a killed one."""
 import errno
 import os
 from collections.abc import Callable, Iterator
@@ -14,21 +14,21 @@ from occystrap_registry.server.storage import Storage
 from occystrap_registry.server.stored_blobs import REPOSITORIES
 
 MARKER = 'occystrap-registry'
-"""The file that says that a directory is a storage, and of which version."""
+"""The file that marks a directory as a storage, and states its version."""
 _VERSION = b'{"version":1}'
 S = TypeVar('S', bound=Storage)
 
 
 def open_storage(root: Path) -> AbstractContextManager[Storage]:
-    """Do as `open_storage_as`, with a storage that flushes what it stores."""
+    """Like `open_storage_as`, for a storage that flushes what it stores."""
     return open_storage_as(root, partial(Storage, durable=True))
 
 
 @contextmanager
 def open_storage_as(root: Path, make: Callable[[Path], S]) -> Iterator[S]:
-    """Return the storage in a directory, made if missing; no other process has it while the block runs.
+    """Yield the storage in a directory, created if missing, and locked against other processes while the block runs.
 
-    Raises OutputError, saying what to do, if the directory holds something else, is in use, or cannot be written to.
+    Raises OutputError, saying what to do, if the directory has other content, is in use, or cannot be written to.
     """
     with output_errors(str(root)):
         if not is_storage(root):
@@ -51,7 +51,7 @@ def open_storage_as(root: Path, make: Callable[[Path], S]) -> Iterator[S]:
 
 
 def open_to_read(root: Path) -> Storage:
-    """Return the storage in a directory, of which nothing will be changed; raises OutputError if there is none."""
+    """Return the storage in a directory, which must not be changed; raises OutputError if there is none."""
     with output_errors(str(root)):
         if not is_storage(root):
             raise OutputError(f'{root} is not a storage directory of occystrap serve: give one, or an image layout as '
@@ -67,7 +67,7 @@ def is_storage(root: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        version = parse_object(raw, MARKER).get('version') if raw else 1  # empty: killed as it was made
+        version = parse_object(raw, MARKER).get('version') if raw else 1  # empty: killed meanwhile
     except InvalidImage:
         version = None
     if version != 1:
@@ -87,14 +87,15 @@ def _require_empty(root: Path) -> None:
 
 
 def _require_own_directories(root: Path) -> None:
-    """Raise OutputError if a directory of a storage is a link: what is there is not ours to change, remove, or show."""
+    """Raise OutputError if a directory of a storage is a link, since its target is not ours to change, remove, or
+    serve."""
     for path in _directories(root):
         if path.is_symlink():
             raise OutputError(f'{path} is a link, which no storage has: remove it, or choose another directory')
 
 
 def _directories(root: Path) -> Iterator[Path]:
-    """Yield the paths that must be directories in a storage, whether they exist or not."""
+    """Yield the paths that must be directories in a storage if they exist."""
     yield from (root / name for name in ('temporary', 'blobs', *BLOB_DIRECTORIES, REPOSITORIES))
     pending = [root / REPOSITORIES] if (root / REPOSITORIES).exists() else []
     while pending:

@@ -1,4 +1,4 @@
-"""What operators get beside a registry: whether it is well, an access log, metrics, and a page."""
+"""Additions for operators: health checks, an access log, metrics, and a status page."""
 from pathlib import Path
 
 from occystrap_registry.server.exchange import AccessLog, ExchangeLog
@@ -11,9 +11,9 @@ from occystrap_registry.server.status_page import StatusPage
 
 def with_operations(settings: ServerSettings, title: str, place: str, log: Path | None,
                     ) -> tuple[ServerSettings, Metrics]:
-    """Return the settings with all of it, and the metrics, which others may add to.
+    """Return the settings with all of these, and the metrics, to which others may add.
 
-    `title` and `place` are for the page: what this is, and what it serves. Raises OutputError for the log.
+    `title` and `place` are shown on the page: what this is, and what it serves. Raises OutputError for the log.
     """
     recent = settings.recent or RecentImages()
     metrics = Metrics(recent)

@@ -1,4 +1,4 @@
-"""The body of a request, piece by piece, from clients that keep sending."""
+"""The body of a request, piece by piece, from clients that keep a minimum rate."""
 import asyncio
 import time
 from collections.abc import AsyncIterator
@@ -8,13 +8,13 @@ from starlette.requests import Request
 from occystrap_registry.server.problems import Problem
 
 _PATIENCE = 60.0
-"""Seconds that a client may send nothing, or be behind the least rate."""
+"""Seconds that a client may send nothing, or be below the minimum rate."""
 _RATE = 1024
-"""Least rate in bytes per second."""
+"""Minimum rate in bytes per second."""
 
 
 async def paced_body(request: Request) -> AsyncIterator[bytes]:
-    """Yield the body; raises Problem 408 for a client that is too slow, ClientDisconnect for one that has gone."""
+    """Yield the body; raises Problem 408 for a client that is too slow, ClientDisconnect for a closed connection."""
     begun, size = time.monotonic(), 0
     stream = request.stream()
     while True:

@@ -1,11 +1,11 @@
-"""The images that a registry or a proxy has processed of late: what a status page shows, in memory alone."""
+"""The latest images of a registry or a proxy, for its status page; kept in memory only."""
 import threading
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 STORED, VERIFIED, UNVERIFIED, FAILED = 'stored', 'verified', 'unverified', 'failed'
-"""The outcomes: stored here, proved to be downstream, not proved to be there, and failed."""
+"""The results: stored here, verified downstream, not verified there, and failed."""
 _MOST = 500
 
 
@@ -13,11 +13,11 @@ class RecentImage(NamedTuple):
     """One image that was processed."""
 
     name: str
-    """As clients name it here: `team/app:v1`, or `team/app@sha256:…`."""
+    """As clients name it: `team/app:v1`, or `team/app@sha256:…`."""
     reference: str = ''
-    """Where it was stored, if that is elsewhere: `registry.example/team/app:v1`."""
+    """Where it was stored, if elsewhere: `registry.example/team/app:v1`."""
     digest: str = ''
-    """That of its manifest as it was stored; empty if it was not."""
+    """The digest of its manifest as stored; empty if it was not stored."""
     direction: str = 'push'
     """`push` or `pull`."""
     filters: Sequence[str] = ()
@@ -25,20 +25,20 @@ class RecentImage(NamedTuple):
     size: int = 0
     """Bytes of its layers."""
     seconds: float = 0.0
-    """How long it took."""
+    """How long it took, in seconds."""
     reason: str = ''
-    """Why it failed, and notes otherwise."""
+    """Why it failed, or notes."""
     when: float = 0.0
-    """When that ended, as time.time()."""
+    """When it ended, in seconds since 1970."""
 
     @property
     def has_failed(self) -> bool:
-        """Whether it is not where it should be, or not proved to be."""
+        """Whether it is missing at its destination, or not verified there."""
         return self.outcome in (UNVERIFIED, FAILED)
 
 
 class RecentImages:
-    """The last images, for several threads; those that failed stay longer, however many others come."""
+    """The latest images, for several threads; failed ones are kept longer, however many others follow."""
 
     def __init__(self, most: int = _MOST) -> None:
         self._done: deque[tuple[int, RecentImage]] = deque(maxlen=most)
@@ -49,22 +49,22 @@ class RecentImages:
 
     @property
     def count(self) -> int:
-        """How many there were in all; a client that has seen that many has seen everything."""
+        """The total number of images so far; a client that has seen this number is up to date."""
         return self._count
 
     def add(self, image: RecentImage) -> None:
-        """Add one; the oldest of its kind goes if there are too many."""
+        """Add an image; the oldest of its kind is dropped if there are too many."""
         with self._lock:
             self._count += 1
             self._totals[image.direction, image.outcome] += 1
             (self._failed if image.has_failed else self._done).append((self._count, image))
 
     def totals(self) -> Mapping[tuple[str, str], int]:
-        """Return how many images there were in all, by direction and outcome."""
+        """Return the total numbers of images, by direction and result."""
         with self._lock:
             return {**self._totals}
 
     def newest(self) -> list[RecentImage]:
-        """Return those that are kept, the newest first."""
+        """Return the images that are kept, the newest first."""
         with self._lock:
             return [image for _, image in sorted([*self._done, *self._failed], reverse=True)]

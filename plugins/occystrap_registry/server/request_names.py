@@ -14,9 +14,9 @@ _UPLOAD = re.compile(r'[0-9a-f]{32}')
 
 
 def repository(request: Request, text: str | None = None) -> str:
-    """Return the repository in a request's path, or another that it names.
+    """Return the repository in a request's path, or another one that the request names.
 
-    Raises Problem 400 NAME_INVALID, 403 DENIED for one that the registry's rules do not allow.
+    Raises Problem 400 NAME_INVALID, and 403 DENIED for one that the registry's rules exclude.
     """
     name = str(request.path_params['name']) if text is None else text
     if len(name) > 255 or not _REPOSITORY.fullmatch(name):
@@ -49,12 +49,12 @@ def tag(text: str) -> str:
 
 
 def artifact_type(request: Request) -> str:
-    """Return the kind of referrers that a request asks for, empty for all; people write its plus sign as it is."""
+    """Return the artifact type in a request, empty for all; a plus sign that was not escaped is accepted."""
     return request.query_params.get('artifactType', '').replace(' ', '+')
 
 
 def is_digest(reference: str) -> bool:
-    """Return whether a manifest's reference is a digest; a tag has no colon."""
+    """Return whether a manifest's reference is a digest: a tag has no colon."""
     return ':' in reference
 
 

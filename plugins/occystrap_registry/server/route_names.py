@@ -1,4 +1,4 @@
-"""The names of the kinds of requests: few, whatever clients ask for, so that what is counted by them stays small."""
+"""The names of kinds of requests: few, whatever clients request, so that metrics labelled with them stay small."""
 import re
 
 _METHODS = frozenset(('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'))
@@ -10,7 +10,7 @@ OTHER = 'other'
 
 
 def route_name(path: str) -> str:
-    """Return what a path is for: `blobs`, `uploads`, `manifests` and so on, `other` for anything unknown."""
+    """Return the kind of a path: `blobs`, `uploads`, `manifests` and so on, `other` for anything unknown."""
     if found := _IN_REPOSITORY.fullmatch(path):
         return found[1].rpartition('/')[2]
     return _PATHS.get(path, OTHER)

@@ -30,9 +30,9 @@ _TICK = 0.1
 
 
 class _QuietServer(uvicorn.Server):
-    """A server that reports when it is ready, and stops without the library's fixed delays of a tenth of a second.
+    """A server that reports when it is ready, and stops without uvicorn's fixed delays of a tenth of a second.
 
-    On a thread other than the main one it installs no signal handlers.
+    It does not install signal handlers unless it is on the main thread.
     """
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -69,13 +69,13 @@ class _QuietServer(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.shutdown()
         await asyncio.sleep(0)
-        await asyncio.sleep(0)  # by now the loop has closed the idle connections
+        await asyncio.sleep(0)  # lets the loop close the idle connections
         if self.server_state.connections or self.server_state.tasks:
             await super().shutdown(sockets)
 
 
 class ServerSettings(NamedTuple):
-    """How a registry is reached, and by whom. The defaults are those of one that this program is the only client of."""
+    """How a registry is reached, and by whom. The defaults are for one whose only client is this program."""
 
     address: str = '127.0.0.1'
     rules: Rules = Rules()
@@ -83,20 +83,20 @@ class ServerSettings(NamedTuple):
     certificate: tuple[Path, Path] | None = None
     """The files of certificate and key for https."""
     strangers: int = 64
-    """Limit of waiting connections that have not been let in."""
+    """Limit of waiting connections without an admitted request."""
     connections: int = 256
     """Limit of all connections."""
     drain: float = 1.0
-    """Seconds that current requests have to end when the server stops."""
+    """Seconds for current requests to end when the server stops."""
     logs: Sequence[ExchangeLog] = ()
     public: Sequence[Route] = ()
-    """What is served beside the registry, to everybody."""
+    """Additional routes that everybody may use."""
     routes: Sequence[Route] = ()
-    """The same, to who has a login if the registry has logins."""
+    """Additional routes for clients that may read the registry."""
     recent: RecentImages | None = None
-    """Where images are noted that are processed."""
+    """Records processed images."""
     handlers: Handlers = Handlers()
-    """What answers requests for manifests and blobs."""
+    """The handlers for requests for manifests and blobs."""
 
 
 class RegistryServer:
@@ -104,10 +104,11 @@ class RegistryServer:
 
     def __init__(self, root: Path | Contents, port: int = 0, observer: Observer | None = None, password: str = '',
                  settings: ServerSettings = ServerSettings()) -> None:
-        """`root` holds the content: a directory, made if missing, or a storage; port 0 selects a free one.
+        """`root` is the content: a directory, created if missing, or a storage; port 0 selects a free one.
 
-        All users of the machine can reach the port: without a `password`, for the user `occystrap`, or another access
-        in `settings`, they can do whatever the storage admits. Raises ServiceUnavailable when the port is in use.
+        All users of the machine can reach the port: without a `password` for the user `occystrap`, or another access
+        control in `settings`, they can do whatever the storage permits. Raises ServiceUnavailable if the port is in
+        use.
         """
         logging.getLogger('uvicorn').addHandler(logging.NullHandler())  # else its warnings go to stderr
         self._socket = listening_socket(settings.address, port)
@@ -146,14 +147,14 @@ class RegistryServer:
             self._ended.set()
 
     def wait(self) -> None:
-        """Wait until the server ends by itself, which it does after an error alone.
+        """Wait until the server ends by itself, which it only does after an error.
 
-        Python takes a thread for ended where a signal breaks into joining it.
+        A thread cannot be joined for this: Python considers it ended if a signal interrupts joining.
         """
         self._ended.wait()
 
     def stop(self, at_once: bool = False) -> None:
-        """Stop; current requests have some time to end, with `at_once` none."""
+        """Stop; current requests get some time to end, none with `at_once`."""
         self._server.force_exit = at_once
         self._server.request_stop()
         self._thread.join(self._drain + _STOPPING)
@@ -162,7 +163,7 @@ class RegistryServer:
 
 
 def listening_socket(address: str, port: int) -> socket.socket:
-    """Return a socket bound to an address; raises ServiceUnavailable if that is taken, or not of this machine."""
+    """Return a socket bound to an address; raises ServiceUnavailable if it is in use, or not of this machine."""
     family = socket.AF_INET6 if ':' in address else socket.AF_INET
     opened = socket.socket(family, proto=socket.IPPROTO_TCP)  # without it asyncio leaves TCP_NODELAY off
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -175,5 +176,5 @@ def listening_socket(address: str, port: int) -> socket.socket:
 
 
 def host_and_port(address: str, port: int) -> str:
-    """Return both as in a URL."""
+    """Return host and port as in a URL."""
     return f'[{address}]:{port}' if ':' in address else f'{address}:{port}'

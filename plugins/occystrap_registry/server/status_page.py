@@ -1,7 +1,7 @@
-"""GET /: what a person sees of a registry: numbers, and the images of late, those that failed first.
+"""GET /: the status page of a registry: numbers, and the latest images, failed ones first.
 
-Without a script the page loads itself anew; with it, what changes is fetched. All of it is made here, so that texts of
-clients are escaped in one place, and the page may run nothing but its own script.
+Without JavaScript the page reloads itself; with it, the changing part is fetched. All HTML is rendered here, so that
+text from clients is escaped in one place, and the page may run nothing but its own script.
 """
 import hashlib
 from collections.abc import Sequence
@@ -27,17 +27,17 @@ _HEADERS = {
                                "'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'no-referrer', 'Cache-Control': 'no-store'}
 _RELOAD = '10'
-"""Seconds after which the page is loaded anew where no script runs."""
+"""Seconds after which the page reloads itself if no script runs."""
 _MOST = 100
-"""Images that are shown, of those that failed and of the others."""
+"""Number of images that are shown, of failed and of other ones each."""
 
 
 _COLUMNS = (('Image', 'image'), ('Result', 'result'), ('Filters', 'filters'), ('Size', 'number'), ('Took', 'number'),
             ('When', 'when'))
 _LONGEST = 400
-"""Characters of a reason that are shown; an image of many layers may have as many."""
+"""Longest reason that is shown, in characters; an image of many layers may have a long one."""
 _SHOWN = 19
-"""Characters of a digest that are shown; the rest appears where one points."""
+"""Characters of a digest that are shown; a tooltip has the rest."""
 
 
 class StatusPage:

@@ -1,4 +1,4 @@
-"""Manifests, tags and referrers on disk, a small file each, beside the blobs of their repositories."""
+"""Manifests, tags and referrers on disk, one small file each, beside the blobs of their repositories."""
 import os
 import re
 import threading
@@ -14,13 +14,13 @@ from occystrap_registry.server.storage_files import DamagedFile, read_file
 from occystrap_registry.server.stored_blobs import StoredBlobs, known_path, no_blob
 
 _SMALL = 512
-"""Bytes that a tag or the media type of a manifest have at most."""
+"""The largest file of a tag or of a manifest's media type, in bytes."""
 _MEDIA_TYPE = re.compile('[!-~]([ -~]*[!-~])?')
 _MARK = re.compile(r'(sha256|sha512)-([0-9a-f]+)')
 
 
 class PushedManifest(NamedTuple):
-    """A manifest as a client pushes it: checked by itself, but not yet that its parts are there."""
+    """A manifest as pushed by a client: valid in itself, but its parts may be missing."""
 
     digest: Digest
     raw: bytes
@@ -28,17 +28,17 @@ class PushedManifest(NamedTuple):
     blobs: Sequence[Digest] = ()
     manifests: Sequence[Digest] = ()
     subject: Digest | None = None
-    """The manifest that it refers to, which need not be there."""
+    """The manifest that it refers to, which need not exist."""
     tags: Sequence[str] = ()
     size: int = 0
     """Bytes of its layers, as it says."""
 
 
 class Storage(StoredBlobs):
-    """A directory of repositories, each an OCI layout whose blobs are links to those of a common pool.
+    """A directory of repositories, each an OCI layout whose blobs are links to those in a common pool.
 
     Beside the blobs `repositories/<name>/_manifests/<digest>` has the media type of a manifest, `…/_tags/<tag>` a
-    digest, and `…/_referrers/<digest>/<digest>` notes a referrer; digests are written with a dash.
+    digest, and `…/_referrers/<digest>/<digest>` records a referrer; digests are written with a dash.
     """
 
     def __init__(self, root: Path, durable: bool = False, read_only: bool = False) -> None:
@@ -56,9 +56,10 @@ class Storage(StoredBlobs):
             raise no_blob(repository, digest) from None
 
     def add_manifest(self, repository: str, manifest: PushedManifest) -> None:
-        """Store a manifest, and set its tags to it; raises Problem 400 MANIFEST_BLOB_UNKNOWN if a part is missing.
+        """Store a manifest, and set its tags; raises Problem 400 MANIFEST_BLOB_UNKNOWN if a part is missing.
 
-        It is there when its mark is, and complete from then on: blob and subject come before, tags after.
+        A manifest exists when its file in `_manifests` does: its blob and subject are written before that, its tags
+        after.
         """
         missing = [digest for digest in manifest.blobs if not self.has_blob(repository, digest)] + [
             digest for digest in manifest.manifests if not self.has_manifest(repository, digest)]
@@ -74,7 +75,7 @@ class Storage(StoredBlobs):
                 self.files.write(self._tag(repository, tag), manifest.digest.encode())
 
     def referrers(self, repository: str, subject: Digest) -> list[Digest]:
-        """Return the manifests of a repository that refer to another, in order of their digests."""
+        """Return the manifests of a repository that refer to another, ordered by digest."""
         return [digest for digest in _marked(self._referrers(repository, subject))
                 if self.has_manifest(repository, digest)]
 
@@ -98,11 +99,11 @@ class Storage(StoredBlobs):
         return text
 
     def has_manifest(self, repository: str, digest: Digest) -> bool:
-        """Return whether a repository has a manifest, which then stays for a while, even without a tag."""
+        """Return whether a repository has a manifest, which is then kept for a while, even without a tag."""
         return self._renewed(self._manifest(repository, digest)) is not None
 
     def manifests(self, repository: str) -> list[Digest]:
-        """Return all manifests of a repository, in order."""
+        """Return all manifests of a repository, ordered by digest."""
         return _marked(self.repositories_directory / repository / '_manifests')
 
     def stored_manifest(self, repository: str, digest: Digest) -> tuple[str, int] | None:
@@ -157,7 +158,7 @@ class Storage(StoredBlobs):
         return self._with('_manifests')
 
     def repositories_with_blobs(self) -> Iterator[str]:
-        """Yield the names of all repositories that something was pushed to, be it a blob whose image never came."""
+        """Yield the names of all repositories to which anything was pushed, perhaps only a blob without an image."""
         return self._with('_layout')
 
     def _with(self, name: str) -> Iterator[str]:
@@ -170,12 +171,12 @@ class Storage(StoredBlobs):
                     pending.append(Path(entry.path))
 
     def remove_untagged(self, repository: str, digest: Digest, grace: float) -> bool:
-        """Remove a manifest as `remove_if_old` does a blob; its mark is new if it got a tag meanwhile."""
+        """Remove a manifest as `remove_if_old` removes a blob; tagging it meanwhile makes its file new."""
         with self.changing(repository):
             return self.remove_if_old(self._manifest(repository, digest), grace)
 
     def changing(self, repository: str) -> threading.Lock:
-        """Return the lock to be held while manifests and tags of a repository are changed; others may have it, too."""
+        """Return the lock to hold while changing manifests and tags of a repository; some repositories share one."""
         return self._locks[hash(repository) % len(self._locks)]
 
     def _manifest(self, repository: str, digest: Digest) -> Path:
@@ -204,9 +205,9 @@ def _names(directory: Path) -> list[str]:
 
 
 def _marked(directory: Path) -> list[Digest]:
-    """Return the digests that the names in a directory stand for, in order."""
+    """Return the digests in the names of a directory's files, in order."""
     found = list[Digest]()
     for each in map(_MARK.fullmatch, _names(directory)):
-        with suppress(InvalidImage):  # no mark of ours
+        with suppress(InvalidImage):  # not a file of ours
             found += [Digest(f'{each[1]}:{each[2]}')] if each else []
     return found

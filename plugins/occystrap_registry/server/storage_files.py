@@ -1,4 +1,4 @@
-"""The files of a storage: each appears whole, by one rename or link, and is on the device if it is to be durable."""
+"""The files of a storage: each appears complete, by one rename or link, and is flushed if it must be durable."""
 import errno
 import fcntl
 import os
@@ -14,11 +14,11 @@ from occystrap_core.files import sync_directory, write_all
 _SMALL = 64 << 10
 """Bytes that are read at once."""
 _LARGE = 1 << 20
-"""The same where two files are compared."""
+"""The same for comparing two files."""
 
 
 class DamagedFile(OSError):
-    """A file of the storage does not hold what was written to it; its text says what to do."""
+    """A file of the storage does not contain what was written to it; the message says what to do."""
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(errno.EBADMSG, what, str(path))
@@ -37,7 +37,7 @@ class StorageFiles:
         self.root, self.temporary, self.durable = root, root / 'temporary', durable
 
     def new_name(self) -> Path:
-        """Return a name for an incomplete file, which nothing has."""
+        """Return an unused name for an incomplete file."""
         return self.temporary / uuid.uuid4().hex
 
     def make_directory(self, directory: Path) -> None:
@@ -50,7 +50,7 @@ class StorageFiles:
         self.sync_names(directory.parent)
 
     def write(self, path: Path, content: bytes) -> None:
-        """Write a file, in place of the one that has its name."""
+        """Write a file, replacing the one with its name."""
         self.make_directory(path.parent)
         complete = self.write_incomplete(content)
         with _removed_on_failure(complete):
@@ -58,7 +58,7 @@ class StorageFiles:
         self.sync_names(path.parent)
 
     def write_incomplete(self, content: bytes) -> Path:
-        """Write a file that has a temporary name, and return that."""
+        """Write a file under a temporary name, and return that name."""
         path = self.new_name()
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         with _removed_on_failure(path):
@@ -71,9 +71,9 @@ class StorageFiles:
         return path
 
     def link(self, existing: Path, path: Path) -> bool:
-        """Give a file another name, unless something has that; raises FileNotFoundError if the file is gone.
+        """Give a file another name, unless that exists; raises FileNotFoundError if the file is gone.
 
-        Return False if it has as many names as the file system allows, so that it must be copied.
+        Returns False if it has as many names as the file system allows, and must be copied.
         """
         try:
             os.link(existing, path)
@@ -86,8 +86,7 @@ class StorageFiles:
         return True
 
     def copy(self, existing: Path, path: Path) -> None:
-        """Write a file that is equal to another, in place of the one that has its name; raises as `open_regular` does.
-        """
+        """Write a copy of a file, replacing the one with its name; raises as `open_regular` does."""
         with _removed_on_failure(self.new_name()) as complete:
             with open(open_regular(existing), 'rb') as source, open(complete, 'xb') as target:
                 shutil.copyfileobj(source, target, _LARGE)
@@ -95,9 +94,10 @@ class StorageFiles:
             os.replace(complete, path)
 
     def mend(self, path: Path, content: Path) -> None:
-        """Give a file that must be equal to another, and has its size, the bytes of that where they differ.
+        """Repair a file that should equal another one and has its size, by writing the bytes that differ.
 
-        They are written in place, so that the file has them by all its names. Another size, or no file, is left alone.
+        They are written in place, so that the file is repaired under all its names. A file of another size is left as
+        it is.
         """
         with suppress(FileNotFoundError), open(open_regular(path), 'rb') as existing, open(content, 'rb') as right:
             if os.fstat(existing.fileno()).st_size != os.fstat(right.fileno()).st_size:
@@ -131,7 +131,7 @@ class StorageFiles:
         self.sync_names(path.parent)
 
     def clear_temporary(self) -> None:
-        """Remove what a process that was killed has left."""
+        """Remove the leftovers of a killed process."""
         for entry in os.scandir(self.temporary):
             with suppress(FileNotFoundError):
                 os.unlink(entry.path)
@@ -152,7 +152,7 @@ class StorageFiles:
 
 @contextmanager
 def _removed_on_failure(path: Path) -> Iterator[Path]:
-    """Give an incomplete file to the with block, and remove it if that raises."""
+    """Pass an incomplete file to the with block, and remove it if that raises."""
     try:
         yield path
     except BaseException:
@@ -172,8 +172,10 @@ def _write_at(path: Path, data: bytes, position: int) -> None:
 
 
 def read_file(path: Path, cap: int | None = None) -> bytes:
-    """Return the bytes of a regular file, in half the time that Path.read_bytes takes; those beyond the first `cap`
-    are left out. Raises as `open_regular` does."""
+    """Return the bytes of a regular file, at most `cap`, in half the time that Path.read_bytes takes.
+
+    Raises as `open_regular` does.
+    """
     pieces, left = [], float('inf') if cap is None else cap
     descriptor = open_regular(path)
     try:
@@ -186,17 +188,18 @@ def read_file(path: Path, cap: int | None = None) -> bytes:
 
 
 def kept_alive(path: Path) -> int:
-    """Return a descriptor that keeps a file, of whatever kind, until it is closed, though its last name is removed.
+    """Return a descriptor of a file of any type, which keeps its content until closed, even if its last name is
+    removed.
 
-    To free the room of a large one takes long. Raises FileNotFoundError, OSError.
+    Freeing the space of a large file takes long. Raises FileNotFoundError, OSError.
     """
     return os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def open_regular(path: Path) -> int:
-    """Return the descriptor of a regular file, open for reading, without waiting for anything.
+    """Return the descriptor of a regular file, open for reading, without blocking.
 
-    Raises DamagedFile for a link, a pipe or the like, since the server never puts one there, and OSError.
+    Raises DamagedFile for a link, a pipe or the like, which the server never creates, and OSError.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -1,4 +1,4 @@
-"""Blobs on disk: a pool of all content, and in each repository links to what it has of that."""
+"""Blobs on disk: a pool with all content, and in each repository links to its blobs in the pool."""
 import os
 import stat
 import threading
@@ -19,22 +19,22 @@ REPOSITORIES = 'repositories'
 GRACE = 3600.0
 """Seconds that an unreferenced blob stays after it was pushed, mounted, or reported to a client."""
 _RENEWED = GRACE / 6
-"""Age in seconds from which on a blob's time is set anew."""
+"""A blob's mtime is set again if it is older than so many seconds."""
 
 
 class StoredBlobs(Contents):
-    """The blobs of all repositories below a directory; what else a repository has is for derived classes.
+    """The blobs of all repositories below a directory; subclasses add the other contents of repositories.
 
-    `blobs/<algorithm>/<hex>` is the pool. `repositories/<name>/_layout/blobs/…` are links to what the repository has of
-    it: the link is the mark that it has a blob, and its count says what the pool may forget. Incomplete files are in
-    `temporary/`.
+    `blobs/<algorithm>/<hex>` is the pool. `repositories/<name>/_layout/blobs/…` are links to the repository's blobs in
+    it: the link shows that the repository has a blob, and the number of links which blobs the pool may remove.
+    Incomplete files are in `temporary/`.
     """
 
     largest = float('inf')
     """Limit of a blob in bytes."""
 
     def __init__(self, root: Path, durable: bool = False, read_only: bool = False) -> None:
-        """Make what is missing, unless it is `read_only`; `durable` is for what has to survive a failure of power.
+        """Create what is missing, unless `read_only`; a `durable` storage survives a power failure.
 
         Raises OSError.
         """
@@ -47,11 +47,11 @@ class StoredBlobs(Contents):
             if not read_only:
                 self.files.make_directory(directory)
         self.guard = threading.RLock()
-        """Held while a blob is looked for, linked, touched or unlinked, so that what was said to be there stays. What
-        takes longer, such as copying, happens outside."""
+        """Held while a blob is looked up, linked, touched or unlinked, so that a reported blob stays. Slower
+        operations, such as copying, are done without it."""
 
     def at_hand(self) -> AbstractContextManager[bool]:
-        """Hold the guard while the with block runs, unless another thread holds it; give whether it is held."""
+        """Hold the guard while the with block runs, unless another thread holds it; yield whether it is held."""
         return self._unless_taken()
 
     @contextmanager
@@ -64,10 +64,10 @@ class StoredBlobs(Contents):
                 self.guard.release()
 
     def require_room(self, count: int) -> None:
-        """Raise OSError if `count` more bytes may not be written; here the disk is the only limit."""
+        """Raise OSError if `count` more bytes must not be written; here only the disk limits that."""
 
     def try_out(self) -> None:
-        """Raise OSError if nothing can be read here, or written where it may be."""
+        """Raise OSError if the storage cannot be read or, unless read-only, written."""
         os.stat(self.repositories_directory)
         if not self.read_only:
             self.files.write_incomplete(b'1').unlink()
@@ -81,7 +81,8 @@ class StoredBlobs(Contents):
         return self.repositories_directory / repository / '_layout'
 
     def blob_size(self, repository: str, digest: Digest) -> int:
-        """Return the size in bytes of a repository's blob, which stays for a while; raises Problem 404 BLOB_UNKNOWN."""
+        """Return the size in bytes of a repository's blob, which is then kept for a while; raises Problem 404
+        BLOB_UNKNOWN."""
         found = self._renewed(self._linked(repository, digest))
         if found is None:
             raise no_blob(repository, digest)
@@ -95,15 +96,16 @@ class StoredBlobs(Contents):
             raise no_blob(repository, digest) from None
 
     def has_blob(self, repository: str, digest: Digest) -> bool:
-        """Return whether a repository has a blob, which then stays for a while."""
+        """Return whether a repository has a blob, which is then kept for a while."""
         return self._renewed(self._linked(repository, digest)) is not None
 
     def add_blob(self, repository: str, digest: Digest, complete: Path) -> None:
-        """Take over a complete file whose digest was checked; raises OSError."""
+        """Add a complete file, whose digest was checked, as a blob; raises OSError."""
         self._take_over(repository, digest, complete)
 
     def mount_blob(self, repository: str, digest: Digest, origin: str | None) -> bool:
-        """Add a blob of `origin`, None for any repository, to `repository`; return whether it is there."""
+        """Link a blob of `origin`, or of any repository if that is None, to `repository`; return whether it is there
+        now."""
         pool, linked = self.blob(digest), self._linked(repository, digest)
         self.files.make_directory(linked.parent)
         try:
@@ -119,13 +121,13 @@ class StoredBlobs(Contents):
         return True
 
     def discard_blob(self, repository: str, digest: Digest) -> None:
-        """Remove a blob from a repository and from the pool, which frees its room."""
+        """Remove a blob from a repository and from the pool, which frees its space."""
         with self.guard:
             self._linked(repository, digest).unlink(missing_ok=True)
             self.blob(digest).unlink(missing_ok=True)
 
     def remove_if_old(self, path: Path, grace: float, alone: bool = False) -> bool:
-        """Remove a blob that no client was told of for `grace` seconds, with `alone` only if it has no other name.
+        """Remove a blob that no client was told of for `grace` seconds; with `alone`, only if it has no other name.
 
         Return whether it was removed.
         """
@@ -144,7 +146,7 @@ class StoredBlobs(Contents):
             complete.unlink(missing_ok=True)
 
     def _store(self, pool: Path, linked: Path, complete: Path) -> None:
-        """Have a file, which is removed later, in the pool and in a repository; mend what is there and damaged."""
+        """Link a file, which the caller removes later, to the pool and to a repository; repair damaged files there."""
         self.files.make_directory(linked.parent)
         size = complete.stat().st_size
         for path in (pool,) if _is_one_file(pool, linked) else (pool, linked):
@@ -160,9 +162,9 @@ class StoredBlobs(Contents):
         self.files.sync_names(linked.parent)
 
     def _link(self, pool: Path, linked: Path) -> bool:
-        """Give a blob of the pool its name in a repository, and the present time, by both names.
+        """Link a blob of the pool to a repository, and set its mtime to now.
 
-        Return False if it has as many names as there may be, and must be copied. Raises FileNotFoundError, OSError.
+        Return False if it has the maximum number of names, and must be copied. Raises FileNotFoundError, OSError.
         """
         os.utime(pool)
         if not self.files.link(pool, linked):
@@ -171,7 +173,7 @@ class StoredBlobs(Contents):
         return True
 
     def _renewed(self, path: Path) -> os.stat_result | None:
-        """Return the status of a file that stays for a while from now on, None if it does not exist.
+        """Return the status of a file that is kept for a while from now on, None if it does not exist.
 
         The client may rely on the answer.
         """
@@ -192,18 +194,19 @@ class StoredBlobs(Contents):
 
 @lru_cache(2048)
 def known_path(text: str) -> Path:
-    """Return a path; to make one takes as long as to open a file, and the same are asked for again and again."""
+    """Return a path, cached because making one takes as long as opening a file, and the same paths recur."""
     return Path(text)
 
 
 def no_blob(repository: str, digest: Digest) -> Problem:
-    """Return the answer about a blob that a repository does not have."""
+    """Return the error for a blob that a repository does not have."""
     return Problem(404, 'BLOB_UNKNOWN', f'{repository} has no blob {digest}')
 
 
 @contextmanager
 def _kept_alive(path: Path) -> Iterator[None]:
-    """Keep a file while the block runs, though its last name is removed; raises FileNotFoundError, OSError."""
+    """Keep the content of a file while the block runs, even if its last name is removed; raises FileNotFoundError,
+    OSError."""
     descriptor = kept_alive(path)
     try:
         yield
@@ -218,7 +221,7 @@ def _is_one_file(first: Path, second: Path) -> bool:
 
 
 def _remove_damaged(path: Path, size: int) -> None:
-    """Remove a blob that has another size than it must have, so that a push mends it; `mend` does the rest."""
+    """Remove a blob of the wrong size, so that a push repairs it; other damage is repaired by `mend`."""
     with suppress(FileNotFoundError):
         if path.stat().st_size != size:
             path.unlink()

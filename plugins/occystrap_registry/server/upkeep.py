@@ -1,4 +1,4 @@
-"""What a registry does besides answering: lists of layouts, and garbage collection, on a thread of its own."""
+"""Background work of a registry: writing lists of layouts, and garbage collection, on a thread of its own."""
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -10,29 +10,29 @@ from occystrap_registry.server.layout_index import refresh_layouts
 from occystrap_registry.server.storage import Storage
 
 _QUIET = 5.0
-"""Seconds between two looks for changed repositories, at least."""
+"""Least seconds between two searches for changed repositories."""
 _SHARE = 10
-"""Writing lists may take one second of this number."""
+"""Writing lists takes at most one second in this number of seconds."""
 _COLLECTING = 3600.0
 """Seconds between two garbage collections."""
 
 
 class UpkeepObserver(Protocol):
-    """Who wants to know about a storage."""
+    """The interface of observers of a storage."""
 
     def add_collected(self, found: Collected) -> None:
-        """Take note of what was removed."""
+        """Record what was removed."""
 
     def set_pool(self, pool: Pool) -> None:
         """Record what the storage has."""
 
 
 class Upkeep(BackgroundWork):
-    """Looks after a storage while the with block runs, and once more at its end."""
+    """Maintains a storage while the with block runs, and once more at its end."""
 
     def __init__(self, storage: Storage, untagged: bool, is_busy: Callable[[str], bool],
                  observer: UpkeepObserver | None = None) -> None:
-        """`observer` is told what was collected, and what the storage then holds."""
+        """`observer` is called with what was collected, and with what the storage then contains."""
         super().__init__('upkeep')
         self._storage, self._untagged, self._is_busy, self._observer = storage, untagged, is_busy, observer
 

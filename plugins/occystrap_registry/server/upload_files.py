@@ -1,4 +1,4 @@
-"""Uploads in progress: bytes go to a temporary file and through the hash as they arrive."""
+"""Uploads in progress: bytes are written to a temporary file and hashed as they arrive."""
 import asyncio
 import hashlib
 import os
@@ -20,7 +20,7 @@ _BATCH = 512 << 10
 _LIFETIME = 600.0
 """Seconds after which an idle upload is removed."""
 _IN_A_HURRY = 30.0
-"""The same when there are too many uploads."""
+"""The same if there are too many uploads."""
 _MOST = 256
 """Limit of uploads at a time."""
 
@@ -37,15 +37,16 @@ class Upload:
         path.touch()
 
     def hash_by(self, algorithm: str) -> None:
-        """Use another algorithm, if nothing has arrived yet: the digest may be known only at the last request."""
+        """Use another hash algorithm, if nothing has arrived yet, since the digest may only be known at the last
+        request."""
         if not self.size:
             self._hash = hashlib.new(algorithm)
 
     async def append(self, stream: AsyncIterator[bytes]) -> None:
-        """Append a request's body, in large pieces, written by a thread that may wait for the disk."""
+        """Append a request's body in large pieces, which a thread writes, since it may wait for the disk."""
         pending: list[bytes] = []
         waiting = 0
-        with open(self.path, 'ab', buffering=0) as file:  # closed between requests, since there may be many uploads
+        with open(self.path, 'ab', buffering=0) as file:  # closed between requests: there may be many uploads
             async for piece in stream:
                 pending.append(piece)
                 waiting += len(piece)
@@ -56,16 +57,17 @@ class Upload:
                 await anyio.to_thread.run_sync(self._write, file, b''.join(pending))
 
     async def digest_like(self, other: Digest) -> Digest:
-        """Return the digest of the bytes so far by the algorithm of another; they are read again if it is a new one."""
+        """Return the digest of the bytes so far, by the algorithm of another digest; they are read again for a new
+        algorithm."""
         if other.algorithm == self._hash.name:
             return Digest.of_hash(self._hash)
         return (await anyio.to_thread.run_sync(partial(hash_file, self.path, algorithm=other.algorithm)))[0]
 
     def discard(self) -> None:
-        """Remove the file; a thread frees its room. Must be called on the event loop."""
+        """Remove the file; a thread frees its space. Must be called on the event loop."""
         try:
             descriptor = kept_alive(self.path)
-        except OSError:  # it is gone, or too many files are open
+        except OSError:  # gone already, or too many files are open
             self.path.unlink(missing_ok=True)
             return
         self.path.unlink(missing_ok=True)
@@ -97,9 +99,9 @@ class Uploads:
         return len(self._uploads)
 
     def start(self, repository: str, algorithm: str = SHA256) -> Upload:
-        """Return a new upload, after removing abandoned ones. Raises Problem 429 when there are too many.
+        """Return a new upload, after removing abandoned ones. Raises Problem 429 if there are too many.
 
-        `algorithm` is that of the digest that will probably be given at its end.
+        `algorithm` is probably that of the final digest.
         """
         self._forget(_LIFETIME if len(self._uploads) < _MOST else _IN_A_HURRY)
         if len(self._uploads) >= _MOST:
@@ -139,7 +141,8 @@ class Uploads:
         upload.discard()
 
     def _look_later(self) -> None:
-        """Have abandoned uploads removed though no other comes: they take room, and keep garbage collection away."""
+        """Remove abandoned uploads later even if no other begins, since they take space and keep repositories from
+        being collected."""
         if self._uploads and not self._timer:
             self._timer = asyncio.get_running_loop().call_later(_LIFETIME, self._look)
 

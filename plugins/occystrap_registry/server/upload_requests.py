@@ -74,7 +74,7 @@ async def cancel_upload(request: Request) -> Response:
 
 @asynccontextmanager
 async def _receiving(uploads: Uploads, upload: Upload, keep: bool) -> AsyncIterator[None]:
-    """Allow one writing request at a time; after a broken connection the upload is discarded unless `keep`."""
+    """Allow one writing request at a time; after a broken connection discard the upload, unless `keep`."""
     if upload.busy:
         raise Problem(416, 'BLOB_UPLOAD_INVALID', 'another request is writing to this upload')
     upload.busy = True
@@ -95,9 +95,9 @@ async def _receiving(uploads: Uploads, upload: Upload, keep: bool) -> AsyncItera
 
 
 def _announced_end(request: Request, upload: Upload) -> int | None:
-    """Return the size in bytes that the upload will have by its Content-Range, if there is one.
+    """Return the size in bytes that the upload will have according to its Content-Range, if there is one.
 
-    Raises Problem 416 unless that begins after the bytes so far.
+    Raises Problem 416 unless the range begins after the bytes so far.
     """
     text = request.headers.get('content-range')
     if text is None:
@@ -112,7 +112,7 @@ def _announced_end(request: Request, upload: Upload) -> int | None:
 
 
 def _check_end(upload: Upload, end: int | None) -> None:
-    """Raise Problem 400 if a chunk was longer or shorter than its Content-Range, which has no Content-Length then."""
+    """Raise Problem 400 if a chunk without Content-Length was longer or shorter than its Content-Range."""
     if end is not None and upload.size != end:
         raise Problem(400, 'SIZE_INVALID', f'the chunk ended at {upload.size} bytes, not at {end} as announced')
 

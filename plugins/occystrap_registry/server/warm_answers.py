@@ -1,4 +1,5 @@
-"""Answering on the event loop what was answered a moment ago: its files are in memory, and a thread would cost more."""
+"""Answers requests on the event loop if the same was answered recently: its files are cached, and a thread would cost
+more."""
 import time
 from collections.abc import Awaitable, Callable
 
@@ -9,14 +10,14 @@ from starlette.responses import Response
 from occystrap_registry.server.contents import Contents
 
 _WARM = 30.0
-"""Seconds after which the files of an answer may have left the system's memory."""
+"""Seconds after which the files of an answer may have left the page cache."""
 _MOST = 10_000
 SMALL = 64 << 10
-"""Bytes that the loop may read for an answer."""
+"""The largest file that the event loop may read for an answer, in bytes."""
 
 
 class WarmPaths:
-    """What was answered of late, by the name of the handler and the path; for one event loop."""
+    """Recent answers, by the handler's name and the path; for one event loop."""
 
     def __init__(self) -> None:
         self._answered: dict[str, float] = {}
@@ -25,7 +26,7 @@ class WarmPaths:
         return time.monotonic() - self._answered.get(path, float('-inf')) < _WARM
 
     def add(self, path: str) -> None:
-        """Note an answer; of too many the oldest are forgotten."""
+        """Record an answer; if there are too many, the oldest are forgotten."""
         self._answered.pop(path, None)
         self._answered[path] = time.monotonic()
         if len(self._answered) > _MOST:
@@ -34,14 +35,15 @@ class WarmPaths:
 
 def quick(handler: Callable[[Request], Response], most: float = float('inf'),
           ) -> Callable[[Request], Awaitable[Response]]:
-    """Return a handler that does as another one: on the loop if what that reads is warm, else on a thread.
+    """Return a handler that runs another one on the event loop if what it reads is cached, else on a thread.
 
-    `most` is the limit of an answer in bytes where the handler reads all of it; what is streamed is read by threads.
+    `most` is the size limit in bytes for an answer that the handler reads completely; streamed ones are read by
+    threads.
     """
     async def answered(request: Request) -> Response:
         warm: WarmPaths = request.app.state.warm
-        asked = f'{handler.__name__} {request.scope["path"]}'  # a size has not read the bytes
-        is_whole = 'range' not in request.headers  # nor has one range those of another
+        asked = f'{handler.__name__} {request.scope["path"]}'  # answering a HEAD has not read the bytes
+        is_whole = 'range' not in request.headers  # one range has not read the others
         if asked in warm and is_whole:
             storage: Contents = request.app.state.storage
             with storage.at_hand() as is_at_hand:
