@@ -1,4 +1,5 @@
-"""Comparing a registry with a receipt: documents are read; blobs are requested by HEAD or, at level full, hashed."""
+"""Comparing a registry with a receipt: documents are read; of blobs the size is requested, at level full they are
+hashed."""
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -24,7 +25,7 @@ Check = Callable[[RegistryClient, Expectation, CheckResults], None]
 
 @dataclass(eq=False, repr=False)
 class _Finding:
-    """The result for one item; `fault`: the message of a final answer 500; `is_final`: time does not change it."""
+    """The result for one item; `fault`: the message of a last answer 500; `is_final`: waiting will not change it."""
 
     expectation: Expectation
     level: VerifyLevel
@@ -34,16 +35,16 @@ class _Finding:
 
     @property
     def is_answer(self) -> bool:
-        """Whether the registry answered the request for the item, with a good or a bad result."""
+        """Whether the registry answered the request for the item, with whatever result."""
         return not self.fault and not self.results.has_unreachable
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether the item is missing or different, which may be so for a time only."""
+        """Whether the item is missing or different, perhaps only temporarily."""
         return not self.is_final and self.results.has_contradiction
 
     def forget(self) -> None:
-        """Prepare for another look."""
+        """Reset the result before another look."""
         self.results, self.fault = CheckResults(), ''
 
 
@@ -74,7 +75,7 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
 
 
 def _require_tag(receipt: Receipt, results: CheckResults) -> None:
-    """Report as unverified if the receipt is for a tag, and does not expect that the tag means its image."""
+    """Report as unverified if the receipt is for a tag but does not expect the tag to refer to its image."""
     named = Reference.parse(receipt.path, with_host=True)
     is_untagged = receipt.options.get('untagged', '').lower() in ('true', 'yes', 'on', '1')
     tag = named.tag or ('' if named.digest or is_untagged else named.with_default_tag().tag)
@@ -86,7 +87,8 @@ def _require_tag(receipt: Receipt, results: CheckResults) -> None:
 def _find_all(client: RegistryClient, receipt: Receipt, level: VerifyLevel) -> list[_Finding]:
     """Check all items in parallel, the largest first; return the findings in the order of the receipt.
 
-    What was sent again because it was damaged is hashed at each level, and what a proxy wants to have read once.
+    Blobs that were sent again because they were damaged are hashed at each level, and so are those that a proxy
+    requires to be read once.
     """
     host, repository = client.address.host, client.address.reference.repository
     known, read = KnownBlobs.of(host, client.settings), ReadBlobs.of(host, client.settings)
@@ -103,9 +105,10 @@ def _look(client: RegistryClient, findings: Sequence[_Finding]) -> None:
 
 
 def _settle(client: RegistryClient, findings: Sequence[_Finding], settings: Settings) -> float:
-    """Look again at what is missing or different, while the registry has time to show what was just written to it.
+    """Look again at items that are missing or different, while the registry has time to show what was just written to
+    it.
 
-    Return after how many seconds the last of them was as expected, 0 if none became so.
+    Returns after how many seconds the last of them became as expected, 0 if none did.
     """
     settle, last = SettleTime(settings), 0.0
     while (doubtful := [each for each in findings if each.is_doubtful]) and settle.again():
@@ -118,7 +121,8 @@ def _settle(client: RegistryClient, findings: Sequence[_Finding], settings: Sett
 
 
 def _require_registry(client: RegistryClient, receipt: Receipt, odd: ServiceError, settings: Settings) -> float:
-    """Raise `odd`, which is why it seems to be none, unless a registry answers; return how many seconds that took."""
+    """Raise `odd`, the reason why this seems not to be a registry, unless it is one; return how many seconds that took.
+    """
     settle = SettleTime(settings)
     if _is_registry(client, receipt):
         return 0.0
@@ -129,9 +133,7 @@ def _require_registry(client: RegistryClient, receipt: Receipt, odd: ServiceErro
 
 
 def _is_registry(client: RegistryClient, receipt: Receipt) -> bool:
-    """Return whether a registry answers, though not at `/v2/`, by one of the manifests: it has it, or says as a
-    registry that it has not.
-    """
+    """Return whether this is a registry in spite of `/v2/`: it has a manifest, or a registry's error for it."""
     for expectation in receipt.of_kind('index', 'manifest')[:1]:
         reply = fetch_manifest(client, expectation.locator, client.address.pull_scope)
         if speaks_as_registry(reply) or Digest.of(reply.body, expectation.digest.algorithm) == expectation.digest:
@@ -140,7 +142,7 @@ def _is_registry(client: RegistryClient, receipt: Receipt) -> bool:
 
 
 def _check_for(expectation: Expectation, level: VerifyLevel) -> Check:
-    """Return the check for an item: documents are always read, layers at level full only."""
+    """Return the check for an item: documents are always read, layers only at level full."""
     if expectation.kind in ('manifest', 'index'):
         return _manifest
     if expectation.kind == 'referrer':
@@ -198,7 +200,7 @@ def _manifest(client: RegistryClient, expectation: Expectation, results: CheckRe
 
 
 def _fresh(client: RegistryClient, expectation: Expectation) -> FreshDocument | None:
-    """Return the document if it was just read to find the image."""
+    """Return the document, if it was just read in order to find the image."""
     documents = FreshDocuments.of(client.address.host, client.settings)
     return documents.take(client.address.reference.repository, expectation.locator)
 
@@ -206,7 +208,7 @@ def _fresh(client: RegistryClient, expectation: Expectation) -> FreshDocument | 
 def _referrer(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
     """Check that a manifest, which has an expectation of its own, is listed as a referrer of the locator.
 
-    A receipt of another place may know its subject only by the manifest itself.
+    A receipt for another place may only identify the subject by the manifest itself.
     """
     subject: Digest | None = Digest(expectation.locator)
     if subject == expectation.digest:
@@ -220,7 +222,7 @@ def _referrer(client: RegistryClient, expectation: Expectation, results: CheckRe
 
 
 def _blob_by_head(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
-    """Ask for the blob's length by HEAD, or where that is of no use by GET of one byte."""
+    """Get the blob's size by HEAD or, where that does not work, by GET of one byte."""
     descriptor = Descriptor('', expectation.digest, expectation.size)
     seen, repository = SeenBlobs.of(client.address.host, client.settings), client.address.reference.repository
     size = seen.size(repository, expectation.digest, expectation.size, lambda: blob_size(client, descriptor))
@@ -231,7 +233,7 @@ def _blob_by_head(client: RegistryClient, expectation: Expectation, results: Che
 
 
 def _blob_by_get(client: RegistryClient, expectation: Expectation, results: CheckResults) -> None:
-    """GET the blob and hash it; a config is reported with its content."""
+    """GET the blob and hash it; for a config, report its content."""
     if expectation.kind == 'config' and (found := _fresh(client, expectation)):
         results.read(expectation, found.raw)
         return

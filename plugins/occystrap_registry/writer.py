@@ -19,8 +19,8 @@ from occystrap_registry.transport.answers import Reply
 from occystrap_registry.transport.connections import Body
 
 _WORTH_STREAMING = 4 << 20
-"""Size in bytes of a tar from which a blob is sent while it is made. A smaller one is made in a moment, and not sent if
-it is there."""
+"""A blob is sent while it is made if its tar has at least so many bytes. A smaller blob is quickly made, and need not
+be sent if it is there already."""
 
 
 class RegistryOutput(ImageOutput):
@@ -41,10 +41,10 @@ class RegistryOutput(ImageOutput):
         self._resent: frozenset[Digest] = location.options.get('resend') or frozenset()
         self._uploads = Uploads(self._client, self._resent)
         self._tagged: Reply | None = None
-        """The answer to the request for the tag, or the digest, before the copy; None if it was not made."""
+        """The answer to the request for the tag, or the digest, before the copy; None if it was not requested."""
         self._looking = threading.Lock()
         self._replaced: frozenset[Digest] | None = None
-        """The diff_ids of the image that the tag meant before the copy; None until they are needed."""
+        """The diff_ids of the image to which the tag referred before the copy; None until they are needed."""
         self.layer_store = 'registry', self._address.host
 
     def place(self, reference: Reference) -> Place:
@@ -52,7 +52,7 @@ class RegistryOutput(ImageOutput):
         return self._address.place
 
     def present_digest(self, reference: Reference) -> Digest | None:
-        """Return the digest of what the tag means now, None if another form, or to send blobs again, is requested."""
+        """Return the digest of what the tag means now; None if another form, or sending blobs again, is requested."""
         address = self._address.reference
         if self._forms.is_requested or self._resent or not (address.tag or address.digest):
             return None
@@ -117,7 +117,8 @@ class RegistryOutput(ImageOutput):
         return WrittenLayer(sent.digest) if sent else None
 
     def _may_have(self, layer: OutgoingLayer) -> bool:
-        """Return whether the image that is replaced seems to have the layer; its blob is looked for then."""
+        """Return whether the image that is replaced seems to have the layer; then the registry is asked for the blob.
+        """
         if self._tagged is None or self._resent:
             return False
         with self._looking:
@@ -206,7 +207,7 @@ class RegistryOutput(ImageOutput):
         return self._address.reference.tag or str(self._address.reference.digest)
 
     def _is_other(self, manifest: Manifest | Index) -> bool:
-        """Return whether the tag is known to be something else."""
+        """Return whether the tag is known to refer to something else."""
         return self._tagged is not None and self._tagged.body != manifest.raw
 
     def _name(self, document: Manifest | Index) -> str:

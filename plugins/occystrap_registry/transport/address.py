@@ -27,7 +27,7 @@ class Address(NamedTuple):
     insecure: bool = False
     credentials: 'Credentials | None' = None
     is_redirected: bool = False
-    """Whether another registry, not the user, named the host: it gets no credentials."""
+    """Whether another registry, not the user, named the host: then it gets no credentials."""
     http2: bool = False
 
     def __repr__(self) -> str:
@@ -36,7 +36,8 @@ class Address(NamedTuple):
 
     @property
     def place(self) -> Place:
-        """The place of an image: the tag, or without one the digest, if it is known, whatever the host's spelling."""
+        """The place of an image: its tag or, without one, its digest if that is known, independent of the host's
+        spelling."""
         host = Place.canonical_host(self.host, 443)
         return Place('', f'{host}/{self.reference.repository}' + (
             f':{self.reference.tag}' if self.reference.tag else f'@{self.reference.digest or ""}'))

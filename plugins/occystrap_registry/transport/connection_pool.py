@@ -1,4 +1,4 @@
-"""The connections of a run, or of several: reused by requests and images, interrupted when a run ends."""
+"""The connections of one or several runs: reused by requests and images, and interrupted when a run ends."""
 import ssl
 import threading
 from collections import defaultdict
@@ -29,9 +29,9 @@ class ConnectionPool:
         return settings.shared.lasting.get(ConnectionPool, lambda: cls(settings))
 
     def take(self, url: URL, named: bool, context: ssl.SSLContext | None, http2: bool = False) -> Connection:
-        """Return a connection to the host of `url`, an idle one if there is any with the same `context`.
+        """Return a connection to the host of `url`: an idle one with the same `context`, if there is one.
 
-        A `context` is for connections with HTTP/2 or for those without.
+        Connections with HTTP/2 have other contexts than those without.
         """
         with self._lock:
             if idle := self._idle[_key(url, named, context)]:
@@ -57,9 +57,9 @@ class ConnectionPool:
 
 
 def _made(url: URL, named: bool, context: ssl.SSLContext | None, settings: Settings, http2: bool) -> Connection:
-    """Return a connection that is opened by its first request; raises UsageError for an unreadable proxy.
+    """Return a connection that is opened by its first request; raises UsageError for an invalid proxy.
 
-    `named`: the user named the host of `url`, not a server.
+    `named`: the user, not a server, named the host of `url`.
     """
     seconds, proxy = min(_CONNECTING, settings.timeout), proxy_for(url)
     patience = Patience(settings.timeout, settings.least_rate)
@@ -82,4 +82,4 @@ def _context_for_proxy(proxy: Proxy, settings: Settings) -> ssl.SSLContext:
 
 
 def _key(url: URL, named: bool, context: ssl.SSLContext | None) -> object:
-    return url.scheme, url.netloc, named, id(context)  # contexts are made once a run and kept as long
+    return url.scheme, url.netloc, named, id(context)  # contexts are made once a run, so their ids stay valid

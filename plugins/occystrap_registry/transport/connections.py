@@ -1,4 +1,5 @@
-"""Sending requests to a registry and following its redirects, with the connection, trust and refusals of each."""
+"""Sending requests to a registry and following redirects; connection, trust and forbidden targets are decided for each.
+"""
 import logging
 import ssl
 import threading
@@ -22,14 +23,14 @@ LOG = logging.getLogger('occystrap.registry')
 _REDIRECTS = 5
 _REDIRECT_BODY = 64 << 10
 _MOVED = (301, 302, 307, 308)
-"""Redirects after which the same request is sent again (RFC 9110, 15.4); after 303 that is so for GET and HEAD only."""
+"""After these redirects the same request is sent again (RFC 9110, 15.4); after 303 only for GET and HEAD."""
 
 Body = Callable[[], Iterable[memoryview]]
-"""Makes the body of a request anew for each attempt."""
+"""Makes the body of a request again for each attempt."""
 
 
 class Connections:
-    """The requests of one registry client over the run's connections."""
+    """The requests of one registry client, sent over the run's connections."""
 
     def __init__(self, address: Address, settings: Settings) -> None:
         self._address, self._settings = address, settings
@@ -41,8 +42,8 @@ class Connections:
              authorization: str | None = None, moves: bool = False) -> Answer:
         """Return the answer to one request, following redirects of GET and HEAD; only `url` gets `authorization`.
 
-        With `moves` redirects of other methods are followed, too, by the same method with the same body. Raises
-        TransportError, and ServiceError for a redirect that is refused.
+        With `moves`, redirects of other methods are followed too, with the same method and body. Raises TransportError,
+        and ServiceError for a forbidden redirect.
         """
         reads = method in ('GET', 'HEAD')
         target = url
@@ -66,7 +67,7 @@ class Connections:
 
     def _send_once(self, method: str, url: URL, headers: Mapping[str, str], body: Body | None) -> Answer:
         host = url.netloc
-        http2 = self._address.http2 and body is None  # while it sends, httpcore does not see that a body is refused
+        http2 = self._address.http2 and body is None  # httpcore does not notice a refusal while it sends a body
         silence = Silence.of(host, self._settings)
         silence.require_attempt()
         context = self._context(url, http2) if url.scheme == 'https' else None
@@ -120,11 +121,11 @@ class Connections:
         return ServiceError(f'{what}: the redirect by {self._address.host} is refused')
 
     def _is_named(self, url: URL) -> bool:
-        """Return whether the user named the host of a URL, and not the registry."""
+        """Return whether the user, not the registry, named the host of a URL."""
         return not self._address.is_redirected and url.host == _host_of(self._address.host)
 
     def _is_lenient(self, url: URL) -> bool:
-        """Return whether certificates are not checked: a user's permission holds for the named host only."""
+        """Return whether certificates are not checked: the user's permission only applies to the named host."""
         return is_loopback(url.host) or self._is_insecure(url)
 
     def _is_insecure(self, url: URL) -> bool:
@@ -137,9 +138,9 @@ def _host_of(netloc: str) -> str:
 
 
 def follow(origin_url: URL, location: str) -> URL:
-    """Return the URL of a Location, absolute or relative; raises ServiceError for a target that is refused.
+    """Return the URL of a Location, absolute or relative; raises ServiceError for a forbidden target.
 
-    A registry behind a proxy for TLS may write http for itself: https is kept there.
+    A registry behind a TLS proxy may write http for itself: https is kept then.
     """
     host = origin_url.netloc
     try:
@@ -162,14 +163,14 @@ def follow(origin_url: URL, location: str) -> URL:
 
 
 def origin(url: URL) -> tuple[str, str, int | None]:
-    """Return scheme, host and port: URLs with the same may get the same secrets (RFC 6454, 4)."""
+    """Return scheme, host and port: URLs with the same origin may get the same secrets (RFC 6454, 4)."""
     return url.scheme, url.host, url.port_or_default
 
 
 def find_scheme(address: Address, connections: Connections) -> tuple[str, Reply | None]:
     """Return https, unless the registry may be insecure and uses http; on loopback http is tried first.
 
-    With it comes the registry's own answer to a request of `/v2/`, None if there was none.
+    The second value is the registry's own answer to a request of `/v2/`, None if there was none.
     """
     if not (address.insecure or address.is_loopback):
         return 'https', None
@@ -187,9 +188,9 @@ def find_scheme(address: Address, connections: Connections) -> tuple[str, Reply 
 
 
 def _may_speak(second: str, error: TransportError, url: URL, host: str) -> bool:
-    """Return whether a host may speak another scheme, given the error for the first."""
+    """Return whether a host may use the other scheme, given the error for the first."""
     asked = error.url.netloc if error.url else host
     if asked != host or isinstance(error, TimedOut | Unexpected):
-        return False  # it answered, with a redirect to where nothing is, or is silent, or speaks HTTP badly
+        return False  # it redirected to a URL that does not exist, was silent, or violated HTTP
     from occystrap_registry.transport.failures import is_refused
     return url.port is None or not is_refused(error)

@@ -1,4 +1,4 @@
-"""Content codings (RFC 9110, 8.4.1) of servers and proxies that compress answers although identity was requested."""
+"""Content codings (RFC 9110, 8.4.1) of answers that servers and proxies compress although identity was requested."""
 import zlib
 from collections.abc import Iterable, Iterator
 
@@ -7,12 +7,12 @@ from occystrap_registry.transport.headers import Headers
 from occystrap_registry.transport.transport_errors import BadAnswer
 
 _WINDOWS = {'gzip': 31, 'x-gzip': 31, 'deflate': 15}
-"""Window bits with which zlib expects the header of a coding."""
+"""For each coding the window bits with which zlib expects its header."""
 _STARTS = {31: b'\x1f\x8b', 15: b'\x78'}
 
 
 def coding_of(headers: Headers) -> int:
-    """Return the window bits for the coding of an answer; 0 if it has none, or one that cannot be decoded."""
+    """Return the window bits for the coding of an answer; 0 without a coding, or for an unknown one."""
     return _WINDOWS.get(headers.get('content-encoding', '').strip().lower(), 0)
 
 
@@ -31,7 +31,8 @@ def decoded(pieces: Iterable[bytes], coding: int) -> Iterator[bytes]:
 
 
 def decoded_document(body: bytes, coding: int, cap: int) -> tuple[bytes, bool]:
-    """Return a small body decoded, up to `cap` bytes, and whether it has more; itself if it is not coded after all."""
+    """Return a small body decoded, up to `cap` bytes, and whether there is more; unchanged if it is not coded after
+    all."""
     if not coding or not body.startswith(_STARTS[coding]):
         return body, False
     plain = bytearray()

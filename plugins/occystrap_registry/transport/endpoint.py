@@ -1,4 +1,4 @@
-"""What the clients of a run share about a host: its scheme, its limits, and the rate of requests."""
+"""What the clients of a run know about a host: its scheme, its limits, and the rate of requests."""
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -7,12 +7,12 @@ from occystrap_core import ServiceError, Settings
 from occystrap_registry.transport.url import URL
 
 _CROWD = 64
-"""Limit of concurrent small requests to one host. Blobs are not counted: `Settings.jobs` limits them, and a blob that
-is sent may be read from the same host meanwhile, so that counting both could be a deadlock."""
+"""Limit of concurrent small requests to one host. Blobs do not count: `Settings.jobs` limits them, and a blob that is
+being sent may be read from the same host, so that counting both could cause a deadlock."""
 
 
 class Endpoint:
-    """A registry's host: facts that one client found, for all clients of the run."""
+    """Facts about a registry's host, found by one client, for all clients of the run."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -20,21 +20,21 @@ class Endpoint:
         self.base: URL | None = None
         self.answered = False
         self.odd: ServiceError | None = None
-        """What is odd about its `/v2/`, which is not requested again then."""
+        """Why its answer to `/v2/` is not a registry's; it is not requested again then."""
         self.largest = float('inf')
         """The limit in bytes of a body, after a larger one was refused."""
         self.heads_blobs = True
-        """Whether HEAD of a blob is of use there."""
+        """Whether HEAD of a blob gives usable answers."""
         self.refused_ways: set[str] = set()
-        """Ways of sending a blob that it refused, where another one worked."""
+        """Ways of sending a blob that it refused while another way worked."""
         self.challenges: Sequence[str] | None = None
-        """WWW-Authenticate of its `/v2/` for who is not logged in, None until that was requested."""
+        """WWW-Authenticate of its `/v2/` for anonymous clients; None until it was requested."""
         self.first_manifest = threading.Lock()
-        """For pushing a manifest of a media type of which nothing is known."""
+        """Held for pushing the first manifest of an unknown media type."""
         self.known_types: set[str] = set()
-        """Media types of manifests and indexes that were pushed, as they are or in another form."""
+        """Media types of manifests and indexes that were pushed, unchanged or in another form."""
         self.refused_types: set[str] = set()
-        """Media types that the registry refused, while it took the same in the other form."""
+        """Media types that the registry refused while it accepted the other form."""
 
     @classmethod
     def of(cls, host: str, insecure: bool, settings: Settings) -> 'Endpoint':
@@ -42,12 +42,12 @@ class Endpoint:
         return settings.shared.lasting.get((Endpoint, host, insecure), cls)
 
     def refused(self, size: int) -> None:
-        """Note that a body of `size` bytes was too large; a quarter of it is tried next."""
+        """Record that a body of `size` bytes was too large; a quarter of that is tried next."""
         self.largest = min(self.largest, size // 4)
 
 
 class Pace:
-    """Limits requests to `rate` a second."""
+    """Limits requests to `rate` per second."""
 
     def __init__(self, rate: float) -> None:
         self._interval = 1 / rate
@@ -55,7 +55,8 @@ class Pace:
         self._lock = threading.Lock()
 
     def keep(self, wait: Callable[[float], None]) -> None:
-        """Wait until the next request may begin; `wait` sleeps for seconds, and raises when the run is cancelled."""
+        """Wait until the next request may begin; `wait` sleeps for a number of seconds, and raises if the run is
+        cancelled."""
         with self._lock:
             now = time.monotonic()
             turn = max(now, self._next)
@@ -65,30 +66,30 @@ class Pace:
 
 
 class Pause:
-    """Until when a host gets no request, after it asked for fewer."""
+    """The end of a pause without requests, for a host that asked for fewer."""
 
     def __init__(self) -> None:
         self._until = 0.0
         self._lock = threading.Lock()
 
     def begin(self, seconds: float) -> None:
-        """Let it last at least `seconds` from now on."""
+        """Extend the pause to at least `seconds` from now."""
         with self._lock:
             self._until = max(self._until, time.monotonic() + seconds)
 
     @property
     def left(self) -> float:
-        """The seconds that it lasts; negative if it is over."""
+        """The seconds until its end; negative after it."""
         return self._until - time.monotonic()
 
 
 def pause_all(host: str, seconds: float, settings: Settings) -> None:
-    """Have every request to `host[:port]` wait, after one was refused because there were too many."""
+    """Make every request to `host[:port]` wait, after one was refused because there were too many."""
     settings.shared.lasting.get((Pause, host), Pause).begin(min(seconds, settings.longest_wait))
 
 
 def keep_pace(host: str, settings: Settings) -> None:
-    """Wait before a request to `host[:port]`: while it is given a pause, and as `Settings.rate_limit` asks."""
+    """Wait before a request to `host[:port]`: until its pause is over, and as `Settings.rate_limit` requires."""
     if (left := settings.shared.lasting.get((Pause, host), Pause).left) > 0:
         settings.cancellation.wait(left)
     rate = settings.rate_limit

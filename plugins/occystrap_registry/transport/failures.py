@@ -1,4 +1,4 @@
-"""Failed requests without an answer: the message to show, and how many retries may help."""
+"""Requests that failed without an answer: the message, and how many retries may help."""
 import socket
 import ssl
 
@@ -9,7 +9,7 @@ from occystrap_registry.transport.transport_errors import ProxyError, TimedOut, 
 
 _MANY = 1000
 _EXPIRED, _NOT_YET, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
-"""Of X509_V_ERR_… (OpenSSL, x509_vfy.h)."""
+"""Some of X509_V_ERR_… (OpenSSL, x509_vfy.h)."""
 _UNKNOWN_CLIENT = ('UNKNOWN_CA', 'BAD_CERTIFICATE', 'CERTIFICATE_EXPIRED', 'CERTIFICATE_UNKNOWN', 'CERTIFICATE_REVOKED',
                    'UNSUPPORTED_CERTIFICATE', 'ACCESS_DENIED', 'HANDSHAKE_FAILURE')
 _NO_TLS = ('WRONG_VERSION_NUMBER', 'RECORD_LAYER_FAILURE', 'HTTP_REQUEST', 'UNKNOWN_PROTOCOL', 'PACKET_LENGTH_TOO_LONG')
@@ -17,7 +17,7 @@ _OTHER_VERSION = ('PROTOCOL_VERSION', 'UNSUPPORTED_PROTOCOL', 'VERSION_TOO_LOW',
 
 
 def attempts_worth(error: TransportError) -> int:
-    """Return how many more attempts may help: none against a bad certificate, one against a closed port."""
+    """Return how many retries may help: none after a bad certificate, one after a closed port."""
     cause = _cause(error)
     if isinstance(error, (Unsendable, NotAsked)) or _tls_error(cause, ''):
         return 0

@@ -4,10 +4,10 @@ from typing import overload
 
 
 class Headers:
-    """The header fields of an answer; their names are the same in upper and lower case."""
+    """The header fields of an answer; names are case-insensitive."""
 
     def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
-        """`fields` are names and values in their order."""
+        """`fields` are names and values in order."""
         self._fields: dict[str, list[str]] = {}
         for name, value in fields:
             self._fields.setdefault(name.lower(), []).append(value)

@@ -1,4 +1,4 @@
-"""Kinds of hosts: this machine, and addresses that no server may redirect to."""
+"""Classes of hosts: this machine, and addresses to which no server may redirect."""
 import ipaddress
 import socket
 from functools import lru_cache
@@ -8,7 +8,7 @@ _IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _SERVICES = ('metadata.google.internal', '169.254.169.254', '169.254.169.253', '169.254.170.2', '169.254.170.23',
              '100.100.100.200', '168.63.129.16', '192.0.0.192', 'fd00:ec2::254', 'fd00:ec2::23', 'fd20:ce::254',
              'fe80::a9fe:a9fe')
-"""Where clouds give secrets to any program on the machine."""
+"""Metadata services, from which any program on a cloud machine gets secrets."""
 _NAT64 = ipaddress.IPv6Network('64:ff9b::/96')
 
 

@@ -1,4 +1,4 @@
-"""One request and its answer, whatever speaks HTTP underneath."""
+"""One request and its answer: the interface, whichever library speaks HTTP."""
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -7,7 +7,7 @@ from occystrap_registry.transport.url import URL
 
 
 IDLE = 30.0
-"""Seconds after which an idle connection is not used any more; servers and proxies close theirs at 60."""
+"""Seconds after which an idle connection is not reused; servers and proxies close theirs after 60."""
 _DIGITS = 20
 
 
@@ -23,11 +23,11 @@ class Response(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Have done with it: the connection can be used again if the body was read."""
+        """Finish with the answer: the connection can be reused if the body was read."""
 
 
 class Connection(ABC):
-    """A connection to one host, for one request at a time; opened by the first, and again after it broke."""
+    """A connection to one host, for one request at a time; opened by the first request, and again after it broke."""
 
     @abstractmethod
     def send(self, method: str, url: URL, headers: Mapping[str, str], body: Iterable[memoryview] | None) -> Response:
@@ -43,7 +43,7 @@ class Connection(ABC):
 
 
 def body_length(method: str, status: int, headers: Headers) -> int | None:
-    """Return the size of an answer's body in bytes (RFC 9112, 6.3), None where its end is marked otherwise."""
+    """Return the size of an answer's body in bytes (RFC 9112, 6.3); None if its end is marked in another way."""
     if method == 'HEAD' or status in (204, 304):
         return 0
     lengths = content_lengths(headers)
@@ -57,5 +57,5 @@ def is_length(text: str) -> bool:
 
 
 def content_lengths(headers: Headers) -> set[str]:
-    """Return the different values of Content-Length, which may be there more than once (RFC 9110, 8.6)."""
+    """Return the distinct values of Content-Length, which may occur several times (RFC 9110, 8.6)."""
     return {each.strip() for value in headers.get_list('content-length') for each in value.split(',')}

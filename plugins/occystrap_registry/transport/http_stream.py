@@ -1,4 +1,4 @@
-"""The bytes of one connection: their timeouts, the limits of heads and frames, and the end of each body."""
+"""The bytes of one connection: timeouts, limits for heads and framing, and the end of each body."""
 import re
 import ssl
 import time
@@ -18,7 +18,8 @@ _FRAMED_READ = 64 << 10
 """Bytes read at once of a body with framing, which is counted before the content in it is."""
 _LAST_CHUNK = b'0\r\n\r\n'
 _FRAMES, _FRAME = 256 << 10, 16
-"""Limit in bytes of a body's framing, such as chunk sizes (RFC 9112, 7.1), and how much a byte of body adds to it."""
+"""Limit in bytes of a body's framing, such as chunk sizes (RFC 9112, 7.1), and how much each byte of body extends it.
+"""
 
 
 class TooSlow(TimedOut):
@@ -26,7 +27,7 @@ class TooSlow(TimedOut):
 
 
 class Unexpected(BadAnswer):
-    """A server sends bytes that no answer may have."""
+    """A server sent bytes where none are permitted."""
 
 
 class Host(Protocol):
@@ -44,7 +45,7 @@ class Stream:
     def __init__(self, wire: Wire, host: Host) -> None:
         self.wire, self._host, self._patience = wire, host, host.patience
         self._ahead = b''
-        """Bytes that came with the head and belong to the body, or to nothing."""
+        """Bytes that arrived with the head and belong to the body, or to nothing."""
         self._in_head, self._heard, self._head, self._head_until = False, False, 0, 0.0
         self._left: int | None = 0
         self._framed, self._payload, self._end = 0, 0, b''
@@ -111,7 +112,7 @@ class Stream:
 
     @property
     def has_frames(self) -> bool:
-        """Whether framing, or the end of the connection, delimited the last body."""
+        """Whether the last body was delimited by framing, or by the end of the connection."""
         return self._left is None
 
     @property
@@ -127,7 +128,7 @@ class Stream:
         self._patience.renew()
 
     def _next_head(self) -> bytes:
-        """Return what comes up to an empty line, which ends the head of an answer or of an interim one."""
+        """Return the bytes up to an empty line, which ends the head of a final or interim answer."""
         head, before, found = bytearray(), self._head, None
         while not found and (data := self._ahead or self._receive_head()):
             self._ahead = b''
@@ -191,7 +192,7 @@ class Stream:
 
 
 class Http2Stream(Stream):
-    """A connection of HTTP/2, for one request without body at a time: everything arrives in frames (RFC 9113)."""
+    """A connection of HTTP/2, for one request without body at a time: all bytes arrive in frames (RFC 9113)."""
 
     def __init__(self, wire: Wire, host: Host) -> None:
         super().__init__(wire, host)

@@ -1,4 +1,4 @@
-"""Our network as httpcore wants it, for HTTP/2 and for proxies that speak HTTP."""
+"""Our network in the form that httpcore requires, for HTTP/2 and for HTTP proxies."""
 import socket
 import ssl
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ _NESTED = 256 << 10
 
 
 class CoreNetwork(httpcore.NetworkBackend):
-    """Connects by our network."""
+    """Connects through our network."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -31,7 +31,7 @@ class CoreNetwork(httpcore.NetworkBackend):
 
 
 class _CoreStream(httpcore.NetworkStream):
-    """Our stream; its exceptions pass httpcore as they are, but for the one that it waits for."""
+    """Our stream; httpcore passes its exceptions on unchanged, except the one that it handles itself."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
@@ -60,9 +60,10 @@ class _CoreStream(httpcore.NetworkStream):
         return _CoreStream(self.stream.start_tls(ssl_context, server_hostname or '', timeout or _CONNECTING))
 
     def get_extra_info(self, info: str) -> Any:
-        """Return what httpcore asks for: an idle connection that is "readable" cannot be used again.
+        """Return what httpcore asks for: a "readable" idle connection is not reused.
 
-        That is one after an answer in chunks, too: h11 takes what comes with its end for the start of the next answer.
+        One after a chunked answer is reported as readable too, since h11 would take bytes that arrived with its end for
+        the next answer.
         """
         if info == 'is_readable':
             return self.stream.has_frames or not self.stream.is_reusable
@@ -83,12 +84,12 @@ class CoreWire:
 
     @property
     def socket(self) -> socket.socket:
-        """The socket at the bottom."""
+        """The TCP socket."""
         return cast(socket.socket, self.inner.get_extra_info('socket'))
 
     @property
     def protocol(self) -> str | None:
-        """What TLS has agreed on."""
+        """The protocol that TLS has negotiated."""
         tls = self.inner.get_extra_info('ssl_object')
         return cast(str | None, tls.selected_alpn_protocol()) if tls else None
 
@@ -125,11 +126,11 @@ class CoreWire:
 
     @property
     def protocol_is_tls(self) -> bool:
-        """Whether this is TLS already."""
+        """Whether the connection has TLS already."""
         return self.inner.get_extra_info('ssl_object') is not None
 
     def is_readable(self) -> bool:
-        """Return whether something has come, or the end."""
+        """Return whether bytes, or the end, have arrived."""
         return bool(self.inner.get_extra_info('is_readable'))
 
     def close(self) -> None:

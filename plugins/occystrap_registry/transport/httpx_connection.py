@@ -1,4 +1,4 @@
-"""Requests by httpx, which are those that need HTTP/2 or a proxy that speaks HTTP, with our own network below.
+"""Requests by httpx, for HTTP/2 and for HTTP proxies, over our own network.
 
 Only public parts of httpx and httpcore are used.
 """
@@ -27,11 +27,11 @@ from occystrap_registry.transport.url import URL
 _ERRORS: Mapping[type[Exception], type[TransportError]] = {
     httpcore.PoolTimeout: TimedOut, httpcore.WriteError: BrokenConnection, httpcore.RemoteProtocolError: BadAnswer,
     httpcore.LocalProtocolError: Unsendable, httpcore.UnsupportedProtocol: Unsendable}
-"""Others are those of connections, which ours raise instead."""
+"""Our exceptions for those of httpx; connections raise ours directly."""
 
 
 class HttpxConnection(Connection):
-    """A connection with HTTP/2, or through a proxy that speaks HTTP."""
+    """A connection that speaks HTTP/2, or goes through an HTTP proxy."""
 
     def __init__(self, network: Network, context: ssl.SSLContext | None, seconds: float,
                  proxy_context: ssl.SSLContext | None, http2: bool) -> None:
@@ -54,7 +54,7 @@ class HttpxConnection(Connection):
         try:
             answer = _Answer(self._client.send(request, stream=True))
         except httpx.RemoteProtocolError as error:
-            if 'in location header' in str(error):  # of httpx itself, which looks at redirects that it shall not follow
+            if 'in location header' in str(error):  # httpx parses redirects that it must not follow
                 raise ServiceError(f'{url.netloc} redirects to a malformed URL') from None
             raise BadAnswer(str(error)) from error
         try:
@@ -80,7 +80,7 @@ class _Answer(Response):
         self._stream: Stream = stream_of(response.extensions['network_stream'])
 
     def begin(self) -> None:
-        """Have the stream expect the body."""
+        """Prepare the stream for the body."""
         self._stream.begin_body(body_length(self._response.request.method, self.status, self.headers))
 
     def pieces(self) -> Iterator[bytes]:
@@ -135,7 +135,7 @@ class _Body(httpx.SyncByteStream):
     def close(self) -> None:
         self._answer.close()
         if self._is_unread:
-            self._pool.close()  # the rest of the body would arrive before the next answer
+            self._pool.close()  # otherwise the rest of the body would arrive before the next answer
 
 
 @contextmanager

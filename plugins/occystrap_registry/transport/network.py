@@ -1,4 +1,5 @@
-"""The network below the HTTP library: resolved addresses are checked, and connections go to the checked ones only."""
+"""The network below the HTTP libraries: addresses are checked after resolving, and only checked ones are connected to.
+"""
 import queue
 import socket
 import threading
@@ -15,18 +16,18 @@ from occystrap_registry.transport.transport_errors import (
 from occystrap_registry.transport.wire import Dial, Wire, dial
 
 _RESOLVE_FOR_PROXY = 2.0
-"""Timeout in seconds for resolving here a name that a proxy will resolve."""
+"""Timeout in seconds for resolving a name here that a proxy will resolve itself."""
 
 
 class RefusedAddress(ConnectError):
-    """A name resolves to an address that is refused."""
+    """A name resolves to a forbidden address."""
 
 
 class ProxyUnreachable(ConnectError):
-    """The proxy before the host cannot be reached."""
+    """The proxy cannot be reached."""
 
     def __init__(self, proxy: Proxy, error: Exception) -> None:
-        """`error` is the failure of the connection to it."""
+        """`error` is the error of the connection to the proxy."""
         super().__init__(str(error))
         self.proxy, self.timed_out = proxy, isinstance(error, ConnectTimeout)
 
@@ -36,7 +37,7 @@ class Network:
 
     def __init__(self, host: str, named: bool, patience: Patience, proxy: Proxy | None = None, dial: Dial = dial,
                  ) -> None:
-        """`host` is the destination, through `proxy` if there is one; `named`: the user named it, not a server."""
+        """`host` is the destination, through `proxy` if there is one; `named`: the user, not a server, named it."""
         self._host, self._named, self.patience, self.proxy, self._dial = host, named, patience, proxy, dial
         self._socket: socket.socket | None = None
         self._stream: Stream | None = None
@@ -51,10 +52,10 @@ class Network:
             self._stream.begin_request()
 
     def interrupt(self) -> None:
-        """Break the connection, which wakes up the waiting thread; closing would not."""
+        """Break the connection, which wakes up the waiting thread; closing it would not."""
         if self._socket is not None:
             with suppress(OSError):
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # that of TLS sockets would send first
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # the one of TLS sockets sends first
 
     def connect(self, host: str, port: int, seconds: float) -> Stream:
         """Return a connection to the first address that answers; raises RefusedAddress, ConnectError, ProxyError.
@@ -80,7 +81,7 @@ class Network:
             raise ProxyUnreachable(proxy, error) from error
 
     def _first(self, addresses: list[str], port: int, end: float) -> Wire:
-        """Return a connection to the first of several addresses that answers until `end`."""
+        """Return a connection to the first of several addresses that answers before `end`."""
         while True:
             address, seconds = addresses.pop(0), max(end - time.monotonic(), 0.001)
             try:
@@ -90,9 +91,9 @@ class Network:
                     raise
 
     def _allowed(self, addresses: list[str]) -> list[str]:
-        """Return the allowed addresses: not those of metadata services, unless the user gave one as a number.
+        """Return the permitted addresses: no metadata services, unless the user gave a numeric address.
 
-        A name given by the user may be link-local, as that of a container's host; one given by a server may not.
+        A name given by the user may be link-local, like that of a container's host; one given by a server may not.
         """
         if self._named and is_numeric(self._host):
             return addresses
@@ -103,7 +104,7 @@ class Network:
         return allowed
 
     def _check_for_proxy(self) -> None:
-        """Refuse a host that resolves here to such an address; one that does not is left to the proxy."""
+        """Refuse a host that resolves to a forbidden address here; one that does not resolve is left to the proxy."""
         if not self._named:
             try:
                 addresses = _resolved(self._host, 0, _RESOLVE_FOR_PROXY)
@@ -113,7 +114,7 @@ class Network:
 
 
 def _connect_by(proxy: Proxy, host: str, port: int, wire: Wire, end: float) -> None:
-    """Have a SOCKS proxy connect until `end`; raises ProxyError."""
+    """Make a SOCKS proxy connect, before `end`; raises ProxyError."""
     from occystrap_registry.transport.socks import SocksError, connect_by  # late, as few proxies speak it
 
     def left() -> float:
@@ -138,7 +139,8 @@ def _connect_by(proxy: Proxy, host: str, port: int, wire: Wire, end: float) -> N
 
 
 def _resolved(host: str, port: int, seconds: float) -> list[str]:
-    """Return the addresses of a name, by a thread: the C library's resolver has no timeout and ignores signals."""
+    """Return the addresses of a name, resolved on a thread: the C library's resolver has no timeout and ignores
+    signals."""
     if is_numeric(host):
         return _addresses(host, port)
     results: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()

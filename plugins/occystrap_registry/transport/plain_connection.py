@@ -1,4 +1,4 @@
-"""Requests by HTTP/1.1 over a connection of our own, with the standard library's reading of answers."""
+"""Requests by HTTP/1.1 over our own connection; the standard library parses the answers."""
 import io
 import re
 import ssl
@@ -24,19 +24,19 @@ _HEAD = re.compile(
     rb"HTTP/1\.[01] [1-9][0-9]{2}(?: [^\r\n\0]*)?\r?\n"
     rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r?\n(?:[ \t][^\r\n\0]*\r?\n)*)*"
     rb"\r?\n")
-"""What the standard library would take for less than it is: RFC 9112, 4 and 5, with the folded lines of 5.2.
+"""Matches heads that the standard library parses completely: RFC 9112, 4 and 5, with the folded lines of 5.2.
 
-It takes no more than 100 fields, and no line of more than 64 KiB.
+It parses at most 100 fields, and lines of at most 64 KiB.
 """
 _BLANKS = re.compile(rb'(?<=[^\s])[ \t]+(?=\r?\n)')
-"""Those after a value, which are not part of it (RFC 9110, 5.5)."""
+"""White space after a value, which is not part of it (RFC 9110, 5.5)."""
 _BROKEN = 'the connection was closed within the body'
 _CONTROLS = re.compile('[\x00-\x08\x0a-\x1f\x7f]')
 _FOLD = re.compile(r'\r?\n[ \t]*')
 
 
 class PlainConnection(Connection):
-    """A connection without HTTP/2, to the host itself or through a SOCKS proxy."""
+    """A connection with HTTP/1.1, to the host itself or through a SOCKS proxy."""
 
     def __init__(self, network: Network, context: ssl.SSLContext | None, seconds: float) -> None:
         """`context` is for TLS; connecting and the handshake may take `seconds` each."""
@@ -58,11 +58,11 @@ class PlainConnection(Connection):
         self._network.interrupt()
 
     def keep(self) -> None:
-        """Use the connection for the next request as well, if that comes soon."""
+        """Keep the connection for the next request, if that comes soon."""
         self._idle_since = time.monotonic()
 
     def close(self) -> None:
-        """Close it; the next request makes another."""
+        """Close the connection; the next request opens another."""
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
@@ -117,7 +117,7 @@ class _Answer(Response):
 
 
 class _Wire:
-    """What http.client wants for a socket."""
+    """The part of a socket's interface that http.client uses."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -131,7 +131,7 @@ class _Wire:
 
 
 class _Incoming(io.RawIOBase):
-    """The final head, which is checked, and then the body."""
+    """First the final head, after checks, then the body."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -156,7 +156,7 @@ class _Incoming(io.RawIOBase):
 
 def _exchanged(stream: Stream, method: str, url: URL, headers: Mapping[str, str], body: Iterable[memoryview] | None,
                ) -> HTTPResponse:
-    """Send the request and return the answer; one that comes before all is sent is good, too."""
+    """Send the request and return the answer; an answer that arrives before everything is sent is accepted, too."""
     connection = HTTPConnection('')
     connection.sock = cast(Any, _Wire(stream))
     _put_head(connection, method, url, headers, body is not None)
@@ -171,7 +171,7 @@ def _exchanged(stream: Stream, method: str, url: URL, headers: Mapping[str, str]
 
 
 def _exactly(size: int, body: Iterable[memoryview]) -> Iterator[memoryview]:
-    """Yield a body; raises Unsendable where it is not as long as its header says."""
+    """Yield a body; raises Unsendable if it is longer or shorter than its header says."""
     for piece in body:
         size -= len(piece)
         if size < 0:
@@ -201,7 +201,7 @@ def _headers_of(response: HTTPResponse) -> Headers:
 
 
 def _text(value: str) -> str:
-    """Return a value as it is meant: folded lines joined, UTF-8 where it is."""
+    """Return a value with folded lines joined, decoded as UTF-8 if it is that."""
     if '\n' in value:
         value = _FOLD.sub(' ', value)
     if value.isascii():
@@ -213,7 +213,8 @@ def _text(value: str) -> str:
 
 
 def _check_framing(headers: Headers, response: HTTPResponse) -> None:
-    """Refuse answers about whose end two readers may differ (RFC 9112, 6.3), or the standard library and we do."""
+    """Refuse answers whose end two parsers may see in different places (RFC 9112, 6.3), or the standard library and we
+    do."""
     lengths, codings = content_lengths(headers), headers.get_list('transfer-encoding')
     if len(lengths) > 1 or not all(map(is_length, lengths)):
         raise BadAnswer('its answer has no valid Content-Length')

@@ -1,9 +1,10 @@
-"""Proxies as the environment names them, by the rules of Go's httpproxy package, which docker, skopeo and crane follow.
+"""Proxies from the environment, by the rules of Go's httpproxy package, which docker, skopeo and crane use.
 
-HTTPS_PROXY or https_proxy is for https, HTTP_PROXY or http_proxy for http, ALL_PROXY or all_proxy, as curl has it, for
+HTTPS_PROXY or https_proxy is for https, HTTP_PROXY or http_proxy for http, ALL_PROXY or all_proxy, as in curl, for
 both. NO_PROXY or no_proxy lists, separated by commas, hosts that are reached directly: `*` for all, IP addresses,
-ranges as 10.0.0.0/8 and fe80::/10, `example.com` for that name and all below it, `.example.com` and `*.example.com` for
-those below it alone; each but ranges with `:PORT` for one port. This machine is always reached directly.
+ranges such as 10.0.0.0/8 and fe80::/10, `example.com` for that name and all below it, `.example.com` and
+`*.example.com` for those below it alone; each, except ranges, with `:PORT` for one port. This machine is always reached
+directly.
 """
 import ipaddress
 import os
@@ -16,7 +17,7 @@ from occystrap_registry.transport.hosts import is_loopback
 from occystrap_registry.transport.url import URL
 
 _SOCKS = ('socks5', 'socks5h')
-"""With either, the proxy finds the host, as Go has it."""
+"""With either, the proxy resolves the host, as in Go."""
 _PORTS = {'http': 80, 'https': 443, **dict.fromkeys(_SOCKS, 1080)}
 _PROXY = (r'(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://)?'
           r'(?:(?P<user>[^@/?#:\s]*)(?::(?P<password>[^@/?#\s]*))?@)?'
@@ -26,7 +27,7 @@ _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Proxy(NamedTuple):
-    """A proxy, and the variable that names it; `login` is user and password."""
+    """A proxy, and the variable that names it; `login` is user name and password."""
 
     variable: str
     scheme: str
@@ -35,11 +36,11 @@ class Proxy(NamedTuple):
     login: tuple[bytes, bytes] | None
 
     def __str__(self) -> str:
-        """Return what messages call it: it holds no login."""
+        """The name of the proxy in messages, without its login."""
         return f'the proxy {self.netloc} ({self.variable})'
 
     def __repr__(self) -> str:
-        """Return the same, for logs."""
+        """The same, for logs."""
         return str(self)
 
     @property
@@ -63,15 +64,15 @@ class Proxy(NamedTuple):
         return f'{self.host}:{self.port}' if self.port else self.host
 
     def refusal(self, host: str, answer: str) -> str:
-        """Return the message for a `host[:port]` to which the proxy does not connect, with what it answered."""
+        """Return the message for a `host[:port]` to which the proxy does not connect, with the proxy's answer."""
         advice = f': put USER:PASSWORD@ into {self.variable}' if answer.startswith('407') else ''
         return f'{self} does not connect to {host}: {answer.strip()}{advice}'
 
 
 def proxy_for(url: URL) -> Proxy | None:
-    """Return the proxy by which the environment wants a URL to be reached, None for directly.
+    """Return the proxy that the environment defines for a URL, None for a direct connection.
 
-    Raises UsageError, without quoting it, for a variable that names no proxy.
+    Raises UsageError, without quoting the value, if a variable does not define a valid proxy.
     """
     host, port = url.host, url.port_or_default
     if is_loopback(host):
@@ -83,7 +84,7 @@ def proxy_for(url: URL) -> Proxy | None:
 
 
 def note_of_proxy(url: URL) -> str:
-    """Return what to add to a message about a failed request: the proxy by which it went, empty without one."""
+    """Return what to add to a message about a failed request: the proxy that it went through; empty without one."""
     try:
         proxy = proxy_for(url)
     except UsageError:
@@ -92,10 +93,10 @@ def note_of_proxy(url: URL) -> str:
 
 
 def _variable(*names: str) -> tuple[str, str]:
-    """Return name and value of the first variable that is set, in upper or lower case; the empty one is not set."""
+    """Return name and value of the first variable that is set, in upper or lower case; an empty one counts as unset."""
     for name in (spelling for name in names for spelling in (name.upper(), name)):
         if name == 'HTTP_PROXY' and 'REQUEST_METHOD' in os.environ:
-            continue  # in a CGI program it may be a header that a client sent (httpoxy, CVE-2016-5385)
+            continue  # in a CGI program it may be a header sent by a client (httpoxy, CVE-2016-5385)
         if value := os.environ.get(name, '').strip():
             return name, value
     return names[0].upper(), ''
@@ -119,7 +120,7 @@ def _is_direct(host: str, port: int, listed: str) -> bool:
 
 
 def _matches(item: str, host: str, port: int) -> bool:
-    """Return whether an item of NO_PROXY means a host at a port; one that cannot be read means none."""
+    """Return whether an item of NO_PROXY matches a host at a port; a malformed item matches nothing."""
     if item in ('', '*'):
         return item == '*'
     address = _address(host)
@@ -144,7 +145,7 @@ def _covers(name: str, host: str) -> bool:
 
 
 def _split_port(item: str) -> tuple[str, str]:
-    """Return host and port of an item; of an IPv6 address without brackets all is host."""
+    """Return host and port of an item; an IPv6 address without brackets has no port."""
     name, colon, port = item.rpartition(':')
     return (name, port) if colon and (':' not in name or name.endswith(']')) else (item, '')
 

@@ -16,20 +16,20 @@ from occystrap_registry.transport.transport_errors import ProxyError, TimedOut, 
 
 _FIRST = 0.25
 _HOPELESS = 900.0
-"""Seconds up to which a limit of requests may end sooner than a registry says."""
+"""A limit of requests that should end within so many seconds may end earlier, so that retrying is worth while."""
 _A_TIME = 1e9
-"""Seconds from which a wait is a time since 1970."""
+"""A number of seconds from this on is a time since 1970."""
 
 
 class RedirectedNowhere(ServiceUnavailable):
-    """A host that a registry redirects to cannot be reached."""
+    """A registry redirects to a host that cannot be reached."""
 
 
 class Attempts:
-    """The attempts at one piece of work: their count, their limit, and the delays between them."""
+    """The attempts at one operation: their count, their limit, and the delays between them."""
 
     def __init__(self, settings: Settings, host: str) -> None:
-        """`host` is named in errors."""
+        """`host` is the host in error messages."""
         self._settings, self._host = settings, host
         self._made = 0
 
@@ -46,7 +46,7 @@ class Attempts:
         self._wait(backoff(self._made))
 
     def explained(self, error: TransportError) -> ServiceUnavailable:
-        """Return the error for an attempt without an answer; it names the host that did not answer."""
+        """Return the error for an attempt without an answer, naming the host that did not answer."""
         from occystrap_registry.transport.failures import explain
         asked = asked_host(error) or self._host
         text = explain(error, asked)
@@ -57,9 +57,9 @@ class Attempts:
         return RedirectedNowhere(f'{text} ({self._host} redirects there)')
 
     def again(self, answer: Answer | Reply) -> bool:
-        """Return whether to retry after an answer (429, 5xx but what is not implemented); waits first if so.
+        """Return whether to retry after an answer (429, or 5xx other than not implemented); if so, wait first.
 
-        A limit that ends long after the last attempt is not waited for.
+        If a limit of requests ends long after the last attempt would, the answer is not retried.
         """
         limited = answer.status == 429
         self._settings.requests.asked(answer.url.netloc, refused=limited)
@@ -73,13 +73,13 @@ class Attempts:
         if limited and seconds > max(_HOPELESS, left):
             return False
         self._settings.requests.count(retries=not limited, rate_limits=limited)
-        if limited and answer.headers.get('retry-after'):  # without it the time is unknown
+        if limited and answer.headers.get('retry-after'):  # without the header, the end of the limit is unknown
             pause_all(answer.url.netloc, seconds, self._settings)
         self._wait(seconds)
         return True
 
     def spend(self) -> None:
-        """Count an attempt, without a wait for the next."""
+        """Count an attempt, without waiting for the next."""
         self._made += 1
 
     @property
@@ -100,7 +100,7 @@ def whole_reply(attempts: Attempts, send: Callable[[], Answer], cap: int = SMALL
                 crowd: AbstractContextManager[object] = nullcontext()) -> Reply:
     """Return the complete answer to `send`, with retries; each attempt holds `crowd`.
 
-    The last answer is returned with any status. Raises ServiceUnavailable when there is none.
+    The last answer is returned with any status. Raises ServiceUnavailable if there is none.
     """
     while True:
         try:
@@ -114,7 +114,8 @@ def whole_reply(attempts: Attempts, send: Callable[[], Answer], cap: int = SMALL
 
 
 def unsuccessful(reply: Reply, text: str) -> ServiceError:
-    """Return the error for an answer that no attempt improved: whether it may pass, and who asks for fewer requests."""
+    """Return the error for an answer that remained after all attempts; its class says whether it is temporary, or a
+    limit."""
     if reply.status == 429:
         return TooManyRequests(text, reply.url.netloc)
     return ServiceUnavailable(text) if reply.status >= 500 else ServiceError(text)
@@ -126,15 +127,15 @@ def asked_host(error: TransportError) -> str:
 
 
 def backoff(attempt: int) -> float:
-    """Return seconds to wait after failed attempt number `attempt` (0 the first): doubling, with jitter."""
+    """Return seconds to wait after failed attempt number `attempt` (from 0): doubling, with jitter."""
     import random  # late, as most requests succeed
     return float(_FIRST * 2 ** min(attempt, 16) * random.uniform(0.5, 1.5))
 
 
 def retry_after(text: str | None, attempt: int) -> float:
-    """Return the seconds of a Retry-After header (RFC 9110, 10.2.3), uncapped; `backoff` if malformed or past.
+    """Return the seconds of a Retry-After header (RFC 9110, 10.2.3), uncapped; `backoff` if malformed or in the past.
 
-    A number that no wait can have is a time, in seconds or milliseconds since 1970, as Docker Hub sends it.
+    A number that is too large is a time in seconds or milliseconds since 1970, as Docker Hub sends it.
     """
     try:
         seconds = float(text) if text and text.strip().isdecimal() else _until(text or '')
@@ -146,7 +147,7 @@ def retry_after(text: str | None, attempt: int) -> float:
 
 
 def note_of_limit(answer: Answer | Reply) -> str:
-    """Return what to add to the message about a 429: when the limit ends, empty if that is soon or not known."""
+    """Return what to add to the message about a 429: when the limit ends; empty if that is soon or unknown."""
     seconds = retry_after(answer.headers.get('retry-after'), 0) if answer.status == 429 else 0.0
     return f'; it allows requests again in {round(seconds / 60)} minutes' if seconds > _HOPELESS else ''
 

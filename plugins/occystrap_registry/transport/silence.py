@@ -1,4 +1,4 @@
-"""A host that does not answer: after several pieces of work in a row no further one waits for all attempts."""
+"""Hosts that do not answer: after several failed operations in a row, further ones do not use all their attempts."""
 import threading
 import time
 
@@ -6,23 +6,23 @@ from occystrap_core import Settings
 from occystrap_registry.transport.transport_errors import ConnectError
 
 _IN_A_ROW = 3
-"""So many pieces of work must have ended, each after all its attempts, without an answer to any other request."""
+"""Number of operations in a row that must fail, each after all its attempts, without any other answer of the host."""
 _PAUSE = 30.0
-"""Seconds between attempts at a host that lets requests run into their timeout."""
+"""Seconds between attempts at a host where requests time out."""
 _FOR_A_DEAD_HOST = (502, 503, 504)
-"""Answers that a proxy gives for a host that is down (RFC 9110, 15.6): they end no silence."""
+"""Answers of proxies for a host that is down (RFC 9110, 15.6): they do not count as answers of the host."""
 
 
 class NotAsked(ConnectError):
-    """A host was not asked, since it has not answered for long."""
+    """A request was not sent, since its host has not answered for long."""
 
 
 class Silence:
-    """What the clients of a run know of a host that does not answer, or is not there behind a proxy; any other answer
+    """The state of a host that does not answer, or is down behind a proxy, for all clients of a run; any other answer
     ends it.
 
-    While it lasts, each piece of work has one attempt, without a wait, so that a host that is back is used at once. One
-    that times out gets one attempt in a while, and the others fail at once.
+    Meanwhile each operation has one attempt, without a wait, so that a host is used as soon as it is back. If attempts
+    time out, only one is made in a while, and other operations fail at once.
     """
 
     def __init__(self) -> None:
@@ -38,11 +38,11 @@ class Silence:
 
     @property
     def lasts(self) -> bool:
-        """Whether more than one attempt is not worth while."""
+        """Whether the host has been silent for so long that operations have a single attempt."""
         return self._in_a_row >= _IN_A_ROW
 
     def require_attempt(self) -> None:
-        """Raise NotAsked if the host timed out a short while ago; else it may be asked once."""
+        """Raise NotAsked if the host timed out a short while ago; else permit one attempt."""
         with self._lock:
             now = time.monotonic()
             if self.lasts and now < self._next:
@@ -51,19 +51,19 @@ class Silence:
                 self._next = now + _PAUSE
 
     def gave_up(self, status: int) -> None:
-        """Note that a piece of work has ended with this answer to its last attempt."""
+        """Record that an operation ended with this status after its last attempt."""
         if status in _FOR_A_DEAD_HOST:
             self.unanswered(f'HTTP {status}', timed_out=False)
 
     def unanswered(self, reason: str, timed_out: bool) -> None:
-        """Note that a piece of work has ended without an answer; `reason` says why, for who is not answered later."""
+        """Record that an operation ended without an answer; `reason` is for the messages of later operations."""
         with self._lock:
             self._in_a_row += 1
             self._reason = reason
             self._next = time.monotonic() + _PAUSE if timed_out else 0.0
 
     def answered(self, status: int) -> None:
-        """Note that the host has answered, and how."""
+        """Record that the host has answered with this status."""
         if self._in_a_row and status not in _FOR_A_DEAD_HOST:
             with self._lock:
                 self._in_a_row, self._next = 0, 0.0

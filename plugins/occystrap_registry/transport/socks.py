@@ -1,6 +1,6 @@
-"""SOCKS5: asking a proxy to connect to a host that it finds by itself (RFC 1928, RFC 1929).
+"""SOCKS5: asking a proxy to connect to a host that the proxy resolves (RFC 1928, RFC 1929).
 
-httpcore's own takes each reply for one read and asserts that it is well-formed; a reply may come in pieces, or be none.
+httpcore's implementation assumes that each reply arrives in one read, and asserts that it is well-formed.
 """
 import ipaddress
 from collections.abc import Callable
@@ -16,14 +16,14 @@ _REPLIES = {1: 'it failed', 2: 'its rules forbid it', 3: 'network unreachable', 
 
 
 class SocksError(Exception):
-    """What a proxy says, or does not, instead of connecting."""
+    """The proxy's reason for not connecting, or a violation of the protocol."""
 
 
 def connect_by(proxy: Proxy, host: str, port: int, send: Callable[[bytes], None], receive: Callable[[int], bytes],
                ) -> None:
-    """Have the proxy at the other end connect to a host, given by name or address.
+    """Ask the proxy at the other end to connect to a host, given by name or address.
 
-    `receive` returns at most as many bytes as asked for, none at the end. Raises SocksError.
+    `receive` returns at most as many bytes as requested, none at the end. Raises SocksError.
     """
     _log_in(proxy, send, receive)
     send(bytes((_VERSION, _CONNECT, 0)) + _address(host) + port.to_bytes(2, 'big'))

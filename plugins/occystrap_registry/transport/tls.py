@@ -16,10 +16,11 @@ _HOST = r'[\w\[][\w.:\]-]*'
 
 
 def context_for(host: str, lenient: bool, insecure: bool, settings: Settings, http2: bool = False) -> ssl.SSLContext:
-    """Return the context for connections to `host[:port]`, made once a run; raises UsageError for a bad file.
+    """Return the context for connections to `host[:port]`, made once a run; raises UsageError for an invalid file.
 
-    `lenient` skips checking certificates. With `insecure`, the user's explicit choice, always; without, as for this
-    machine, only if certs.d has no authority. Connections with `http2` have their own contexts, which offer HTTP/2.
+    `lenient` skips checking certificates: always with `insecure`, which is the user's explicit choice, otherwise, as
+    for this machine, only if certs.d has no authority. Connections with `http2` have their own contexts, which offer
+    HTTP/2.
     """
     def make() -> ssl.SSLContext:
         files = CertificateFiles(host)
@@ -30,7 +31,7 @@ def context_for(host: str, lenient: bool, insecure: bool, settings: Settings, ht
 
 
 def require_authorities(path: Path) -> None:
-    """Raise UsageError for a file that has no certificates of authorities."""
+    """Raise UsageError for a file without certificates of authorities."""
     _trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), path)
 
 
@@ -86,7 +87,7 @@ def _identify(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
         raise UsageError(f'{certificate} has no {key.name} beside it: put its key there; certificates of authorities '
                          'are named .crt')
     try:
-        context.load_cert_chain(certificate, key, password=lambda: '')  # else OpenSSL asks for it on the terminal
+        context.load_cert_chain(certificate, key, password=lambda: '')  # otherwise OpenSSL asks for it on the terminal
     except OSError as error:
         raise UsageError(f'{certificate} and {key.name} cannot be used as client certificate: '
                          f'{_wrong_pair(error)}') from None

@@ -39,7 +39,7 @@ class BrokenConnection(TransportError):
 
 
 class NotSent(BrokenConnection):
-    """A server takes no more of a request; its answer may be there already."""
+    """A server accepts no more of a request; it may have answered already."""
 
 
 class BadAnswer(TransportError):
@@ -51,4 +51,4 @@ class ProxyError(TransportError):
 
 
 class Unsendable(TransportError):
-    """A request has something in it that HTTP does not allow."""
+    """A request contains something that HTTP does not permit."""

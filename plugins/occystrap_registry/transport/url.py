@@ -8,7 +8,7 @@ _PORTS = {'http': 80, 'https': 443}
 _LONGEST = 64 << 10
 _CONTROLS = re.compile('[\x00-\x1f\x7f\ud800-\udfff]')
 _KEPT = "%/:?#[]@!$&'()*+,;=~"
-"""What is not quoted in a path or query: characters with a meaning, and what is quoted already."""
+"""Characters that are not quoted in a path or query: those with a meaning, and `%` of what is already quoted."""
 _QUAD = re.compile(r'\d+(?:\.\d+){3}')
 _HOST = re.compile(r'[a-z0-9._~!$&\'()*+,;=%-]+|[0-9a-f:.]+(?:%[^\s/]+)?', re.IGNORECASE)
 

@@ -1,4 +1,4 @@
-"""The TCP connection to a host, with TLS on it or not, below everything that HTTP asks for."""
+"""The TCP connection to a host, with or without TLS, below HTTP."""
 import select
 import socket
 import ssl
@@ -16,11 +16,11 @@ class Wire(Protocol):
 
     @property
     def socket(self) -> socket.socket:
-        """The socket at the bottom, for breaking the connection."""
+        """The TCP socket, for breaking the connection."""
 
     @property
     def protocol(self) -> str | None:
-        """What TLS has agreed on (RFC 7301), such as h2."""
+        """The protocol that TLS has negotiated (RFC 7301), such as h2."""
 
     def receive_into(self, buffer: memoryview, timeout: float) -> int:
         """Return how many bytes were received, 0 at the end; raises TimedOut, BrokenConnection."""
@@ -32,7 +32,7 @@ class Wire(Protocol):
         """Return the connection with TLS; raises ConnectError, ConnectTimeout."""
 
     def is_readable(self) -> bool:
-        """Return whether something has come, or the end."""
+        """Return whether bytes, or the end, have arrived."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -81,7 +81,7 @@ class SocketWire:
             raise
 
     def is_readable(self) -> bool:
-        """Ask the system."""
+        """Return whether bytes, or the end, have arrived."""
         if self._socket.fileno() < 0:
             return True
         poll = select.poll()
@@ -89,7 +89,7 @@ class SocketWire:
         return bool(poll.poll(0))
 
     def close(self) -> None:
-        """Close it; what TLS has to say first is not waited for."""
+        """Close the connection without waiting for TLS's closing message."""
         with suppress(OSError):
             self._socket.close()
 
@@ -104,7 +104,7 @@ def dial(address: str, port: int, timeout: float) -> SocketWire:
 
 @contextmanager
 def _raising(timed_out: type[TransportError], broken: type[TransportError]) -> Iterator[None]:
-    """Raise these for the errors of a socket."""
+    """Raise these exceptions for the errors of a socket."""
     try:
         yield
     except TimeoutError as error:
