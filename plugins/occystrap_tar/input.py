@@ -13,7 +13,8 @@ from occystrap_tar.archive.open_archives import OpenArchive, OpenArchives
 
 
 class TarInput(ImageInput):
-    """All images of an archive, each perhaps an index of several platforms, or some: `?image=` may be a pattern."""
+    """The images of an archive, each perhaps an index of several platforms: all, or those that `?image=`, which may be
+    a pattern, selects."""
 
     gives_indexes = True
 
@@ -65,7 +66,8 @@ class TarInput(ImageInput):
         return self.location.with_options(image=self._names.get(reference) or str(reference.digest))
 
     def content_key(self, reference: Reference) -> Hashable:
-        """Return the name of the image's config, or the digests of its entries: the same for all its names."""
+        """Return the name of the image's config, or the digests of its entries, which are the same for all its names.
+        """
         chosen = self._chosen[reference]
         return chosen.config if isinstance(chosen, ArchivedImage) else tuple(entry.digest for entry in chosen)
 
@@ -81,8 +83,7 @@ class TarInput(ImageInput):
         return Place.at(self.location.path)
 
     def close(self) -> None:
-        """Give up the archive, and with its last user an uncompressed copy; it is made again if an image is opened
-        again."""
+        """Release the archive; its last user also closes an uncompressed copy, which is made again if needed later."""
         with self._lock:
             opened, self._open_archive = self._open_archive, None
             if opened:
@@ -134,9 +135,9 @@ class TarInput(ImageInput):
         return oci_archive.open_image(opened.store, image, reference, self._requested, self.settings, referrers)
 
     def _stored_form(self, opened: OpenArchive, image: ArchivedImage) -> LayoutEntries | None:
-        """Return the image in the archive's OCI layout if that, not manifest.json, has what is requested.
+        """Return the image from the archive's OCI layout, if only that has what is requested.
 
-        That is the image with all its platforms if another platform than that in manifest.json, or several, are
+        That is the image with all its platforms if another platform than the one in manifest.json, or several, are
         requested, and otherwise the same image if its layers are compressed.
         """
         if not image.config_digest:

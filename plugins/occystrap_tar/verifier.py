@@ -1,4 +1,5 @@
-"""Comparing an archive with a receipt: all headers are read, small members hashed, with full verification all."""
+"""Comparing an archive with a receipt: all headers are read; small members, with full verification all members, are
+hashed."""
 import os
 import stat
 from collections.abc import Collection
@@ -17,7 +18,7 @@ _MEMBERS = ('manifest', 'index', 'config', 'layer', 'layout')
 
 
 class _Contents(NamedTuple):
-    """What receipts of one archive are compared with, read once in a run."""
+    """The content of an archive, read once a run for all its receipts."""
 
     archive: WrittenArchive
     findings: CheckResults
@@ -25,12 +26,11 @@ class _Contents(NamedTuple):
     listed: IndexFile | str
     """Its index.json, or in words why there is none."""
     unnamed: Collection[str]
-    """Members that no image in index.json has."""
+    """Members that belong to no image in index.json."""
     left_out: Collection[Digest]
-    """The blobs that index.json says are left out."""
+    """The blobs that index.json lists as left out."""
     for_readers: CheckResults
-    """What keeps programs from reading the archive, which may be another program's, or lets them read different images.
-    """
+    """Why programs could not read the archive, perhaps another program's, or would read different images from it."""
 
 
 def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
@@ -58,7 +58,7 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
 
 
 def _opened(path: str, level: VerifyLevel, settings: Settings, results: CheckResults) -> _Contents | None:
-    """Return the archive, its structure checked; report an error and return None if it cannot be read as one."""
+    """Return the archive after checking its structure; report an error and return None if it cannot be read as one."""
     try:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for a writer
@@ -104,7 +104,7 @@ def _listed(archive: WrittenArchive, findings: CheckResults) -> IndexFile | str:
 
 
 def _unnamed(archive: WrittenArchive, listed: IndexFile | str) -> Collection[str]:
-    """Return the members that no image names; if a manifest is damaged, which may name any blob, only other files."""
+    """Return members that belong to no image; if a damaged manifest may refer to any blob, only other files."""
     others = set(archive.counts) - {INDEX_FILE}
     try:
         entries = () if isinstance(listed, str) else listed.manifests
@@ -116,12 +116,12 @@ def _unnamed(archive: WrittenArchive, listed: IndexFile | str) -> Collection[str
 def _left_out(listed: IndexFile | str) -> Collection[Digest]:
     try:
         return () if isinstance(listed, str) else left_out_by(listed.manifests)
-    except ImageError:  # whose entry is not as expected
+    except ImageError:  # its entry differs from what is expected, which is reported
         return ()
 
 
 def _forget_cached(path: str) -> None:
-    """Make headers, padding and end be read from the device as well; raises OSError."""
+    """Drop the page cache, so that headers, padding and end are read from the device; raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         forget_cached(descriptor)
@@ -144,7 +144,7 @@ def _check_structure(archive: WrittenArchive, results: CheckResults) -> None:
 
 
 def _check_counts(archive: WrittenArchive, results: CheckResults) -> None:
-    """Report names of several members, of which programs read different ones."""
+    """Report names that several members have, since programs read different ones of them."""
     for name, count in archive.counts.items():
         if count > 1:
             results.error(name, f'is {count} times in {archive.path}')
@@ -167,7 +167,7 @@ def _for_readers(archive: WrittenArchive) -> CheckResults:
 
 
 def _check_names(contents: _Contents, receipt: Receipt, results: CheckResults) -> None:
-    """Report members that are neither expected nor, in an archive that lists images, those of another image."""
+    """Report members that are not expected and, if the archive lists images, do not belong to another image."""
     expected = {each.locator for each in receipt.expectations}
     path, shared = contents.archive.path, receipt.of_kind('entry')
     for name in sorted(set(contents.unnamed if shared else contents.archive.counts) - expected):
@@ -197,7 +197,7 @@ def _look(contents: _Contents, expectation: Expectation, receipt: Receipt, level
 
 
 def _look_up(contents: _Contents, expected: Expectation, receipt: Receipt, results: CheckResults) -> None:
-    """Report what index.json says of the image; other entries are those of other images."""
+    """Report what index.json says about the image; other entries belong to other images."""
     listed, manifest = contents.listed, ArchiveStore(contents.archive).manifest
     if isinstance(listed, str):
         results.missing(expected, listed)

@@ -12,7 +12,7 @@ from occystrap_core.oci import Compression
 
 
 class WaitingCopies(threading.Semaphore):
-    """Limits how many copies a run keeps in the temporary directory while their images wait to be copied."""
+    """Limits how many copies a run keeps in the temporary directory for images that wait to be copied."""
 
     def __init__(self) -> None:
         super().__init__(2)

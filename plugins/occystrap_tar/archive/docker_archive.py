@@ -26,7 +26,7 @@ class ArchivedImage(NamedTuple):
     tags: Sequence[str]
     layers: Sequence[str]
     image_id: Digest | None
-    """The digest of the config's bytes; None if it is missing, or too large for one."""
+    """The digest of the config's bytes; None if the config is missing, or too large."""
 
     @property
     def config_digest(self) -> Digest | None:
@@ -36,7 +36,7 @@ class ArchivedImage(NamedTuple):
 
     @property
     def proved_digest(self) -> Digest | None:
-        """The image ID; None if the config's name has another digest: reading the image then fails."""
+        """The image ID; None if the config's name contains another digest, so that reading the image fails."""
         return self.image_id if self.config_digest in (None, self.image_id) else None
 
 
@@ -58,7 +58,7 @@ def _hex(image: ArchivedImage) -> str:
 
 
 def _require_one_meaning(archive: Archive) -> None:
-    """Raise InvalidImage if the file `repositories`, which only old programs read, has a name twice."""
+    """Raise InvalidImage if the file `repositories`, which only old programs read, contains a name twice."""
     if _REPOSITORIES in archive.members:
         try:
             parse_json(archive.read(_REPOSITORIES, _CAP), f'{archive.name}: {_REPOSITORIES}', _CAP)
@@ -68,7 +68,7 @@ def _require_one_meaning(archive: Archive) -> None:
 
 
 def holds_blobs(archive: Archive, image: ArchivedImage) -> bool:
-    """Return whether any layer is compressed: then `docker save` copied the blobs of a containerd store."""
+    """Return whether a layer is compressed: `docker save` then copied the blobs of a containerd store."""
     with set_error_rule('layer'):
         return any(compression(archive, archive.find(name)) is not Compression.NONE for name in image.layers)
 
@@ -126,7 +126,7 @@ def _layer(archive: Archive, index: int, member: Member, diff_id: Digest) -> Tar
 
 
 def _check_shared(archive: Archive, members: Sequence[Member], diff_ids: Sequence[Digest]) -> None:
-    """Raise InvalidImage if one member is used for two diff_ids."""
+    """Raise InvalidImage if one member stands for two diff_ids."""
     claimed: dict[str, Digest] = {}
     for member, diff_id in zip(members, diff_ids, strict=True):
         if claimed.setdefault(member.name, diff_id) != diff_id:

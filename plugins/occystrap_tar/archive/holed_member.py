@@ -8,7 +8,7 @@ _ZEROS = bytes(64 << 10)
 
 
 class HoledReader:
-    """The bytes of a member that has holes, which read as zeros."""
+    """The bytes of a member that is a sparse file; holes are read as zeros."""
 
     def __init__(self, path: str, offset: int, content: SparseContent, start: int, what: str) -> None:
         """`offset` is that of its data in the archive. Raises OSError if the archive cannot be opened."""

@@ -43,7 +43,7 @@ class ImageCheck:
             self._look_at_layers(ImageConfig.parse(raw).diff_ids, image)
 
     def _look_at_layers(self, diff_ids: Iterable[Digest], image: ArchivedImage) -> None:
-        """Report the member that stands for each layer of the image, by its position."""
+        """Report the member for each layer of the image, located by its position."""
         diff_ids = tuple(diff_ids)
         if len(image.layers) != len(diff_ids):
             self.results.error(self._archive.path, f'lists {len(image.layers)} layers for {self._receipt.reference}, '
@@ -77,9 +77,9 @@ class ImageCheck:
 
 
 def _named(offered: list[Offer[ArchivedImage]], name: str, image_id: Digest) -> Sequence[ArchivedImage]:
-    """Return the images of a name, those that are listed twice once.
+    """Return the images with a name; one that is listed twice only once.
 
-    One without a tag has no name in a docker archive, and is found by its ID.
+    An image without a tag has no name in a docker archive, and is found by its ID.
     """
     wanted = Reference.parse(name)
     if wanted.digest and not wanted.tag:

@@ -41,16 +41,16 @@ class Archive:
         self.path, self.name = path, name or path
         self.size = os.path.getsize(path)
         self.counts: Counter[str] = Counter()
-        """How many members have a name."""
+        """The number of members with each name."""
         self._links: dict[str, str] = {}
         self._members: dict[str, Member] = {}
         self._end = 0
-        """The offset behind the last member so far and its padding."""
+        """The offset after the last member so far and its padding."""
         self.has_end = self._read()
 
     @property
     def members(self) -> Mapping[str, Member]:
-        """The regular files, by name without a leading `./`."""
+        """The regular files by name, without a leading `./`."""
         return self._members
 
     def has(self, name: str) -> bool:
@@ -59,7 +59,7 @@ class Archive:
 
     @property
     def has_both_lists(self) -> bool:
-        """Whether it has docker's list of images and that of OCI layouts; programs read either."""
+        """Whether it has both docker's list of images and that of OCI layouts; programs read either."""
         return self.has(MANIFEST) and self.has(INDEX_FILE)
 
     def find(self, name: str) -> Member:
@@ -99,7 +99,7 @@ class Archive:
         """Return the bytes of a member from `start`, as the source of a stream; raises OSError."""
         what = f'{member.name} of {self.name}'
         if member.holes:
-            from occystrap_tar.archive.holed_member import HoledReader  # late, as few archives have holes
+            from occystrap_tar.archive.holed_member import HoledReader  # late: few archives have holes
             return HoledReader(self.path, member.offset, member.holes, start, what)
         return MemberReader(self.path, member.offset + start, member.size - start, what)
 
@@ -135,7 +135,7 @@ class Archive:
             self._links[name] = _safe(os.fsdecode(entry.linkname), self.name)
 
     def _check_headers(self, name: str, entry: TarEntry, reader: TarFileReader) -> None:
-        """Check the headers of the next entry: for subclasses."""
+        """Check the headers of the next entry; for subclasses."""
 
 
 class WrittenArchive(Archive):
@@ -146,12 +146,13 @@ class WrittenArchive(Archive):
         self.trouble = ''
         """Why the archive could not be read to its end, empty if it could."""
         self.odd: list[str] = []
-        """The names of members with other headers than the writer makes, or behind unexpected bytes."""
+        """The names of members whose headers differ from those that the writer makes, or that follow unexpected bytes.
+        """
         super().__init__(path)
 
     @property
     def behind(self) -> int:
-        """How many bytes follow the end, which is two blocks of zeros behind the last member."""
+        """The number of bytes after the end, which consists of two blocks of zeros."""
         return self.size - self._end - len(TAR_END)
 
     def with_dirty_padding(self) -> list[str]:

@@ -14,8 +14,8 @@ from occystrap_tar.archive.members import MANIFEST, Archive
 def moved(receipt: Receipt, location: Location) -> Receipt:
     """Return the receipt for the same image in an archive; raises UsageError.
 
-    That of an archive is for the same bytes at another path, unless the location names the image or its format, or
-    the archive is a delta, whose receipt is for wherever its images are whole, too.
+    A receipt for an archive holds for the same bytes at another path, unless the location names the image or its
+    format, or the archive is a delta, whose receipt must also hold where its images are whole.
     """
     path, name = os.path.abspath(location.path), location.options['tag'] or ''
     format_there = location.given.get('format') or _format_at(path, receipt)
@@ -28,7 +28,7 @@ def moved(receipt: Receipt, location: Location) -> Receipt:
 
 
 def _format_at(path: str, receipt: Receipt) -> str:
-    """Return the format of an archive; that which the receipt can be for, if there is none that can be read."""
+    """Return the format of an archive; if it cannot be read, the format for which the receipt can be."""
     stored = receipt.keeps_manifests
     with suppress(OSError, InvalidImage):
         found = os.stat(path)

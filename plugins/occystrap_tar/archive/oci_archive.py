@@ -30,7 +30,8 @@ def offers(archive: Archive, all_listed: bool = False) -> list[Offer[LayoutEntri
 
 
 class StoredImages:
-    """The images of an OCI layout by their configs; manifests are read once, as far as needed. For several threads."""
+    """The images of an OCI layout by their configs; manifests are read once, when they are needed. For several threads.
+    """
 
     def __init__(self, archive: Archive) -> None:
         """An archive without a layout has none; raises InvalidImage if the layout is malformed."""
@@ -40,9 +41,9 @@ class StoredImages:
         self._is_layout = is_layout
 
     def image(self, config: Digest, names: Sequence[str]) -> LayoutEntries | None:
-        """Return the image with this config: that of one of these names, or else any below index.json.
+        """Return the image with this config: the one with one of these names, or else any that index.json leads to.
 
-        Return None if it is missing, or its manifest is.
+        Return None if it, or its manifest, is missing.
         """
         with self._lock:
             named = (below.find(config) for _, below in self._named(names))
@@ -50,9 +51,10 @@ class StoredImages:
         return [found] if found else None
 
     def whole(self, config: Digest, names: Sequence[str]) -> LayoutEntries | None:
-        """Return the entries of an image, with all its platforms, one of which has this config; None if none has.
+        """Return the entries, with all platforms, of the image to which the manifest with this config belongs; None
+        without one.
 
-        Of several that is one of these names, if there is one.
+        Of several such images it is the one with one of these names, if there is one.
         """
         with self._lock:
             return next((image for image, below in chain(self._named(names), self._images) if below.find(config)), None)
@@ -80,21 +82,21 @@ class StoredImages:
 
 
 def stored_key(name: str) -> str:
-    """Return what a name in index.json has in common with the same one in manifest.json: one of its `name_keys`.
+    """Return the key by which a name in index.json is compared with one in manifest.json: one of its `name_keys`.
 
-    It may be a tag alone (image-spec annotations.md).
+    The name may be a tag alone (image-spec annotations.md).
     """
     return str(parse_name(name).as_docker) if '/' in name or ':' in name else name
 
 
 def name_keys(name: str) -> tuple[str, str]:
-    """Return the whole name, as docker keeps it, and its tag."""
+    """Return the whole name, as docker stores it, and its tag."""
     named = parse_name(name).as_docker
     return str(named), named.tag
 
 
 class _Configs:
-    """Manifests by their configs: those of entries, and those in indexes that they reach."""
+    """Manifests by their configs: those of entries, and those in indexes that entries lead to."""
 
     def __init__(self, archive: Archive, entries: Iterable[Descriptor]) -> None:
         self._archive, self._pending = archive, deque(entries)

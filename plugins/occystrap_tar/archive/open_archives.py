@@ -1,4 +1,4 @@
-"""Archives that are open: each once in a run, however many entries of a list name an image of it."""
+"""Archives that are open: each only once in a run, however many entries of a list name an image in it."""
 import os
 import stat
 import threading
@@ -16,10 +16,10 @@ from occystrap_tar.archive.two_lists import require_agreement
 
 
 class OpenArchive:
-    """An archive, and what is read of it once for all its images."""
+    """An archive, and what was read from it once for all its images."""
 
     def __init__(self, readable: ReadableArchive, name: str, version: Hashable) -> None:
-        """`version` tells it from another file of that name. Raises InvalidImage."""
+        """`version` distinguishes it from another file with that name. Raises InvalidImage."""
         self.version = version
         with set_error_rule('archive'):
             self.readable, self.archive = readable, Archive(readable.path, name)
@@ -28,10 +28,10 @@ class OpenArchive:
         self.store = oci_archive.ArchiveStore(self.archive)
 
     def is_docker(self, chosen: str | None = None) -> bool:
-        """Return whether to read it as a docker archive; without a choice it is one if it has a manifest.json, although
-        Docker 25 and newer add an OCI layout.
+        """Return whether to read it as a docker archive; without a choice it is one if it has a manifest.json, even if
+        it has an OCI layout, which Docker 25 and newer add.
 
-        Raises InvalidImage if it has neither that nor an index.json, UsageError if it lacks what was chosen.
+        Raises InvalidImage if it has neither that nor an index.json, UsageError if it lacks the chosen format.
         """
         archive = self.archive
         names = {'docker': MANIFEST, 'oci': INDEX_FILE}
@@ -72,7 +72,7 @@ class OpenArchive:
 
 
 class _Use:
-    """An archive that is open, or about to be, and how many sources use it."""
+    """An archive that is open, or being opened, and the number of sources that use it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -88,8 +88,10 @@ class OpenArchives:
         self._lock = threading.Lock()
 
     def take(self, path: str, settings: Settings) -> OpenArchive:
-        """Return the archive at a path, which is open until as many have released it; raises ImageNotFound,
-        InvalidImage, OutputError."""
+        """Return the archive at a path; it stays open until it has been released as often.
+
+        Raises ImageNotFound, InvalidImage, OutputError.
+        """
         version = _version(path)
         with self._lock:
             use = self._uses.setdefault(version, _Use())
@@ -127,7 +129,7 @@ def _open(path: str, settings: Settings, version: Hashable) -> OpenArchive:
 
 
 def _version(path: str) -> Hashable:
-    """Return what is different for another file at a path, or one that was changed; a pipe is one."""
+    """Return a value that differs if the file at a path is replaced or changed; a pipe always counts as the same."""
     try:
         found = os.stat(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""What a file at the destination of an archive has: images, in either list, and whether there is anything else."""
+"""The content of a file at the destination of an archive: images in either list, and other members."""
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
@@ -16,14 +16,14 @@ from occystrap_tar.archive.oci_archive import ArchiveStore, read_index, stored_k
 
 _HEX = r'[0-9a-f]{64}(?:[0-9a-f]{64})?'
 _CONTENT = re.compile(rf'blobs/sha(?:256|512)/{_HEX}|(?:sha(?:256|512):)?{_HEX}(?:\.json|\.tar(?:\.gz)?|/layer\.tar)?')
-"""Names of members that image archives alone have, of any program."""
+"""Names of members that only occur in image archives, of any program."""
 _BESIDES = re.compile(rf'manifest\.json|index\.json|oci-layout|repositories|version|blobs(?:/sha(?:256|512))?|'
                       rf'{_HEX}/(?:VERSION|json)|')
-"""Names of what else such archives have, and their root."""
+"""Names of the other members of such archives, and of their root directory."""
 
 
 class PresentImage(NamedTuple):
-    """An image in an archive that is to be replaced: its names, its index if it has several platforms, its digest.
+    """An image in an archive that will be replaced: its names, its index if it has several platforms, its digest.
 
     In a docker archive the digest is the image ID.
     """
@@ -43,7 +43,7 @@ class PresentImage(NamedTuple):
 def present_images(archive: Archive) -> list[PresentImage]:
     """Return the images in either list, without referrers; several entries of one name form an index.
 
-    A list that cannot be read has none. Raises OSError.
+    A list that cannot be read counts as empty. Raises OSError.
     """
     found: list[PresentImage] = []
     with suppress(ImageError):
@@ -85,9 +85,9 @@ def is_content(name: str) -> bool:
 
 
 def other_members(archive: Archive) -> Sequence[str] | None:
-    """Return the names of members that are not parts of images; None if it is not an archive of images at all.
+    """Return the names of members that do not belong to images; None if it is not an archive of images at all.
 
-    An archive of images may be damaged or cut off; then the names of its members tell. Raises OSError.
+    If an archive of images is damaged or truncated, the names of its members decide. Raises OSError.
     """
     listed = _listed(archive)
     names = [name for name in archive.counts if name not in (listed or ())]
@@ -104,7 +104,8 @@ def _above(name: str) -> Iterator[str]:
 
 
 def _listed(archive: Archive) -> Collection[str] | None:
-    """Return the members that manifest.json lists, none if there is only another list; None if there is no list."""
+    """Return the members that manifest.json lists, an empty set if there is only an index.json; None if there is no
+    list."""
     found: Collection[str] | None = None
     with suppress(InvalidImage):
         read_index(archive)

@@ -1,4 +1,4 @@
-"""Whether the two lists of images agree that Docker 25 and newer write into archives, manifest.json and index.json.
+"""Checks whether the two lists of images agree that Docker 25 and newer write: manifest.json and index.json.
 
 Programs read either: docker and podman mostly the first, containerd and skopeo's oci-archive the second.
 """
@@ -18,7 +18,7 @@ from occystrap_tar.archive.oci_archive import ArchiveStore, name_keys, read_inde
 
 RULE = 'archive-lists-differ'
 _ANY = ''
-"""The key of images without a name, or with one that the other list does not have to have."""
+"""The key of images without a name, or with one that the other list may lack."""
 
 
 @dataclass
@@ -28,22 +28,22 @@ class _Stored:
     name: str
     image_ids: set[Digest] = field(default_factory=set)
     is_whole: bool = True
-    """Whether all manifests that it reaches are there: `docker save` leaves out those of other platforms."""
+    """Whether all manifests that it leads to are present: `docker save` leaves out those of other platforms."""
 
     @property
     def key(self) -> str:
-        """What its name and the same name in manifest.json have in common."""
+        """The key by which its name is compared with names in manifest.json."""
         return stored_key(self.name) if '@' not in self.name else _ANY
 
     def may_have(self, image_id: Digest | None) -> bool:
-        """Return whether it has an image, or may have it in a manifest that is not there."""
+        """Return whether it contains an image, or may contain it in a missing manifest."""
         return image_id in self.image_ids or not self.is_whole
 
 
 def require_agreement(archive: Archive) -> None:
     """Raise InvalidImage if the archive has both lists and they name different images; raises OSError.
 
-    A list that cannot be read is not a second list: its readers get an error.
+    A list that cannot be read does not count: its readers get an error.
     """
     if not archive.has_both_lists:
         return
@@ -58,7 +58,7 @@ def require_agreement(archive: Archive) -> None:
 
 
 def _missing_from_index(saved: Sequence[Offer[ArchivedImage]], stored: Sequence[_Stored]) -> Iterator[str]:
-    """Yield the names that manifest.json has, and index.json has not, or for another image."""
+    """Yield the names in manifest.json that index.json lacks, or has for another image."""
     listed: defaultdict[str, list[_Stored]] = defaultdict(list)
     for each in stored:
         listed[each.key].append(each)
@@ -74,7 +74,7 @@ def _missing_from_index(saved: Sequence[Offer[ArchivedImage]], stored: Sequence[
 
 
 def _missing_from_manifest(saved: Sequence[Offer[ArchivedImage]], stored: Sequence[_Stored]) -> Iterator[str]:
-    """Yield the images that index.json has, and manifest.json has not, or not under their names."""
+    """Yield the images in index.json that manifest.json lacks, or has under other names."""
     listed: defaultdict[str, set[Digest | None]] = defaultdict(set)
     for offer in saved:
         listed[_ANY].add(offer.image.image_id)

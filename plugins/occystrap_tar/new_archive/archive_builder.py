@@ -1,8 +1,9 @@
-"""Building an archive: layers in parallel at their final places, then documents, made visible by one rename.
+"""Building an archive: layers are written in parallel to their final places, then documents; one rename makes it
+visible.
 
-The places are laid out beforehand from estimates of the layers' sizes. An estimate may be wrong or missing: if a member
-is smaller, those behind it are moved up at the end; if it is larger, the rest goes to a spill file, and the archive is
-laid out again. The resulting bytes are the same.
+Places are laid out beforehand from estimates of the layers' sizes, which may be wrong or missing. If a member is
+smaller, those after it are moved up at the end; if it is larger, the rest goes to a spill file, and the archive is laid
+out again. The resulting bytes are the same.
 """
 import os
 import threading
@@ -41,8 +42,8 @@ class ArchiveBuilder:
     def begin(self, places: Iterable[tuple[Sequence[int], int | None, str]]) -> None:
         """Open the temporary file and reserve places; raises OutputError if the path cannot be written.
 
-        `places` has, in the order of the archive, the keys of each member, its estimated size in bytes, and the name
-        that it is likely to get, empty if unknown.
+        `places` has for each member, in the order of the archive, its keys, its estimated size in bytes, and its
+        probable name, empty if unknown.
         """
         check_destination(self.path, self._settings)
         with output_errors(self.path):
@@ -55,10 +56,10 @@ class ArchiveBuilder:
             self._end = region.data + padded_size(region.reserved or 0)
 
     def write(self, key: int, chunks: Iterable[memoryview]) -> Region:
-        """Write one member's data to the place of `key`, and return the place, which the caller names.
+        """Write one member's data to the place of `key`, and return the place; the caller sets its name.
 
-        A key without a place is written to the end of the archive; such members must come one at a time. What was
-        written for the key before is replaced. Raises OutputError, Cancelled.
+        Data for a key without a place is appended to the archive, one such member at a time. Replaces what was written
+        for the key before. Raises OutputError, Cancelled.
         """
         region = self._places.get(key) or self._appended()
         self.fill(region, chunks)
@@ -75,7 +76,7 @@ class ArchiveBuilder:
         return region
 
     def fill(self, region: Region, chunks: Iterable[memoryview]) -> None:
-        """Write one member's data to its place, instead of what was written there before; raises as `write` does."""
+        """Write one member's data to its place, replacing what was written there before; raises as `write` does."""
         with self._working():
             region.restart()
             for chunk in chunks:
@@ -83,8 +84,7 @@ class ArchiveBuilder:
                     self._put(region, chunk)
 
     def reread(self, region: Region) -> MemberReader | None:
-        """Open a member that was written; None if that is not possible any more. Raises OSError if the archive is gone.
-        """
+        """Open a member that was written; None if it can no longer be read. Raises OSError if the archive is gone."""
         with self._lock:
             if region.spill or region.dropped or (self._ended and not (self._appeared and self._places_known)):
                 return None
@@ -93,13 +93,13 @@ class ArchiveBuilder:
 
     @property
     def moves(self) -> int:
-        """How often moving members to other places began or ended; odd while they are being moved."""
+        """Counts beginnings and ends of moving members; odd while members are being moved."""
         return self._moves
 
     def finish(self, documents: Sequence[tuple[str, bytes]], members: Sequence[Region] | None = None) -> None:
         """Write headers, documents and the end, and rename the archive to its path; raises OutputError, Cancelled.
 
-        `members` are those that the archive keeps, in this order; by default all that have a name.
+        `members` are those to keep, in this order; by default all that have a name.
         """
         with self._working(), output_errors(self.path):
             if members is None:
@@ -128,7 +128,7 @@ class ArchiveBuilder:
             self.notes.append(str(error))
 
     def discard(self) -> None:
-        """Remove all temporary files; threads that still write get Cancelled, and the last one closes the files.
+        """Remove all temporary files; threads that are still writing get Cancelled, and the last one closes the files.
 
         Raises OutputError if a file cannot be removed.
         """
@@ -147,7 +147,7 @@ class ArchiveBuilder:
             raise OutputError(problem)
 
     def _drop_all_but(self, kept: Mapping[str, Region]) -> None:
-        """Prevent writing and reading places whose content the archive does not keep."""
+        """Prevent writing to and reading from places that the archive does not keep."""
         for region in self._regions:
             with region.lock:
                 region.dropped = region.name not in kept
@@ -171,13 +171,13 @@ class ArchiveBuilder:
 
     def _spill(self, region: Region, rest: memoryview) -> None:
         if region.spill is None:
-            import tempfile  # late, as most layers fit their places
+            import tempfile  # late: most layers fit their places
             region.spill = tempfile.TemporaryFile(dir=os.path.dirname(self.path), buffering=0)
         while rest:
             rest = rest[region.spill.write(rest):]
 
     def _move_up(self, members: Sequence[Region]) -> None:
-        """Close the gaps behind members that are smaller than their places; concurrent readers get wrong digests."""
+        """Close the gaps after members that are smaller than their places; concurrent readers get wrong digests."""
         file, self._end = self._files[-1], 0
         for region in members:
             header = file_header(region.name, region.size)
@@ -189,7 +189,7 @@ class ArchiveBuilder:
             self._end = region.data + padded_size(region.size)
 
     def _lay_out_again(self, members: Sequence[Region]) -> None:
-        """Copy the members to a new temporary file, one behind the other."""
+        """Copy the members to a new temporary file, one after the other."""
         self._places_known = False
         old, new = self._files[-1], ArchiveFile(self.path, self._sync)
         self._files.append(new)
@@ -205,7 +205,7 @@ class ArchiveBuilder:
 
     @contextmanager
     def _working(self) -> Iterator[None]:
-        """Keep the files open during the with block: the number of a closed descriptor may soon be another file's."""
+        """Keep the files open during the with block, since the number of a closed descriptor may be reused."""
         with self._lock:
             if self._ended:
                 raise Cancelled(f'writing {self.path} was cancelled')

@@ -17,14 +17,14 @@ _NAME_CAP = 200
 
 @dataclass(eq=False, repr=False)
 class Region:
-    """The place of one member: its header at `offset`, then room for `reserved` bytes, None for no limit."""
+    """The place of one member: its header at `offset`, then `reserved` bytes for its data; None means no limit."""
 
     offset: int
     reserved: int | None
     header: int = TAR_BLOCK
     """Bytes reserved for the header."""
     name: str = ''
-    """Set by the caller after the member was written; of several with one name and content, the first is kept."""
+    """Set by the caller after writing; of several members with the same name and content, the first is kept."""
     size: int = 0
     flushed: int = 0
     spill: BinaryIO | None = None
@@ -39,7 +39,7 @@ class Region:
 
     @property
     def inside(self) -> int:
-        """How many of its bytes are in the archive; the others are in the spill file."""
+        """The number of its bytes in the archive; the others are in the spill file."""
         return self.size if self.reserved is None else min(self.size, self.reserved)
 
     def restart(self) -> None:
@@ -104,8 +104,8 @@ def remove_abandoned(path: str) -> None:
 
 
 def _remove_unlocked(partial: str) -> None:
-    with suppress(OSError):  # it is locked, gone, not ours, or on a file system without locks
-        if not stat.S_ISREG(os.lstat(partial).st_mode):  # planted: opening a device may have effects
+    with suppress(OSError):  # locked, gone, not ours, or on a file system without locks
+        if not stat.S_ISREG(os.lstat(partial).st_mode):  # opening a device may have effects
             return
         descriptor = os.open(partial, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
         remove_if_abandoned(descriptor, lambda: _status(partial), lambda: os.unlink(partial))

@@ -1,4 +1,4 @@
-"""Images of an archive that is replaced, which a run names and could not copy: what was there of them stays."""
+"""Images of the old archive that a run names but could not copy: the new archive keeps them."""
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from occystrap_tar.archive.oci_archive import ArchiveStore, stored_key
 
 
 class CarriedImage(NamedTuple):
-    """An image with its referrers: its name, its entries of index.json, and the blobs that the archive has of it."""
+    """An image with its referrers: its name, its entries in index.json, and their blobs in the archive."""
 
     name: str
     digest: Digest
@@ -21,7 +21,7 @@ class CarriedImage(NamedTuple):
 
 
 class _Listed(NamedTuple):
-    """An entry of index.json; what it refers to is in `subjects`, as a digest or as the tag that stands for one."""
+    """An entry in index.json; `subjects` has what it refers to, as a digest or as the tag that stands for one."""
 
     entry: Entry
     manifest: Descriptor
@@ -55,7 +55,7 @@ def _with_referrers(store: ArchiveStore, name: str, image: _Listed, listed: Sequ
 
 
 def _with_one_name(listed: _Listed) -> Entry:
-    """Return the entry; other programs add names of their own."""
+    """Return the entry with only one name; other programs add names of their own."""
     names = names_of(listed.entry)
     return listed.entry if len(names) == 1 else named_entry(
         listed.manifest, max(names, key=len), left_out_by([listed.manifest]))
@@ -67,6 +67,6 @@ def _subjects(store: ArchiveStore, entry: Entry, manifest: Descriptor) -> Collec
         return {name.rpartition(':')[2].partition('.')[0] for name in names}
     try:
         subject = None if any(names) else subject_of(store.manifest(manifest))
-    except ImageError:  # a damaged manifest must not cost the others
+    except ImageError:  # a damaged manifest must not affect the other images
         subject = None
     return {subject} if subject else ()

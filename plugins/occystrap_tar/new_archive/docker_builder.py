@@ -12,7 +12,8 @@ from occystrap_tar.new_archive.kept_blobs import KeptBlobs
 from occystrap_tar.new_archive.layers_of_run import LayersOfRun
 
 _DIGITS = 64
-"""Digits of a digest in a layer's name, which then fits in a plain header; no program reads the digest from it."""
+"""Digits of a digest in a layer's name, so that it fits in a plain header; no program reads the digest from the name.
+"""
 
 
 class DockerArchiveBuilder:
@@ -22,7 +23,7 @@ class DockerArchiveBuilder:
     """
 
     def __init__(self, path: str, settings: Settings, kept: KeptBlobs) -> None:
-        """`kept` is what is kept of large blobs if the run is interrupted."""
+        """`kept` has parts of large blobs from interrupted runs."""
         self._kept = kept
         self._archive = ArchiveBuilder(path, settings)
         self._layers = LayersOfRun.of(settings)
@@ -41,7 +42,7 @@ class DockerArchiveBuilder:
         return self._kept.read(layer, lambda stream: self._write(layer, stream))
 
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Write a layer's tar from another archive of the run, or as an interrupted one kept it; None if there is none.
+        """Write a layer's tar from another archive of the run, or from an interrupted run; None if neither has it.
 
         Raises OutputError.
         """
@@ -59,7 +60,7 @@ class DockerArchiveBuilder:
         region = self._archive.write(layer.index, stream.chunks())
         region.name = f'{stream.digest.hex[:_DIGITS]}/layer.tar'
         self._layers.keep(stream.digest, self._archive, region)
-        if layer.diff_id:  # else the next run cannot know that it is the same
+        if layer.diff_id:  # without a diff_id the next run could not recognize it
             self._kept.note(stream.digest, region.size, layer.source_blob, partial(self._archive.reread, region))
         return region.name
 

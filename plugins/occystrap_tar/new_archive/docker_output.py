@@ -57,7 +57,7 @@ class DockerArchiveOutput(ArchiveOutput):
         self._builder.discard()
 
     def _spare_others(self, reference: Reference) -> None:
-        """Refuse to replace other images, and an index; raises OutputError."""
+        """Refuse to replace other images, or an index; raises OutputError."""
         path = self.location.path
         with output_errors(path):
             replaced = ReplacedArchive.at(path, self.settings)

@@ -1,9 +1,9 @@
 """What interrupted runs have fetched for an archive, in a hidden directory beside it.
 
-An unfinished archive cannot be continued: its places depend on all layers, and a killed run has not recorded how
-much of each is there. So large blobs are kept as a slow source gives them, while the archive is written; what else is
-complete in the archive is copied when the run is interrupted. The files are named by their digests, and locked while a
-run adds to them. Every reader hashes them. What is not used within a week is removed.
+An unfinished archive cannot be continued: its places depend on all layers, and a killed run has not recorded how much
+of each is complete. So if the source is slow, large blobs are also kept as it sends them while the archive is written;
+other layers that are complete in the archive are copied out of it when the run is interrupted. The files are named by
+digest, and locked while a run adds to them. Every reader hashes them. What is not used within a week is removed.
 """
 import fcntl
 import os
@@ -30,7 +30,8 @@ _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class _Complete(NamedTuple):
-    """A layer that is complete in the archive under way, by the digest there; `reread` opens it, None if it is gone."""
+    """A layer that is complete in the unfinished archive, with its digest there; `reread` opens it, None if it is gone.
+    """
 
     digest: Digest
     size: int
@@ -39,21 +40,22 @@ class _Complete(NamedTuple):
 
 
 class KeptBlobs:
-    """The kept layers of one archive, as one of its images uses them, on several threads. What cannot be kept is no
-    failure."""
+    """The kept layers of one archive, for one of its images and several threads. A failure to keep a layer is ignored.
+    """
 
     def __init__(self, path: str) -> None:
-        """`path` is that of the archive; empty for one that no later run could know, for which nothing is kept."""
+        """`path` is that of the archive; empty if no later run could find what is kept, so that nothing is."""
         name = os.fsdecode(os.fsencode(os.path.basename(path))[:_NAME_CAP])
         self.directory = os.path.join(os.path.dirname(path), f'.{name}.kept') if path else ''
         self._begun: set[Digest] = set()
         self._complete: list[_Complete] = []
 
     def read(self, layer: OutgoingLayer, write: Callable[[ByteStream], T]) -> T:
-        """Return what `write` makes of a layer's stream; what is kept of its blob is not asked of the source.
+        """Return the result of `write` for a layer's stream; bytes of its blob that are kept are not read from the
+        source.
 
-        A large blob is kept as it comes. Without effect for layers that come from no blob. Raises as the stream and
-        `write` do.
+        A large blob is kept as it arrives. A layer without a blob is read as usual. Raises as the stream and `write`
+        do.
         """
         def through(held: KeptBeside | None) -> T:
             with layer.open(held) if held else layer.open() as stream:
@@ -71,11 +73,12 @@ class KeptBlobs:
 
     def adopt(self, digest: Digest | None, blob: Descriptor | None, write: Callable[[ByteStream], str],
               ) -> WrittenLayer | None:
-        """Have `write` write a layer that is kept as it is in the archive, by its digest there, and return its locator.
+        """Have `write` write a layer that was kept in the archive's form, found by its digest there, and return its
+        locator.
 
-        None if there is none, or a damaged one, which is removed. Raises as `write` does.
+        None if there is none, or only a damaged one, which is removed. Raises as `write` does.
         """
-        if not self.directory or digest is None or (blob and blob.digest == digest):  # of a blob `read` has the file
+        if not self.directory or digest is None or (blob and blob.digest == digest):  # for a blob, `read` uses the file
             return None
         descriptor = None
         with suppress(OSError):
@@ -93,12 +96,12 @@ class KeptBlobs:
         return WrittenLayer(locator, digest, stream.size, Evidence.STREAMED, kept=True)
 
     def note(self, digest: Digest, size: int, blob: Descriptor | None, reread: Callable[[], Readable | None]) -> None:
-        """Note a layer that is complete in the archive: `blob` at its source, and what `reread` opens here."""
+        """Record a layer that is complete in the archive: `blob` at its source, and `reread`, which opens it here."""
         self._complete.append(_Complete(digest, size, blob, reread))
 
     def leave(self, keep: bool) -> dict[Digest, int]:
-        """After a failure, before the archive is gone, return how much stays of which layers; without `keep` nothing
-        does."""
+        """After a failure, before the archive is removed, return how many bytes of which layers are kept; none without
+        `keep`."""
         if not keep:
             self.finish()
             return {}
@@ -110,14 +113,14 @@ class KeptBlobs:
         return {digest: size for digest, size in sizes.items() if size >= CHUNK}
 
     def finish(self) -> None:
-        """Remove what the image was made of, and what no run has used within a week."""
+        """Remove what this image used or began, and what no run has used within a week."""
         for digest in self._begun:
             with suppress(OSError):
                 os.unlink(f'{self.directory}/{_name(digest)}')
         self._tidy()
 
     def _save(self, layer: _Complete) -> None:
-        """Copy a layer out of the archive that is given up."""
+        """Copy a layer out of the unfinished archive."""
         with suppress(OSError, InvalidImage):
             source = layer.reread()
             descriptor = self._locked(_name(layer.digest), os.O_CREAT) if source else None
@@ -128,7 +131,7 @@ class KeptBlobs:
                 os.ftruncate(descriptor, 0)
                 _copy(source, descriptor)
             except (OSError, InvalidImage):
-                os.ftruncate(descriptor, 0)  # which is then removed as useless
+                os.ftruncate(descriptor, 0)  # an empty file is removed later
             finally:
                 os.close(descriptor)
                 source.close()
@@ -139,7 +142,7 @@ class KeptBlobs:
         return 0
 
     def _opened_file(self, blob: Descriptor) -> KeptBeside | None:
-        """Return the file with the beginning of a blob, locked; it is new if nothing is kept of a large one.
+        """Return the file with the beginning of a blob, locked; a new one for a large blob of which nothing is kept.
 
         None if another run or thread is adding to it, or something else has its name.
         """
@@ -149,9 +152,10 @@ class KeptBlobs:
         return None
 
     def _locked(self, name: str, create: int) -> int | None:
-        """Return the descriptor of a file that is ours alone; raises OSError if it is locked or something else.
+        """Return the descriptor of a file that belongs to this user alone; raises OSError if it is locked or not such a
+        file.
 
-        `create` is O_CREAT if it may be new, or 0.
+        `create` is O_CREAT if it may be new, else 0.
         """
         with suppress(FileExistsError):
             if create:
@@ -207,7 +211,7 @@ def _copy(source: Readable, descriptor: int) -> None:
 
 
 def _open_file(directory: int, name: str, create: int) -> int:
-    """Return the descriptor of a regular file, new if there is none and `create` is O_CREAT; raises OSError."""
+    """Return the descriptor of a regular file, created if `create` is O_CREAT and there is none; raises OSError."""
     try:
         if not create:
             raise FileExistsError

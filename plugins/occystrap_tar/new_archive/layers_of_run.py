@@ -9,7 +9,7 @@ from occystrap_tar.new_archive.archive_file import Region
 
 
 class LayersOfRun:
-    """Archive and place of each layer, by the digest of its bytes in the archive; used by several threads."""
+    """The archive and the place of each layer, by the digest of its bytes there; used by several threads."""
 
     def __init__(self) -> None:
         self._places: dict[Digest, tuple[ArchiveBuilder, Region]] = {}
@@ -25,10 +25,10 @@ class LayersOfRun:
 
     def adopt(self, digest: Digest | None, write: Callable[[ByteStream], str], note: Callable[[str], None],
               ) -> WrittenLayer | None:
-        """Copy a layer from another archive, checked as it is read; `write` writes it and returns its locator.
+        """Copy a layer from another archive, checking it while it is read; `write` writes it and returns its locator.
 
-        Returns None if no archive has it any more, or it was damaged, which is passed to `note`: the caller then reads
-        it from its source. Raises OutputError as `write` does.
+        Returns None if no archive has it any more, or if it was damaged, which `note` is told: the caller then reads it
+        from its source. Raises OutputError as `write` does.
         """
         place = self._places.get(digest) if digest else None
         if place is None:

@@ -1,4 +1,5 @@
-"""An OCI archive of all images that a run writes to one path: shared blobs once, visible together."""
+"""An OCI archive for all images that a run writes to one path: shared blobs are written once, and one rename makes it
+visible."""
 import os
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ from occystrap_tar.new_archive.replaced_archive import ReplacedArchive
 
 
 class Blob(NamedTuple):
-    """A blob that is in the archive in the making."""
+    """A blob in the unfinished archive."""
 
     name: str
     archive: ArchiveBuilder
@@ -26,17 +27,17 @@ class Blob(NamedTuple):
 
 
 class OciBundle:
-    """The archive in the making: begun by the first image that is written, discarded when the last one fails.
+    """The unfinished archive: begun for the first image that is written, discarded when the last one has failed.
 
-    Used by several threads. Images are added by `begin`, and removed by `leave`.
+    Used by several threads. Writers join by `begin` and quit by `leave`.
     """
 
     def __init__(self, path: str, settings: Settings) -> None:
         self._path, self._settings = path, settings
         self.names: set[str] = set()
-        """The names of all images of the run, known before the first is written."""
+        """The names of all images of the run, known before the first one is written."""
         self.digests: set[Digest | None] = set()
-        """What those without a name are asked for by."""
+        """The digests by which images without a name were requested."""
         self._replaced = ReplacedArchive()
         self.notes: Sequence[str] = ()
         self.carried: list[str] = []
@@ -50,11 +51,11 @@ class OciBundle:
 
     @classmethod
     def of(cls, path: str, settings: Settings) -> 'OciBundle':
-        """Return what the images of a run at one path share."""
+        """Return the bundle that the images of a run at one path share."""
         return settings.shared.get((cls, os.path.realpath(path)), lambda: cls(path, settings))
 
     def look(self) -> None:
-        """Find what would be replaced; raises OutputError if images would be lost."""
+        """Look up what would be replaced; raises OutputError if images would be lost."""
         with output_errors(self._path):
             self._replaced = ReplacedArchive.at(self._path, self._settings)
         if not self._settings.force:
@@ -62,11 +63,11 @@ class OciBundle:
 
     @property
     def present(self) -> Sequence[PresentImage]:
-        """The images in the archive that this one replaces."""
+        """The images in the archive that will be replaced."""
         return self._replaced.images
 
     def begin(self, writer: object) -> None:
-        """Take part; raises OutputError if the archive cannot be written, or would replace other images."""
+        """Join; raises OutputError if the archive cannot be written, or would replace other images."""
         with self._lock:
             if self._archive is None:
                 self.look()
@@ -76,7 +77,7 @@ class OciBundle:
             self._writers.add(writer)
 
     def leave(self, writer: object) -> None:
-        """Stop taking part; when no output does any more, everything is removed. Raises OutputError if that fails."""
+        """Quit; when no writer is left, everything is removed. Raises OutputError if that fails."""
         with self._lock:
             self._writers.discard(writer)
             archive = None if self._writers else self._archive
@@ -86,7 +87,7 @@ class OciBundle:
             archive.discard()
 
     def spare_base(self, left_out: Iterable[Digest]) -> None:
-        """Refuse to replace an archive by a delta to it; raises OutputError."""
+        """Refuse to replace an archive by a delta based on it; raises OutputError."""
         if not self._settings.force:
             self._replaced.require_no_base(self._path, left_out)
 
@@ -101,12 +102,12 @@ class OciBundle:
                     self._reserved.add(self._places[name])
 
     def find(self, digest: Digest) -> Blob | None:
-        """Return a blob that is there completely."""
+        """Return a blob that was written completely; None if there is none."""
         with self._lock:
             return self._blobs.get(blob_name(digest))
 
     def earlier(self, digest: Digest, size: int) -> Readable | None:
-        """Open a blob of the archive that this one replaces, not checked; None if it has none of this size."""
+        """Open a blob of the archive that will be replaced, unchecked; None if it has none of this size."""
         with self._lock:
             earlier = self._replaced.archive
             member = earlier and earlier.members.get(blob_name(digest))
@@ -118,7 +119,7 @@ class OciBundle:
         with self._lock:
             archive = self._begun()
             region = self._places.get(name)
-            if region is None or region in self._taken:  # another image is writing it, or has done so
+            if region is None or region in self._taken:  # another image is writing it, or has written it
                 region = archive.reserve(name, size)
                 self._places.setdefault(name, region)
             self._taken.add(region)
@@ -134,10 +135,10 @@ class OciBundle:
             return self._blobs.setdefault(name, blob) if archive is self._archive else blob
 
     def carry(self, written: Collection[str]) -> tuple[Sequence[Entry], Collection[str]]:
-        """Copy images from the archive that is replaced which the run names, and is not going to write.
+        """Copy images that the run names, but will not write, from the archive that will be replaced.
 
-        `written` are the names of those that it writes. Returns the entries and the names of the members. `carried`
-        has a line for each such image, also for those that cannot be read any more.
+        `written` are the names of images that the run writes. Returns the entries and the names of the members.
+        `carried` gets a line for each such image, also for those that can no longer be read.
         """
         asked, there = _keys(self.names), _keys(written)
         lost = [each for each in self._replaced.images if each.has_name_of(asked) and not each.has_name_of(there)]
@@ -154,7 +155,7 @@ class OciBundle:
         return [*entries.values()], members
 
     def _found_earlier(self, keys: Collection[str]) -> Sequence[CarriedImage]:
-        """Return the images of the archive that is replaced with these names; raises OSError, InvalidImage."""
+        """Return the images with these names in the archive that will be replaced; raises OSError, InvalidImage."""
         earlier = self._replaced.archive
         found = [*carried_images(earlier, keys)] if earlier and INDEX_FILE in earlier.members else []
         if not found:
@@ -162,7 +163,8 @@ class OciBundle:
         return found
 
     def _copy_earlier(self, digest: Digest) -> str:
-        """Copy a blob from the archive that is replaced, unless it is there; raises OSError, InvalidImage."""
+        """Copy a blob from the archive that will be replaced, unless it was written already; raises OSError,
+        InvalidImage."""
         if blob := self.find(digest):
             return blob.name
         earlier = self._replaced.archive
@@ -172,10 +174,10 @@ class OciBundle:
             return self.write(digest, member.size, stream.chunks()).name
 
     def publish(self, named: Sequence[str], index: IndexFile, alone: bool) -> None:
-        """Write the archive of these blobs and this index.json; raises OutputError.
+        """Write the archive with these blobs and this index.json; raises OutputError.
 
-        With `alone`, for a single image, blobs are in the order of `named` if their places were not reserved: those
-        that had to be compressed come in any order.
+        With `alone`, for a single image, blobs whose places were not reserved are in the order of `named`: those that
+        had to be compressed arrive in any order.
         """
         document = index.to_json()
         if len(document) > MANIFEST_CAP:
@@ -203,7 +205,7 @@ class OciBundle:
         return self._archive
 
     def _end(self) -> None:
-        """Forget the archive: it is complete, or discarded."""
+        """Forget the archive, which is complete or discarded."""
         self._archive, self._replaced = None, ReplacedArchive()
         self._writers, self._reserved, self._taken = set(), set(), set()
         self._places, self._blobs = {}, {}

@@ -81,12 +81,13 @@ class OciArchiveOutput(ArchiveOutput):
         return WrittenLayer(blob_name(digest), digest, layer.descriptor.size, Evidence.BASE)
 
     def blob_size(self, digest: Digest) -> int | None:
-        """Return the size in bytes of a blob that another image of the run has brought."""
+        """Return the size in bytes of a blob that another image of the run has written."""
         blob = self._bundle.find(digest)
         return blob and blob.region.size
 
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Write a blob from another archive of the run that has it, or of many images from the one that is replaced."""
+        """Write a blob from another archive of the run or, if several images are written, from the one that will be
+        replaced."""
         descriptor = layer.descriptor
         assert descriptor
         return self._layers.adopt(descriptor.digest, lambda stream: self._write(descriptor, stream), self._notes.append
@@ -142,7 +143,7 @@ class OciArchiveOutput(ArchiveOutput):
             each.kept_blobs.finish()
 
     def abort(self) -> None:
-        """Remove what was written, if no other image needs it; raises OutputError for what cannot be removed."""
+        """Remove what was written, unless another image needs it; raises OutputError for what cannot be removed."""
         self.kept = self.kept_blobs.leave(self.may_go_on)
         self._bundle.leave(self)
 
@@ -151,7 +152,7 @@ class OciArchiveOutput(ArchiveOutput):
         self._bundle.reserve((digest, size) for digest, size in _known_blobs(*images) if digest not in base)
 
     def _spare_base(self, content: Image | ImageIndex) -> None:
-        """Refuse to replace an archive by a delta to it; raises OutputError."""
+        """Refuse to replace an archive by a delta based on it; raises OutputError."""
         if base := self.settings.base:
             images = [content] if isinstance(content, Image) else content.images()
             self._bundle.spare_base(digest for digest, _ in _known_blobs(*images) if digest in base)
@@ -169,7 +170,7 @@ class OciArchiveOutput(ArchiveOutput):
         return blob.name
 
     def _from_earlier(self, descriptor: Descriptor) -> WrittenLayer | None:
-        """Write a blob of the archive that is replaced; None if that has none, or a damaged one."""
+        """Write a blob from the archive that will be replaced; None if it has none, or a damaged one."""
         try:
             found = self._bundle.earlier(descriptor.digest, descriptor.size)
             if found is None:
@@ -205,7 +206,7 @@ def _is_member(expected: Expectation) -> bool:
 
 
 def _known_blobs(*images: Image) -> Iterator[tuple[Digest, int]]:
-    """Yield digest and size of the blobs that are known beforehand, unless a filter changes them, in their order."""
+    """Yield digest and size of the blobs that are known beforehand and that no filter changes, in order."""
     for image in images:
         blobs = [layer.source.descriptor for layer in image.layers]
         yield from ((blob.digest, blob.size) for blob in blobs if blob)

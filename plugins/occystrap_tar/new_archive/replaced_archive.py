@@ -1,4 +1,4 @@
-"""The file at the destination of a new archive: what would be lost with it, looked at once in a run."""
+"""The file at the destination of a new archive, examined once a run: what would be lost by replacing it."""
 import os
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing, suppress
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 class ReplacedArchive(NamedTuple):
-    """A file that is to be replaced."""
+    """A file that will be replaced."""
 
     is_archive: bool = True
-    """Whether it is an image archive, possibly damaged or cut off, or empty."""
+    """Whether it is an image archive, possibly damaged or truncated, or an empty file."""
     others: Sequence[str] = ()
-    """Members of the archive that are not parts of images."""
+    """Members that do not belong to images."""
     images: 'Sequence[PresentImage]' = ()
     archive: Archive | None = None
     """None if it is compressed, or cannot be read."""
 
     @classmethod
     def at(cls, path: str, settings: Settings) -> 'ReplacedArchive':
-        """Return what is at a path, nothing if it is not a file; raises OSError."""
+        """Return the file at a path; an empty description if there is none. Raises OSError."""
         if not os.path.isfile(path):
             return cls()
         found = os.stat(path)
@@ -35,7 +35,7 @@ class ReplacedArchive(NamedTuple):
         return settings.shared.get((cls, path, state), lambda: _looked_at(path, settings))
 
     def require_replaceable(self, path: str) -> None:
-        """Raise OutputError if anything but images would be lost."""
+        """Raise OutputError if anything other than images would be lost."""
         if not self.is_archive:
             raise OutputError(f'{path} is not an image archive, and would be lost: choose another file, or use --force')
         if self.others:
@@ -43,11 +43,11 @@ class ReplacedArchive(NamedTuple):
                               f'{first_names(self.others)}; choose another file, or use --force')
 
     def require_kept(self, path: str, names: Iterable[str], digests: Collection[Digest | None]) -> None:
-        """Raise OutputError if the archive has several images, some of which a run does not write by these names, or is
-        of one image of another repository.
+        """Raise OutputError if the archive has several images of which the run does not write all, or one image of
+        another repository.
 
-        An image without a name is known by its digest. What a run makes of `digests` is known only later; until then
-        so many of them may stay what they are.
+        An image without a name is identified by its digest. The digests that result for `digests` are not known yet, so
+        as many unnamed images are assumed to be written.
         """
         names = list(names)
         if len(self.images) == 1 and are_of_other_repositories(self.images[0].names, names):
@@ -60,14 +60,16 @@ class ReplacedArchive(NamedTuple):
         _refuse(path, lost if len(self.images) > 1 else ())
 
     def require_kept_digests(self, path: str, digests: Collection[Digest | None]) -> None:
-        """Raise OutputError if the archive has several images, some without a name and not among these digests."""
+        """Raise OutputError if the archive has several images, and one without a name that is not among these digests.
+        """
         lost = [each for each in self.images if not each.names and each.digest not in digests]
         _refuse(path, lost if len(self.images) > 1 else ())
 
     def require_no_base(self, path: str, left_out: Iterable[Digest]) -> None:
-        """Raise OutputError if a whole archive has blobs that a delta leaves out, as the one that it is a delta to.
+        """Raise OutputError if a whole archive has blobs that a delta leaves out, since it may be the base of that
+        delta.
 
-        The delta of a later trip may replace that of an earlier one.
+        The delta of a later run may replace that of an earlier one.
         """
         members = self.archive.members if self.archive and not _is_delta(self.archive) else ()
         if lost := [digest for digest in left_out if blob_name(digest) in members]:
@@ -105,7 +107,7 @@ def _looked_at(path: str, settings: Settings) -> ReplacedArchive:
 
 
 def _uncompressed(path: str, settings: Settings) -> ReplacedArchive:
-    """Look at a compressed archive in a copy; of one that is damaged the first member tells."""
+    """Examine a compressed archive in a copy; if it is damaged, its first member decides."""
     from occystrap_tar.archive.archive_copy import ReadableArchive
     from occystrap_tar.archive.present_images import other_members, present_images
     try:
@@ -118,7 +120,7 @@ def _uncompressed(path: str, settings: Settings) -> ReplacedArchive:
 
 
 def _begins_with_content(path: str) -> bool:
-    """Return whether the first member of a compressed file is one that image archives alone have."""
+    """Return whether the first member of a compressed file is one that only occurs in image archives."""
     from occystrap_core.files import inflate
     from occystrap_core.tar import TAR_BLOCK, TarReader
     from occystrap_tar.archive.present_images import is_content

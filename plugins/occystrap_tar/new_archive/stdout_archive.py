@@ -1,4 +1,4 @@
-"""An archive for stdout: made in a private directory, since its first bytes are known last, and sent when complete."""
+"""An archive for stdout: written to a private directory first, since its first bytes are known last, then sent."""
 import hashlib
 import os
 import secrets
@@ -11,7 +11,7 @@ _WHAT = 'stdout'
 
 
 class StdoutArchive:
-    """The archive of a run; `path` is where its writers put it."""
+    """The archive for stdout of a run; its writers write to `path`."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises UsageError if stdout is taken, or is a terminal."""
@@ -22,7 +22,7 @@ class StdoutArchive:
         self._directory = os.path.join(settings.temporary, f'occystrap-stdout-{secrets.token_hex(8)}')
         self.path = os.path.join(self._directory, 'archive.tar')
         self.note = ''
-        """After `send`: how much was sent, and its digest, for the user to compare."""
+        """After `send`: the number of bytes sent, and their digest, for the user to compare."""
 
     @classmethod
     def of(cls, settings: Settings) -> 'StdoutArchive':
@@ -30,12 +30,12 @@ class StdoutArchive:
         return settings.shared.get(StdoutArchive, lambda: StdoutArchive(settings))
 
     def begin(self) -> None:
-        """Make the directory; raises OutputError."""
+        """Create the directory; raises OutputError."""
         with output_errors(self._directory):
             os.makedirs(self._directory, 0o700, exist_ok=True)
 
     def send(self) -> None:
-        """Write the archive to stdout, and remove it here; raises OutputError."""
+        """Send the archive to stdout, and remove the file; raises OutputError."""
         digest, size = hashlib.sha256(), 0
         try:
             with output_errors(_WHAT), open(self.path, 'rb', buffering=0) as archive:
@@ -55,7 +55,7 @@ class StdoutArchive:
             os.rmdir(self._directory)
 
     def close(self) -> None:
-        """Called at the end of the run."""
+        """Remove what is left; called at the end of the run."""
         self.discard()
 
 

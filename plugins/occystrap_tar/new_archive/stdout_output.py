@@ -1,4 +1,4 @@
-"""The writers of archives that go to stdout when they are complete."""
+"""Writers of archives that are sent to stdout when they are complete."""
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ STDOUT = '-'
 
 
 class DockerToStdout(DockerArchiveOutput):
-    """A docker archive that goes to stdout when it is complete."""
+    """A docker archive that is sent to stdout when it is complete."""
 
     keeps = False
 
@@ -48,7 +48,7 @@ class DockerToStdout(DockerArchiveOutput):
 
 
 class OciToStdout(OciArchiveOutput):
-    """An OCI archive, perhaps of many images, that goes to stdout when it is complete."""
+    """An OCI archive, perhaps of many images, that is sent to stdout when it is complete."""
 
     keeps = False
 
