@@ -80,7 +80,7 @@ def _kept(location: Location, scheme: str, listing: Callable[[str], list[_Listed
 
 
 def _selected(kept: KeptReceipts, image: str, root: str) -> KeptReceipts:
-    """Return those of one image, or of those that a pattern matches, as sources choose them."""
+    """Return the listed images that a name or a pattern selects, by the rules of sources."""
     offers: list[Offer[Receipt | tuple[str, str]]] = [_offer(each) for each in kept.receipts]
     offers += [Offer(each, {each[0]: parse_name(each[0])}) for each in kept.unproved]
     chosen = [each for each, _ in select_offers(offers, image, root)]
@@ -103,7 +103,7 @@ def _read_receipts(root: str, scheme: str) -> tuple[list[Receipt], list[tuple[st
     for name in names:
         try:
             receipt = Receipt.from_json(read_document(root, f'{RECEIPTS}/{name}', MANIFEST_CAP * 16))
-            if receipt.scheme != scheme:  # another verifier would look at something else
+            if receipt.scheme != scheme:  # its verifier would check another place
                 raise InvalidImage(f'it is for {receipt.scheme}://, and this is {scheme}://')
             receipts.append(receipt)
         except (OccystrapError, OSError) as error:
@@ -112,7 +112,7 @@ def _read_receipts(root: str, scheme: str) -> tuple[list[Receipt], list[tuple[st
 
 
 def _root_and_name(path: str) -> tuple[str, str]:
-    """Split a path that is not a directory into a directory and the name of an image behind a colon or an @."""
+    """Split a path that is not a directory into a directory and the name of an image after a colon or an @."""
     named = re.fullmatch(r'(.*?)(?::([^/:@]+))?(?:@([^/@]+))?', path, re.DOTALL)
     if os.path.isdir(path) or not named:
         return path, ''

@@ -19,8 +19,8 @@ _MASKED = ['/proc/acpi', '/proc/asound', '/proc/kcore', '/proc/keys', '/proc/lat
 _READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger']
 _PREFIX = 'org.opencontainers.image.'
 _UNSAFE = ('org.systemd.', 'org.criu.', 'run.oci.', 'module.wasm.image/')
-"""Prefixes of annotations that make runc and crun act on the host (runtime-spec features.md,
-potentiallyUnsafeConfigAnnotations): not for images to set."""
+"""Prefixes of annotations that make runc and crun change the host (runtime-spec features.md,
+potentiallyUnsafeConfigAnnotations): images must not set them."""
 
 
 def runtime_config(config: ImageConfig, accounts: Accounts, rootless: bool = False) -> bytes:
@@ -53,7 +53,8 @@ def runtime_config(config: ImageConfig, accounts: Accounts, rootless: bool = Fal
 
 
 def unsafe_labels(config: ImageConfig) -> list[str]:
-    """Return the labels that are not made annotations, since runtimes would act on them (image-spec conversion.md)."""
+    """Return the labels that do not become annotations, because runtimes would act on them (image-spec conversion.md).
+    """
     return sorted(filter(_is_unsafe, _labels(_object(config.document, 'config'))))
 
 
@@ -157,7 +158,7 @@ def _text(document: dict[str, Any], name: str) -> str:
 
 
 def _command(settings: dict[str, Any], name: str) -> list[str]:
-    """Return a command, which old images have as one text: Docker takes that for a list of one."""
+    """Return a command. Old images have it as one string, which Docker treats as a list of one."""
     found = settings.get(name)
     return [found] if isinstance(found, str) and found else _texts(settings, name)
 

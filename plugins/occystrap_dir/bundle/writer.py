@@ -40,16 +40,16 @@ class BundleOutput(ImageOutput):
         return Place.at(self.location.path)
 
     def kept_receipt(self, reference: Reference) -> Receipt | None:
-        """Return the receipt of the bundle, whatever its image is called."""
+        """Return the bundle's receipt, whatever the name of its image."""
         return receipt_here(self.location.path, os.path.basename(KEPT))
 
     def leave_unchanged(self) -> None:
-        """Remove what killed runs left beside the bundle."""
+        """Remove leftovers of killed runs beside the bundle."""
         self._staging.tidy()
 
     def require_possible(self, content: Image | ImageIndex) -> None:
-        """Raise OutputError if a bundle cannot be here, or would replace one that was changed or is of another image.
-        """
+        """Raise OutputError if a bundle cannot be written here, or would replace one that was changed or has another
+        image."""
         check_place(self.location.path, MARKS, 'bundle')
         kept = kept_receipt(self.location.path, os.path.basename(KEPT))
         require_same_repository(self.location.path, [str(kept.reference)] if kept else [], content, self.settings)

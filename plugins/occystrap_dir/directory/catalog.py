@@ -41,7 +41,7 @@ class Catalog:
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._entries: dict[tuple[str, str], Entry] = {}
         self._manifests: defaultdict[str, dict[tuple[str, str], None]] = defaultdict(dict)
-        """The keys of the entries by the manifest, in lower case, as some file systems know no other."""
+        """The keys of the entries for each manifest, in lower case, since some file systems ignore case."""
         for entry in entries:
             self._add(entry)
 
@@ -58,7 +58,7 @@ class Catalog:
         return [entry for entry in found if entry.manifest == manifest]
 
     def is_taken(self, manifest: str) -> bool:
-        """Return whether an entry names a manifest, in whatever case."""
+        """Return whether an entry names a manifest, ignoring case."""
         return bool(self._manifests.get(manifest.lower()))
 
     def put(self, entry: Entry) -> None:
@@ -106,7 +106,8 @@ _CATALOGS = KnownFile(CATALOG, CAP, parse_catalog)
 
 
 def known_catalog(root: str) -> Catalog:
-    """Return the catalog of a directory, which must not be changed; raises as `read_catalog`, and FileNotFoundError."""
+    """Return the catalog of a directory, which must not be changed; raises as `read_catalog` does, and
+    FileNotFoundError."""
     return _CATALOGS.read(root)
 
 
@@ -154,7 +155,7 @@ def rebuilt_catalog(root: str) -> tuple[Catalog, str]:
 
 
 def _tagged(root: str, manifest: str) -> Iterator[Entry]:
-    """Yield entries for the tags that the images of a manifest have."""
+    """Yield entries for the tags of the images in a manifest."""
     with suppress(InvalidImage, UsageError):
         for image in read_manifest(root, manifest):
             for tag in image.tags:
@@ -174,9 +175,8 @@ def _attested(receipt: Receipt, manifest: str) -> Iterator[Entry]:
 def place(catalog: Catalog, reference: Reference, root: str) -> Entry:
     """Return the entry for an image that is added to a directory of several.
 
-    As in 0.4.17 the name is the repository without its host. The host is put before it only if the directory has an
-    image of that name and tag from another host, or from none. An image that is written again keeps the name of its
-    manifest.
+    As in 0.4.17, its name is the repository without the host. The host is included only if the directory has an image
+    of that name and tag from another host, or from none. An image that is written again keeps its manifest's name.
     """
     entries = [catalog.find(each.name, each.tag) or each for each in _candidates(reference, '')]
     chosen = next((each for each in entries if not _is_from_another_host(each, reference, root)), entries[-1])
@@ -188,7 +188,7 @@ def place(catalog: Catalog, reference: Reference, root: str) -> Entry:
 def require_same_origin(entry: Entry, reference: Reference, root: str) -> None:
     """Raise OutputError if the image of an entry came from a host, and the one that would replace it from none.
 
-    What has a host is kept apart from those of others by `place`, so that it replaces only images from that host.
+    `place` keeps images of different hosts apart, so an image only replaces one from the same host.
     """
     if _is_from_another_host(entry, reference, root) and (receipt := kept_receipt(root, entry.manifest)):
         raise OutputError(f'{root}: {reference}, whose name has no registry, would replace {receipt.reference}, listed '
@@ -196,7 +196,8 @@ def require_same_origin(entry: Entry, reference: Reference, root: str) -> None:
 
 
 def named_as(reference: Reference) -> Entry:
-    """Return the entry of an image, without a manifest, assuming that none from another host has its name and tag."""
+    """Return the entry of an image, without a manifest, as it is if no image of another host has the same name and tag.
+    """
     return _candidates(reference, '')[0]
 
 

@@ -31,18 +31,18 @@ class Choice(NamedTuple):
 
     @property
     def place(self) -> tuple[str, int]:
-        """Manifest and position, which are the same for all names of one image."""
+        """Manifest and position, which are the same for all names of an image."""
         return self.manifest, self.position
 
     def calls(self) -> Iterator[str]:
-        """Yield what users may call it: NAME, NAME:TAG, and the last components of either."""
+        """Yield the names by which users may select it: NAME, NAME:TAG, and the last components of either."""
         for whole in (self.name, str(self)):
             parts = whole.split('/')
             yield from ('/'.join(parts[first:]) for first in range(len(parts)))
 
 
 class ListedImages:
-    """The images that a directory lists; what is read of all of them is read once."""
+    """The images that a directory lists; what concerns all of them is read once."""
 
     def __init__(self, root: str) -> None:
         """Raises as `list_choices`."""
@@ -53,12 +53,12 @@ class ListedImages:
                 self._by_call[call].append(choice)
 
     def called(self, name: str | None, tag: str | None) -> list[Choice]:
-        """Return the images that NAME, NAME:TAG, or the last components of either, name; None matches any."""
+        """Return the images selected by NAME, NAME:TAG, or the last components of either; None selects all."""
         named = self.choices if name is None else self._by_call.get(name, ())
         return [each for each in named if tag in (None, each.tag)]
 
     def of_digest(self, digits: str) -> list[Choice]:
-        """Return the images whose config is named by a digest that begins so."""
+        """Return the images whose config's name is a digest that begins with these digits."""
         return [choice for choice, names in self._digests if any(each.startswith(digits) for each in names)]
 
     @cached_property
@@ -67,16 +67,16 @@ class ListedImages:
 
 
 def listing_version(root: str) -> Hashable:
-    """Return what is different when the images that a directory lists may have changed; raises OSError."""
+    """Return a value that differs if the list of a directory's images may have changed; raises OSError."""
     found = [os.stat(root), *(os.stat(path) for name in (CATALOG, SINGLE) if os.path.exists(path := f'{root}/{name}'))]
     return tuple((each.st_dev, each.st_ino, each.st_mtime_ns, each.st_ctime_ns) for each in found)
 
 
 def list_choices(root: str) -> list[Choice]:
-    """Return the images in a directory, one entry for each name; raises InvalidImage, FileNotFoundError, OSError.
+    """Return the images in a directory, one for each name; raises InvalidImage, FileNotFoundError, OSError.
 
-    A manifest that the catalog lists once has that name. Names of the others are read from the manifests, since version
-    0.4.17 lists one manifest under the names of all images that it ever held.
+    A manifest that occurs once in the catalog has the name given there. Names of the others are read from the
+    manifests, since version 0.4.17 lists one manifest under the names of all images that it ever contained.
     """
     catalog = list(read_catalog(root, links=True))
     names = Counter(entry.manifest for entry in catalog)

@@ -1,5 +1,5 @@
-"""Removing images from a directory of several: their entries in the catalog, their files, and layers without an image.
-"""
+"""Removing images from a directory of several: their entries in the catalog, their files, and layers that no image
+uses."""
 from collections.abc import Sequence
 from functools import partial
 
@@ -20,15 +20,15 @@ from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 
 
 def remove(receipts: Sequence[Receipt], staying: Sequence[Receipt], settings: Settings, dry_run: bool) -> list[str]:
-    """Remove images that these receipts prove; return for each why it stays, empty if it is gone.
+    """Remove images that these receipts prove; return for each the reason why it stays, empty if it was removed.
 
-    One that differs from its receipt stays. Layers that other images have stay; `staying` is not needed for that.
+    An image that differs from its receipt stays. Layers of other images stay; `staying` is not needed for that.
     """
     return at_each(receipts, lambda root, group: _removed(root, group, settings, dry_run))
 
 
 def note_bringers(receipts: Sequence[Receipt], settings: Settings, withdrawn: bool) -> None:
-    """Add the bringers of these receipts to those that directories keep of the same images, or take them out."""
+    """Add the bringers of these receipts to the kept receipts of the same images, or remove them."""
     for root in sorted({each.path for each in receipts}):
         workspace = Workspace(root, settings.sync, final=name_of_layer)
         note_in(workspace, {_manifest(each): each for each in receipts if each.path == root}, withdrawn,
@@ -50,9 +50,9 @@ def _removed(root: str, group: Sequence[Receipt], settings: Settings, dry_run: b
 
 
 def _delisted(workspace: Workspace, group: Sequence[Receipt], settings: Settings) -> list[str]:
-    """Take the images out of the catalog, then remove their manifests, and at last their receipts.
+    """Remove the images from the catalog, then their manifests, and finally their receipts.
 
-    A run that is killed in between leaves a receipt, by which the next one goes on. The caller holds the lock.
+    If a run is killed in between, a receipt remains by which the next run continues. The caller holds the lock.
     """
     require_catalog(workspace.root)
     catalog = Catalog(read_catalog(workspace.root))
@@ -88,7 +88,7 @@ def _write(workspace: Workspace, catalog: Catalog, gone: Sequence[str]) -> None:
 
 
 def _reason(workspace: Workspace, catalog: Catalog, receipt: Receipt) -> str:
-    """Return why an image cannot be removed; one that is not listed any more can, with what is left of it."""
+    """Return why an image cannot be removed; what is left of an image that is no longer listed can be removed."""
     name = _manifest(receipt)
     if name == SINGLE:
         return f'{receipt.reference} is the only image of {workspace.root}: remove the directory itself'

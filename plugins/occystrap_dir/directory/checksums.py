@@ -29,7 +29,7 @@ Digests = Mapping[str, Digest]
 
 
 def keeps_checksums(root: str) -> bool:
-    """Return whether a directory has the file, which is then kept current; raises OutputError if it is a directory."""
+    """Return whether a directory has the file, which is then updated; raises OutputError if it is a directory."""
     if Beneath(root).is_directory(CHECKSUMS):
         raise OutputError(f'{root}/{CHECKSUMS} is a directory, not a file of checksums: remove it')
     return Beneath(root).status(CHECKSUMS) is not None
@@ -45,7 +45,7 @@ def digests_of(receipt: Receipt, root: str) -> dict[str, Digest]:
 
 
 def expected_checksums(receipt: Receipt, root: str) -> Expectation:
-    """Return the expectation for SHA256SUMS: digest and size of the lines of this image's files."""
+    """Return the expectation for SHA256SUMS: digest and size of the lines for this image's files."""
     lines = write_checksums(digests_of(receipt, root))
     return Expectation('checksums', CHECKSUMS, Digest.of(lines), len(lines))
 
@@ -53,8 +53,8 @@ def expected_checksums(receipt: Receipt, root: str) -> Expectation:
 def digests_of_others(root: str, manifests: Iterable[str]) -> dict[str, Digest]:
     """Return the digests of the files of other images in the directory, given the names of their manifests.
 
-    They are taken from receipts, or else for layers from the present SHA256SUMS; only files in neither are hashed.
-    Missing files and names that lead out of the directory are left out. Raises OSError.
+    They are taken from receipts or, for layers, from the present SHA256SUMS; only files in neither are hashed. Missing
+    files, and names that lead out of the directory, are left out. Raises OSError.
     """
     found: dict[str, Digest] = {}
     for manifest in manifests:

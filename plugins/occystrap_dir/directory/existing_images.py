@@ -37,7 +37,7 @@ def require_catalog(root: str) -> None:
 
 
 def names_of_single(root: str) -> list[str]:
-    """Return the names of what is in a directory of one image; none if it has no manifest that can be read."""
+    """Return the names of the image in a directory of one; none if it has no readable manifest."""
     try:
         return [tag for image in read_manifest(root, SINGLE) for tag in image.tags]
     except (InvalidImage, OSError):

@@ -1,4 +1,4 @@
-"""Where `dir://` keeps the unpacked files of an image and their list, and what becomes of those of earlier runs."""
+"""Names in `dir://` for unpacked files of an image and their list, and handling those of earlier runs."""
 from collections.abc import Collection
 
 from occystrap_core import Settings
@@ -20,17 +20,19 @@ def tree_name(manifest: str) -> str:
 
 
 def coming_name(manifest: str) -> str:
-    """Return the name of the new list of files while the directory is being replaced; a killed run may leave both."""
+    """Return the name of the new list of files while the directory is being replaced; a killed run may leave both
+    lists."""
     return f'{tree_name(manifest)}.coming'
 
 
 def lists_of(place: Beneath, manifest: str) -> list[str]:
-    """Return the lists one of which describes the directory; none if this program did not make it. Raises OSError."""
+    """Return the lists of files, of which one describes the directory; none if this program did not make it. Raises
+    OSError."""
     return [name for name in (tree_name(manifest), coming_name(manifest)) if place.status(name)]
 
 
 def spare_expansions(root: str, manifests: Collection[str], settings: Settings) -> None:
-    """Raise OutputError if a directory that will be replaced or removed has been changed by others; raises OSError."""
+    """Raise OutputError if a directory to be replaced or removed was changed by others; raises OSError."""
     for manifest in manifests:
         if lists := lists_of(Beneath(root), manifest):
             from occystrap_dir.file_list.unchanged import require_unchanged  # late, as few images are unpacked

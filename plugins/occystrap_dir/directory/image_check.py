@@ -1,4 +1,4 @@
-"""Comparing an image of a directory with a receipt that was made for another place: by its name, config and layers."""
+"""Comparing an image in a directory with a receipt for another place: by its name, config and layers."""
 import os
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from occystrap_dir.workspace.names import read_document
 def moved(receipt: Receipt, location: Location) -> Receipt:
     """Return the receipt for the same image in a directory; raises UsageError for an index.
 
-    That of a directory is for the same bytes at another path.
+    A receipt for a directory holds for the same bytes at another path.
     """
     path = os.path.abspath(location.path)
     if receipt.scheme == 'dir':
@@ -58,7 +58,7 @@ class ImageCheck:
         self.results.extend(found)
 
     def _look_at_layers(self, diff_ids: tuple[Digest, ...], saved: SavedImage) -> None:
-        """Report the file that stands for each layer of the image, by its position."""
+        """Report the file for each layer of the image, located by its position."""
         if len(saved.layers) != len(diff_ids):
             self.results.error(self._root, f'lists {len(saved.layers)} layers for {self._receipt.reference}, expected '
                                            f'{len(diff_ids)}')
@@ -76,7 +76,7 @@ class ImageCheck:
 
 
 def _named(choices: list[Choice], name: str) -> list[Choice]:
-    """Return the images of a name; names in a directory may lack the host."""
+    """Return the images with a name; names in a directory may lack the host."""
     asked = Reference.parse(name)
     wanted = (asked._replace(digest=None) if asked.tag else asked).as_docker
     there = [(each, parse_name(str(each)).as_docker) for each in choices if each.name]

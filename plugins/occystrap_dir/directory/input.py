@@ -98,7 +98,7 @@ class DirInput(ImageInput):
         return reference_of(self._root, choice, saved_image(self._root, choice))
 
     def _listed(self) -> ListedImages:
-        """Return all images, found once for all entries of a list that name one each."""
+        """Return all images, listed once for all entries of a list that name one image each."""
         try:
             return self.settings.shared.get((ListedImages, self._root, listing_version(self._root)),
                                             lambda: ListedImages(self._root))

@@ -15,7 +15,7 @@ from occystrap_dir.workspace.names import read_document
 
 SINGLE = 'manifest.json'
 CAP = 16 << 20
-"""Bytes that a manifest.json or catalog.json may have at most."""
+"""The size limit for manifest.json and catalog.json, in bytes."""
 _NAME = re.compile(r'manifest(-.+)?\.json')
 
 
@@ -58,7 +58,7 @@ def is_manifest_name(name: object) -> bool:
 
 
 _KNOWN: ParsedContents[Sequence[SavedImage]] = ParsedContents()
-"""One manifest may list all images of a directory, and is read for each of them."""
+"""Cached because one manifest may list all images of a directory, and is read for each of them."""
 
 
 def read_manifest(root: str, name: str, links: bool = False) -> Sequence[SavedImage]:

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class NewImage:
-    """An image whose layers are in the directory, and what is to be written for it."""
+    """An image whose layers are in the directory, and what remains to be written for it."""
 
     def __init__(self, workspace: Workspace, location: Location, settings: Settings, image: WrittenImage,
                  expansion: 'Expansion | None') -> None:
         self.workspace, self.unique = workspace, bool(location.options['unique_names'])
         self.replaces = False
-        """After `publish`: whether it left files that no image names any more."""
+        """After `publish`: whether it left files that no image uses any more."""
         self.notes: Sequence[str] = ()
         self._location, self._settings, self._image, self._expansion = location, settings, image, expansion
         self._root = workspace.root
@@ -38,9 +38,9 @@ class NewImage:
         self._before: bytes | None = None
 
     def place_in(self, catalog: Catalog) -> Receipt:
-        """Choose the image's entry, without adding it, and return the receipt; SHA256SUMS is left out of it.
+        """Choose the image's entry, without adding it, and return the receipt, without SHA256SUMS.
 
-        The entry may be another one after other images were added. Raises OutputError if it has an image from a host.
+        Images that are added meanwhile may change the entry. Raises OutputError if the entry has an image from a host.
         """
         entry = place(catalog, self._image.reference, self._root)
         if self.unique and not self._settings.force:
@@ -54,7 +54,7 @@ class NewImage:
         return self.receipt
 
     def add_to(self, catalog: Catalog) -> None:
-        """Add the entry; raises OutputError if unpacked files that would be replaced were changed."""
+        """Add the entry; raises OutputError if it would replace unpacked files that were changed."""
         self.place_in(catalog)
         replaced = catalog.find(self.entry.name, self.entry.tag)
         catalog.put(self.entry)
@@ -65,11 +65,11 @@ class NewImage:
 
     @property
     def documents(self) -> dict[str, bytes]:
-        """Config and manifest."""
+        """The config and the manifest."""
         return {self._config: self._image.config.raw, self.entry.manifest: self._manifest}
 
     def with_checksums(self, catalog: bytes) -> dict[str, bytes]:
-        """Return the content of SHA256SUMS with this image in it, if the directory has one, now expected as well."""
+        """Return SHA256SUMS with this image, if the directory has that file; the receipt then expects it."""
         if not keeps_checksums(self._root) and not self._location.options.get('checksums'):
             return {}
         expected = expected_checksums(self.receipt, self._root)
@@ -86,7 +86,7 @@ class NewImage:
         return f'{RECEIPTS}/{self.entry.manifest}'
 
     def receipt_to_keep(self) -> bytes:
-        """Return the receipt with what an earlier one knows better."""
+        """Return the receipt with the stronger evidence and the bringers of an earlier one."""
         lasting = with_known_evidence(self.receipt, kept_receipt(self._root, self.entry.manifest))
         return f'{lasting.to_json()}\n'.encode()
 
@@ -103,7 +103,7 @@ class NewImage:
             remove_expansions(self._root, [self.entry.manifest])
 
     def withdraw_new(self, reason: BaseException) -> None:
-        """Remove a new manifest that no catalog lists: among several images, its name would be unknown."""
+        """Remove a new manifest that no catalog lists: in a directory of several images, its name would be unknown."""
         if not self.unique or self._before is not None:
             return
         try:
@@ -113,7 +113,7 @@ class NewImage:
             reason.add_note(f'{self.entry.manifest} may be left in {self._root}: {error}')
 
     def remove_replaced(self) -> None:
-        """Remove the image that this one replaces under another manifest; raises OSError."""
+        """Remove the image with another manifest that this one replaces; raises OSError."""
         if self._replaced:
             self.replaces = True
             for name in (f'{RECEIPTS}/{self._replaced.manifest}', self._replaced.manifest):
@@ -138,8 +138,7 @@ class NewImage:
 def publish(images: Sequence[NewImage], catalog: Catalog) -> None:
     """Write configs, manifests, catalog, checksums and receipts, in this order, and remove the images they replace.
 
-    All documents are written under temporary names, then get their final ones. The caller holds the lock. Raises
-    OutputError, OSError.
+    All documents are first written under temporary names. The caller holds the lock. Raises OutputError, OSError.
     """
     workspace = images[0].workspace
     for image in images:

@@ -1,4 +1,4 @@
-"""Removing layers and configs that no manifest names: those of replaced images, and of runs that did not finish."""
+"""Removing layers and configs that no manifest refers to: those of replaced images, and of unfinished runs."""
 import re
 from contextlib import suppress
 
@@ -11,10 +11,10 @@ _LAYER = re.compile(r'[0-9a-f]{64}(?:[0-9a-f]{64})?')
 
 
 def remove_orphans(workspace: Workspace) -> None:
-    """Remove configs and layers that no manifest in the directory names, or keep layers for the next run.
+    """Remove configs and layers that no manifest in the directory refers to, or keep layers for the next run.
 
-    Files with names that no writer of this format gives are left alone. Raises OSError, and InvalidImage, before
-    anything is removed, if a manifest cannot be read.
+    Files with names that this format does not use are ignored. Raises OSError, and InvalidImage, before anything is
+    removed, if a manifest cannot be read.
     """
     root, place = workspace.root, workspace.place
     images = [image for name in manifest_names(root) for image in read_manifest(root, name)]

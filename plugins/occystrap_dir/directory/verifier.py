@@ -43,7 +43,7 @@ def verify_dir(receipt: Receipt, level: VerifyLevel, settings: Settings) -> Chec
 
 
 def _require_options(receipt: Receipt, results: CheckResults) -> None:
-    """Report as unverified if a receipt lacks the expectations that its own options require."""
+    """Report as unverified if a receipt lacks expectations that its own options require."""
     for option, kind in (('expand', 'files'), ('checksums', 'checksums')):
         requested = receipt.options.get(option, '').lower() in ('true', 'yes', 'on', '1')
         if requested and not receipt.of_kind(kind):
@@ -69,7 +69,7 @@ class DirectoryCheck:
         return results
 
     def _manifest(self, expected: Expectation, results: CheckResults) -> None:
-        """Compare the manifest, and see that its files are those of the receipt, not those of another image."""
+        """Compare the manifest, and check that its files are those of the receipt, not of another image."""
         self._document(expected, results)
         if results.has_contradiction:
             return

@@ -67,7 +67,7 @@ class DirOutput(ImageOutput):
         return receipt_here(self._root, entry.manifest)
 
     def leave_unchanged(self) -> None:
-        """Remove what killed runs left."""
+        """Remove leftovers of killed runs."""
         self._workspace.tidy(self._sweep)
 
     def require_possible(self, content: Image | ImageIndex) -> None:
@@ -105,7 +105,7 @@ class DirOutput(ImageOutput):
         return WrittenLayer(name, digest, size, Evidence.STREAMED) if digest == layer.diff_id else None
 
     def adopt_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Take a layer that an interrupted run has kept, once it is hashed; raises OutputError."""
+        """Take a layer that an interrupted run kept, after hashing it; raises OutputError."""
         if layer.diff_id is None:
             return None
         blob = layer.source_blob
@@ -117,9 +117,10 @@ class DirOutput(ImageOutput):
         return WrittenLayer(name_of_layer(layer.diff_id), layer.diff_id, size, Evidence.STREAMED, kept=True)
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
-        """Stream the tar to a temporary file and rename it after its digest; raises OutputError.
+        """Stream the tar to a temporary file and rename it by its digest; raises OutputError.
 
-        Of a large blob, what has come of it is kept if this is interrupted: no gzip stream could go on elsewhere.
+        Of a large blob, the bytes received so far are kept if this is interrupted, since a tar cannot be continued
+        within a gzip stream.
         """
         if self._expansion and (found := self.has_layer(layer) or self.adopt_layer(layer)):
             self._expansion.add_present(layer, found)
@@ -160,9 +161,9 @@ class DirOutput(ImageOutput):
         return new.receipt
 
     def commit(self) -> Receipt | None:
-        """Return when the catalog lists the image, which other images of the run may have been listed with.
+        """Return when the catalog lists the image, perhaps together with other images of the run.
 
-        Another program may meanwhile have taken the name of its manifest: the receipt is then another.
+        If another program has meanwhile taken the name of its manifest, the receipt is a new one.
         """
         if not self.batched or self._new is None:
             return None
@@ -181,7 +182,7 @@ class DirOutput(ImageOutput):
             return Catalog()
 
     def _write(self, images: Sequence[NewImage]) -> None:
-        alone = keeps_checksums(self._root)  # the lines of each come from the file
+        alone = keeps_checksums(self._root)  # each update starts from the file
         with output_errors(self._root), images[0].workspace.locked():
             for group in [[image] for image in images] if alone else [images]:
                 catalog, notes = self._catalog() if self._unique else (Catalog(), [])
@@ -194,7 +195,8 @@ class DirOutput(ImageOutput):
         self.notes = [*new.notes, *(self._expansion.notes if self._expansion else ()), *self._workspace.notes]
 
     def abort(self) -> None:
-        """Remove all that this run wrote and no manifest names, except layers that the next run may continue.
+        """Remove everything that this run wrote and no manifest refers to, except layers that the next run may
+        continue.
 
         Raises OutputError for what cannot be removed.
         """
@@ -205,7 +207,7 @@ class DirOutput(ImageOutput):
         self.kept = self._workspace.give_up(self._sweep, self.may_go_on)
 
     def _catalog(self) -> tuple[Catalog, list[str]]:
-        """Return the catalog, rebuilt, with a note, if it is damaged and that was requested.
+        """Return the catalog; a damaged one is rebuilt, with a note, if that was requested.
 
         Raises OutputError, OSError.
         """

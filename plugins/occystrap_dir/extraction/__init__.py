@@ -1,1 +1,1 @@
-"""Layers made into files: one extractor for all destinations that unpack; nothing in an image leads it astray."""
+"""Unpacking layers into files: one extractor for all destinations, which no image can lead out of the destination."""

@@ -78,7 +78,7 @@ class Setter:
         self.not_held: Counter[str] = Counter()
         """How many extended attributes cannot be set by anybody, by reason."""
         self.clamped = 0
-        """How many times the file system cannot store."""
+        """How many times were out of the file system's range."""
 
     @property
     def no_owner(self) -> tuple[int, int]:
@@ -108,7 +108,7 @@ class Setter:
         attributes = self._readable(attributes, 0o400)
         owner = self._set_owner(descriptor, attributes)
         xattrs = self._set_xattrs(descriptor, attributes) if attributes.xattrs or self._rootless else b''
-        os.fchmod(descriptor, attributes.mode)  # after an access list, whose mask it sets
+        os.fchmod(descriptor, attributes.mode)  # after an access list, since it sets the list's mask
         os.utime(descriptor, ns=(attributes.mtime, attributes.mtime))
         return attributes.keywords(owner, self._time(attributes, lambda: os.fstat(descriptor)), xattrs)
 

@@ -30,7 +30,7 @@ class HardLinks:
             self.waiting[path] = target
 
     def replaced(self, path: bytes) -> None:
-        """Forget a waiting link, since a later entry of the layer has its path."""
+        """Forget a waiting link whose path a later entry of the layer has."""
         self.waiting.pop(path, None)
 
     def finish(self, layer: int) -> None:

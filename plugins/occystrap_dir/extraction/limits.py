@@ -1,4 +1,4 @@
-"""Limits on what an image may unpack to, against archives made to fill disks and memory."""
+"""Limits on what an image may unpack to, against archives that are made to fill disks and memory."""
 from occystrap_core import InvalidImage
 
 

@@ -56,10 +56,10 @@ class Hiding:
             tree.removal.hidden(join(found.path, name))
 
     def implicit_directory(self, path: bytes) -> None:
-        """Do nothing: directories are all alike."""
+        """Do nothing: such directories need no special handling."""
 
     def explicit_directory(self, path: bytes) -> None:
-        """Do nothing: directories are all alike."""
+        """Do nothing: such directories need no special handling."""
 
     def check_device(self, path: bytes, numbers: tuple[int, int]) -> None:
         """Accept any device."""

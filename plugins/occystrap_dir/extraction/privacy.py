@@ -15,10 +15,10 @@ NOT_OTHERS = ~stat.S_IWOTH
 
 
 def check_privacy(receipt: Receipt, keeps_out: str, names: Iterable[str], results: CheckResults) -> None:
-    """Report a directory that is open to more users than expected, and `names` that others may change.
+    """Report a directory that is open to more users than expected, and those of `names` that other users may change.
 
-    These are names that all users may write to, or that belong to a user who is neither root, nor the caller, nor
-    whoever has all of them. `keeps_out` is the directory that keeps other users out. An empty name stands for the
+    These are names that all users may write to, or that belong to someone other than root, the caller, or the single
+    user who owns all names. `keeps_out` is the directory that keeps other users out. An empty name stands for the
     destination itself. Raises OSError.
     """
     names = list(names)
@@ -37,7 +37,8 @@ def check_privacy(receipt: Receipt, keeps_out: str, names: Iterable[str], result
 
 
 def take_over(root: str) -> list[str]:
-    """Make an existing directory root's own if root runs this; return a line for the user if it was another's."""
+    """Make an existing directory belong to root if root runs this; return a line for the user if it belonged to another
+    user."""
     owner = os.stat(root).st_uid
     if os.geteuid() or not owner:
         return []
@@ -46,7 +47,7 @@ def take_over(root: str) -> list[str]:
 
 
 def _strangers(root: str, names: Iterable[str]) -> list[tuple[str, int]]:
-    """Return names that belong neither to root nor to the caller, with the users, unless one user has all names."""
+    """Return names that belong neither to root nor to the caller, with their owners, unless one user owns all names."""
     owners = [(name, found.st_uid) for name in names if (found := _status(root, name))]
     if len({owner for _, owner in owners}) == 1:
         return []  # another user wrote it
@@ -69,7 +70,7 @@ def _requested(receipt: Receipt) -> int:
 
 
 def _allowed(receipt: Receipt) -> int:
-    """Return the permissions that all images in the directory request together: each run sets those of its own."""
+    """Return the permissions that the options of all images in the directory permit together: each run sets its own."""
     mode = _requested(receipt)
     for each in _others(receipt.path):
         mode |= _requested(each)

@@ -57,7 +57,8 @@ class Staging:
                 pass
 
     def tidy(self) -> None:
-        """Instead of all else: remove the directories of killed runs; what cannot be is left to the next run."""
+        """Only remove the directories of killed runs, for a run that writes nothing; the rest is left to the next run.
+        """
         with suppress(OSError):
             self._remove_abandoned()
 
@@ -92,7 +93,7 @@ class Staging:
             replaced = self._rename_to(target)
             if self._sync:
                 self._place.sync(os.path.dirname(target))
-            if replaced:  # it is not locked, so another run may be removing it as abandoned
+            if replaced:  # it is not locked: another run may be removing it as abandoned
                 self._remove(self._name, wait=True)
             self._unlock()
 
@@ -165,7 +166,7 @@ def check_place(path: str, marks: tuple[str, ...], kind: str) -> None:
 
 
 def _require_plain(place: Beneath, name: str) -> None:
-    """Raise WrongKind unless there are only files and directories below a directory, and it is one itself."""
+    """Raise WrongKind unless a directory has only files and directories below it."""
     for each in place.names(name):
         if place.is_directory(f'{name}/{each}'):
             _require_plain(place, f'{name}/{each}')

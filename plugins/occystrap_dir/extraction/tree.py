@@ -87,15 +87,15 @@ class Tree:
             yield line
 
     def is_own(self, path: bytes) -> bool:
-        """Return whether the current layer brought a path."""
+        """Return whether the current layer contains a path."""
         return self.record.layer(path) == self.layer
 
     def is_whole(self, directory: bytes) -> bool:
-        """Return whether the current layer brought all that is below a directory."""
+        """Return whether the current layer contains everything that is below a directory."""
         return self.record.is_whole(directory, self.layer)
 
     def set_whole(self, directory: bytes) -> None:
-        """Record that the current layer brought all that is below a directory."""
+        """Record that the current layer contains everything that is below a directory."""
         self.record.set_whole(directory, self.layer)
 
     def gone(self, path: bytes) -> None:
@@ -103,7 +103,7 @@ class Tree:
         self.record.drop(path)
 
     def left(self, path: bytes) -> None:
-        """Record a hidden directory that stays, since the layer has something in it: as a new one without an entry."""
+        """Record a hidden directory that stays because the layer has something in it: as a new one without an entry."""
         clear_xattrs(self.root.plain(path), self.file_system.xattrs)
         self._made(path)
 
@@ -232,7 +232,7 @@ class Tree:
             return False
 
     def _replacing(self, path: bytes, directory: bytes, make: Callable[[int], None]) -> None:
-        """Call `make` with the open directory, having removed what is in the way."""
+        """Call `make` with the open parent directory, after removing what has the name."""
         try:
             make(self.root.plain(directory))
         except FileExistsError:

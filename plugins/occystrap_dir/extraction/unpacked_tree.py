@@ -30,7 +30,7 @@ class Limits:
         self.budget = Budget(options['max_unpacked'], options['max_entries'], options['max_names'])
         self.setter = Setter(bool(options['rootless']))
         self.mode: int = options['mode'] or 0o700
-        """The mode of the directory that keeps other users from the unpacked files."""
+        """The mode of the directory that keeps other users out of the unpacked files."""
 
     @property
     def notes(self) -> list[str]:

@@ -14,7 +14,7 @@ _MTREE, _VERSION = b'#mtree v2.0', b'#occystrap 2'
 
 
 class OtherVersion(InvalidImage):
-    """A list of another version, with less about its tree than is needed, or more than is known."""
+    """A list of another version, which lacks needed information or has unknown information."""
 
 
 class ListedLayer(NamedTuple):

@@ -21,9 +21,9 @@ _LINE = re.compile(
     rb'(?: uid=([0-9]+) gid=([0-9]+))?(?: time=(-?[0-9]+)\.([0-9]{9}))?((?: xattr\.[^ \n]+)*)(?: size=([0-9]+))?'
     rb'(?: sha256digest=([0-9a-f]+))?(?: nlink=([0-9]+) inode=([0-9]+))?'
     rb'(?(4)|(?: device=native,([0-9]+),([0-9]+))?)\n?')
-"""A line with all keywords, in the order in which they are written: one match is faster than a search for each.
+"""Matches a line with all keywords, in the order in which they are written: one match is faster than a search for each.
 
-The device is also taken at the end, where earlier versions wrote that of whiteouts.
+The device is also accepted at the end, where earlier versions wrote that of whiteouts.
 """
 
 

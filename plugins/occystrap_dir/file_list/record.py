@@ -24,9 +24,9 @@ class _Directory:
 
 
 class TreeRecord:
-    """The keywords of each path (see mtree.py), in an unnamed file; memory holds only the names, each once.
+    """The keywords of each path (see mtree.py), in an unnamed file; memory only holds the names, each once.
 
-    `whole` of a directory is the layer that brought everything below it: its whiteouts remove nothing there.
+    `whole` of a directory is the layer that contains everything below it: its whiteouts remove nothing there.
     """
 
     def __init__(self, directory: str, named: Callable[[int], None] = lambda length: None) -> None:

@@ -17,7 +17,7 @@ _NAMES = {kind: name for name, kind in _KINDS.items()}
 _MOST = 100
 """Differences that are reported one by one."""
 _AT_ONCE = 1000
-"""Lines that are in memory at once, of a directory that may have millions."""
+"""Number of lines that are in memory at once, for a directory that may have millions."""
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _Xattrs = Mapping[bytes, bytes]
 
@@ -41,7 +41,7 @@ class TreeCheck:
         self._levels: list[tuple[bytes, dict[bytes, _Xattrs]]] = []
         """The current directory and those above it, each with its subdirectories that are still to be checked."""
         self._absent: set[bytes] = set()
-        """Directories that are missing or something else, which was reported; what is below them need not be."""
+        """Directories that are missing or of another type, which was reported; what is below them is not."""
 
     def check(self, lines: Iterable[Line]) -> None:
         """Compare the tree with lines, in which each directory comes before its children; raises OSError,
@@ -138,8 +138,8 @@ class TreeCheck:
         return line.size is None or self._expect(path, 'size in bytes', line.size, found.st_size)
 
     def _time(self, line: Line, found: int) -> None:
-        """Compare times that are not equal but may be as near to each other as the file system can store them."""
-        if line.time is None or line.kind == 'dir' and self._may_miss:  # removing files changes that of their directory
+        """Compare times that are not equal, but may be as close as the file system can store them."""
+        if line.time is None or line.kind == 'dir' and self._may_miss:  # removing files changes their directory's
             return
         if self._file_system.rounded(line.time) != self._file_system.rounded(found):
             self._report(line.path, f'time is {_seconds(found)}, expected {_seconds(line.time)}')

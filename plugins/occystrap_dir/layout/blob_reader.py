@@ -19,7 +19,7 @@ class LayoutStore(BlobStore):
         self.root = self.place = root
 
     def small_blob(self, digest: Digest, what: str) -> bytes:
-        """Read a document, however its file is linked."""
+        """Read a document; its file may be a link."""
         try:
             return read_document(self.root, blob_name(digest), CONFIG_CAP, links=True)
         except (FileNotFoundError, NotADirectoryError):
@@ -56,8 +56,8 @@ class LayoutStore(BlobStore):
         return inflated_size(end, descriptor.size)
 
     def layer(self, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:
-        """Return a layer, its size checked unless it has urls or is left out: it may be missing then, which is found on
-        reading it."""
+        """Return a layer, its size checked unless it has urls or is left out: it may be missing then, which only
+        reading it shows."""
         left_out = descriptor.urls or self.base(descriptor.digest)
         if not left_out and (size := self.blob_size(descriptor)) != descriptor.size:
             raise SizeMismatch(f'{self.root}: layer {descriptor.digest} has {size} bytes, expected '

@@ -38,9 +38,9 @@ class Blobs:
         return size if found == digest else None
 
     def write(self, layer: OutgoingLayer) -> WrittenLayer:
-        """Stream a blob to a temporary file and rename it after its digest; raises OutputError.
+        """Stream a blob to a temporary file and rename it by its digest; raises OutputError.
 
-        A large one goes on where an earlier run was interrupted, and is kept if this one is.
+        A large one is continued if an earlier run was interrupted, and kept if this one is.
         """
         assert layer.descriptor
         if layer.descriptor.size < LEAST:
@@ -71,7 +71,7 @@ class Blobs:
         return self.put('index' if isinstance(document, Index) else 'manifest', document.raw, document.digest)
 
     def _publish(self, partial: str, digest: Digest, size: int) -> str:
-        """Rename a blob after its digest, noted before, so that it is removed or kept later if no image names it."""
+        """Rename a blob by its digest, after noting that it must be removed or kept later if no image refers to it."""
         name = blob_name(digest)
         if size < LEAST:
             self._workspace.note([name])

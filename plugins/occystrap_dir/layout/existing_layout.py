@@ -55,7 +55,7 @@ def current_index(root: str) -> IndexFile | None:
     missing = not Beneath(root).status(INDEX_FILE) and (
         has_receipts(root) or any(was_left(root, name) for name in BLOB_DIRECTORIES))
     try:
-        return read_index(root)  # last, since a run that ends meanwhile writes it before the rest becomes visible
+        return read_index(root)  # read last: a run that ends meanwhile writes it before the rest becomes visible
     except FileNotFoundError:
         return None if missing else IndexFile.empty()
     except InvalidImage:

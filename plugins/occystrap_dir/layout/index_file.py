@@ -15,9 +15,9 @@ def read_index(root: str) -> IndexFile:
 
 
 def read_source_index(root: str) -> IndexFile:
-    """Return the index.json of a source, following links; it must not be changed. Raises as `read_index`.
+    """Return the index.json of a source, following links; it must not be changed. Raises as `read_index` does.
 
-    It is the same object as long as it is the same, unchanged file, and no link.
+    The same object is returned as long as the file is unchanged and not a link.
     """
     with set_error_rule('index'):
         if Beneath(root).resolved(INDEX_FILE) == INDEX_FILE:

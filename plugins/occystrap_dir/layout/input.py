@@ -20,7 +20,7 @@ from occystrap_dir.workspace.names import directory_name, read_document, require
 
 
 class _Offered(NamedTuple):
-    """The images in an index, which is kept, as its identity stands for it."""
+    """The images in an index, which is kept because its id identifies it."""
 
     source: IndexFile
     offers: Sequence[Offer[LayoutEntries]]
@@ -77,7 +77,7 @@ class LayoutInput(ImageInput):
         return LayoutReferrers(self._contents.manifest, self._index().manifests, self._place.root)
 
     def _offers(self) -> Sequence[Offer[LayoutEntries]]:
-        """Return all images, found once for all entries of a list that name one each."""
+        """Return all images, listed once for all entries of a list that name one image each."""
         index, root = self._index(), self._place.root
         return self.settings.shared.get((LayoutInput, root, id(index)), lambda: _Offered(index, layout_offers(
             index.manifests, Reference(directory_name(root)), self._contents.with_platform))).offers

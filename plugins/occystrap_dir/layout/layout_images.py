@@ -1,4 +1,4 @@
-"""Selecting an image of a layout: by tag, name or digest, or the only one that no other image needs."""
+"""Selecting an image of a layout: by tag, name or digest, or the only one that belongs to no other image."""
 from collections.abc import Sequence
 
 from occystrap_core.oci import LayoutChoice, LayoutEntries, Offer, Reference, independent_images

@@ -10,8 +10,8 @@ from occystrap_dir.layout.publication import EXPECTED_LAYOUT
 def moved(receipt: Receipt, location: Location) -> Receipt:
     """Return the receipt for the same image in a layout; raises UsageError.
 
-    That of a layout is for the same bytes at another path, unless the location names the image, or the layout is a
-    delta, whose receipt is for wherever its images are whole, too.
+    A receipt for a layout holds for the same bytes at another path, unless the location names the image, or the layout
+    is a delta, whose receipt must also hold where its images are whole.
     """
     there = with_tag_as_option(location)
     name = there.options['tag'] or ''

@@ -1,4 +1,4 @@
-"""Referrers in a layout: those of an image that another one replaces, and those that other programs put there."""
+"""Referrers in a layout that belong to a replaced image, or that other programs put there."""
 import re
 from collections.abc import Collection, Iterable, Sequence
 
@@ -15,9 +15,10 @@ _TAG = re.compile(r'(?:.*:)?(sha(?:256|512)-[0-9a-f]{64})')
 
 def referrers_without_subject(root: str, index: IndexFile, replaced: Iterable[Receipt], new: Iterable[Receipt],
                               ) -> Collection[Digest]:
-    """Return the digests of the entries that came with `replaced` images, and refer to what is no longer in the layout.
+    """Return the digests of entries that came with `replaced` images and refer to something that is no longer in the
+    layout.
 
-    Those that the receipts of `new` images, or others in the layout, have stay, and all of them if it cannot be read.
+    Entries in the receipts of `new` images, or of others in the layout, stay; all stay if the layout cannot be read.
     """
     brought = {each.digest for receipt in replaced for each in receipt.of_kind('entry')[1:]}
     brought -= {each.digest for receipt in new for each in receipt.of_kind('entry')}
@@ -45,7 +46,7 @@ def is_referrer(root: str, entry: Entry) -> bool:
 
 
 def _without_subject(store: LayoutStore, index: IndexFile, entries: Sequence[Entry]) -> Sequence[Entry]:
-    """Return those whose subject no other entry has, nor one of these that stays."""
+    """Return the entries whose subject is neither another entry nor one of those that stay."""
     described = {id(each): Descriptor.from_json(each, 'the entry') for each in entries}
     lost = {each.digest for each in described.values()}
     there = blobs_below(store.manifest, (each for each in index.manifests if each.digest not in lost))

@@ -32,7 +32,8 @@ def receipt_name(stem: str) -> str:
 class NewImage:
     """An image to be listed: its workspace, entries, receipt, and the name of the receipt's file.
 
-    After `publish`: whether other entries were replaced, and notes on a rebuilt index.json and on blobs that stay.
+    After `publish`: whether other entries were replaced, and notes on a rebuilt index.json and on blobs that were not
+    removed.
     """
 
     def __init__(self, workspace: Workspace, entries: Sequence[Entry], receipt: Receipt, kept: str) -> None:
@@ -76,7 +77,7 @@ def publish(images: Sequence[NewImage], rebuild: bool) -> None:
 
 
 def _drop_referrers(workspace: Workspace, index: IndexFile, images: Sequence[NewImage]) -> None:
-    """Take out what referred to replaced images, and came with them; its blobs are noted."""
+    """Remove the entries of referrers that came with replaced images; their blobs are noted."""
     earlier = [kept_receipt(workspace.root, os.path.basename(image.kept)) for image in images if image.replaces]
     replaced = [each for each in earlier if each]
     if dropped := index.drop(referrers_without_subject(workspace.root, index, replaced,
@@ -110,10 +111,10 @@ def _checked(raw: bytes, root: str) -> bytes:
 
 
 def note_blobs(workspace: Workspace, replaced: Sequence[Descriptor]) -> list[str]:
-    """Note the blobs of replaced images, to be removed unless others use them; return a note if they are unknown."""
+    """Note the blobs of replaced images, for removal if no other image uses them; return a note if they are unknown."""
     try:
         blobs = blobs_below(LayoutStore(workspace.root).manifest, replaced)
-    except ImageError as error:  # a manifest that cannot be read may name any blob
+    except ImageError as error:  # an unreadable manifest may refer to any blob
         return [f'{workspace.root} keeps the blobs of what was replaced: {error}']
     workspace.note([blob_name(digest) for digest in sorted(blobs)])
     return []

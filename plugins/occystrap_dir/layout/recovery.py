@@ -15,19 +15,19 @@ from occystrap_dir.workspace.receipts import kept_receipt
 from occystrap_dir.workspace.workspace import RECEIPTS
 
 _MOST = 20
-"""Digests that a note lists at most."""
+"""Most digests that a note lists."""
 
 
 def has_receipts(root: str) -> bool:
-    """Return whether the layout has receipts, so that its index.json is ours to repair; raises OSError."""
+    """Return whether the layout has receipts, so that this program may repair its index.json; raises OSError."""
     return bool(_kept(root))
 
 
 def rebuilt_index(root: str, left_out: Collection[str]) -> tuple[IndexFile, list[str]]:
     """Return an index of all images in the layout, and notes on what is lost; raises OSError.
 
-    Images with receipts have their names. The others, except blobs named in `left_out`, are listed without a name, so
-    that their blobs are not removed.
+    Images with receipts keep their names. Other images, except blobs in `left_out`, are listed without a name, so that
+    their blobs are not removed.
     """
     contents, receipts = LayoutStore(root), {name: kept_receipt(root, name) for name in _kept(root)}
     index = IndexFile.empty()
@@ -47,7 +47,7 @@ def rebuilt_index(root: str, left_out: Collection[str]) -> tuple[IndexFile, list
 
 
 def _nameless(contents: LayoutStore, index: IndexFile, left_out: Collection[str]) -> list[Manifest | Index]:
-    """Return the manifests and indexes that neither an entry nor one of them reaches."""
+    """Return the manifests and indexes that no entry leads to."""
     known, found = set[Digest](), list[Manifest | Index]()
     with suppress(ImageError):
         known = blobs_below(contents.manifest, index.manifests)
@@ -77,7 +77,7 @@ def _kept(root: str) -> list[str]:
 
 
 def _attested(contents: LayoutStore, receipt: Receipt) -> Iterator[Entry]:
-    """Yield the entries that a receipt was written for, recognized by their digests."""
+    """Yield the entries for which receipts were written, recognized by their digests."""
     documents = list(_documents(contents, receipt))
     for expected in receipt.of_kind('entry'):
         for document in documents:
@@ -93,4 +93,4 @@ def _documents(contents: LayoutStore, receipt: Receipt) -> Iterator[Manifest | I
         try:
             yield contents.manifest(Descriptor('', expected.digest, expected.size))
         except ImageError:
-            continue  # a damaged manifest names nothing
+            continue  # a damaged manifest refers to nothing

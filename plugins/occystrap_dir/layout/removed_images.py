@@ -1,4 +1,4 @@
-"""Removing images from a layout: their entries in index.json, their receipts, and blobs that nothing names any more."""
+"""Removing images from a layout: their entries in index.json, their receipts, and blobs that no image uses any more."""
 from collections.abc import Collection, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -14,16 +14,16 @@ from occystrap_dir.workspace.workspace import RECEIPTS, Workspace
 
 
 def remove(receipts: Sequence[Receipt], staying: Sequence[Receipt], settings: Settings, dry_run: bool) -> list[str]:
-    """Remove images that these receipts prove; return for each why it stays, empty if it is gone.
+    """Remove images that these receipts prove; return for each the reason why it stays, empty if it was removed.
 
-    An entry that differs from the receipt stays, since it is not the image that was written. What `staying` receipts,
-    or others in the layout, have in common with them stays, too.
+    An entry that differs from the receipt stays, since it is not for the image that was written. What images with
+    `staying` receipts, or others in the layout, have in common with a removed one stays, too.
     """
     return at_each(receipts, lambda root, group: _removed(root, group, staying, settings, dry_run))
 
 
 def note_bringers(receipts: Sequence[Receipt], settings: Settings, withdrawn: bool) -> None:
-    """Add the bringers of these receipts to those that layouts keep of the same images, or take them out."""
+    """Add the bringers of these receipts to the kept receipts of the same images in layouts, or remove them."""
     for root in sorted({each.path for each in receipts}):
         workspace = Workspace(root, settings.sync, final=blob_name)
         note_in(
@@ -48,9 +48,9 @@ def _removed(root: str, group: Sequence[Receipt], staying: Sequence[Receipt], se
 
 
 def _delisted(workspace: Workspace, group: Sequence[Receipt], staying: Sequence[Receipt]) -> list[str]:
-    """Take the images out of index.json, and remove their receipts; the caller holds the lock.
+    """Remove the images from index.json, and their receipts; the caller holds the lock.
 
-    The blobs are noted first, so that the next run removes what this one leaves if it is killed.
+    The blobs are noted first, so that the next run removes them if this one is killed.
     """
     index = require_index(workspace.root)
     reasons, going, entries = _planned(workspace.root, index, group, staying)
@@ -67,7 +67,7 @@ def _delisted(workspace: Workspace, group: Sequence[Receipt], staying: Sequence[
 
 
 def _planned(root: str, index: IndexFile, group: Sequence[Receipt], staying: Sequence[Receipt]) -> _Removal:
-    """Return what is to be removed; a dry run goes this way, too. `staying` may be receipts of any destination."""
+    """Return what is to be removed, also for a dry run. `staying` may be receipts of any destination."""
     reasons = [_reason(index, each) for each in group]
     going = [each for each, reason in zip(group, reasons, strict=True) if not reason]
     listed = {_main(each) for each in going}
@@ -78,20 +78,20 @@ def _planned(root: str, index: IndexFile, group: Sequence[Receipt], staying: Seq
 
 
 def _main(receipt: Receipt) -> tuple[str, Digest]:
-    """Return name and digest of the entry of the image itself, which is the first."""
+    """Return name and digest of the image's own entry, which comes first."""
     entry = receipt.of_kind('entry')[0]
     return entry.locator, entry.digest
 
 
 def _stem(receipt: Receipt) -> str:
-    """Return what names the file of a receipt: the image's name in index.json or, without one, its digest."""
+    """Return the base for the name of a receipt's file: the image's name in index.json or, without one, its digest."""
     locator = _main(receipt)[0]
     digest = receipt.manifest_digest
     return digest.hex if digest and locator == str(digest) else locator
 
 
 def _reason(index: IndexFile, receipt: Receipt) -> str:
-    """Return why an image cannot be removed; an image that is not there any more can."""
+    """Return why an image cannot be removed; one that is no longer there can."""
     if not receipt.of_kind('entry'):
         return f'{receipt.reference}: its receipt names no entry of {INDEX_FILE}'
     entry, words = index.find(*_main(receipt))

@@ -1,4 +1,4 @@
-"""Removing blobs that no image names: those of replaced images, and of runs that did not finish."""
+"""Removing blobs that no image refers to: those of replaced images, and of unfinished runs."""
 import re
 
 from occystrap_core.files import ImageError
@@ -12,10 +12,10 @@ _BLOB = re.compile(rf'(?:{"|".join(BLOB_DIRECTORIES)})/[0-9a-f]{{64,128}}')
 
 
 def remove_unnamed(workspace: Workspace) -> None:
-    """Remove those of the noted blobs that no entry reaches, or keep them for the next run.
+    """Remove those of the noted blobs that no entry leads to, or keep them for the next run.
 
-    Blobs that this program did not write or replace stay, even if no image names them. Raises OSError, and ImageError,
-    before anything is removed, if a manifest cannot be read.
+    Blobs that this program did not write or replace stay, even if no image refers to them. Raises OSError, and
+    ImageError, before anything is removed, if a manifest cannot be read.
     """
     root, place = workspace.root, workspace.place
     named = {blob_name(digest) for digest in _named(root)}

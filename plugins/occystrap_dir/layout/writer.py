@@ -49,11 +49,11 @@ class LayoutOutput(ImageOutput):
         return receipt_here(self._root, receipt_name(name)) if name else None
 
     def leave_unchanged(self) -> None:
-        """Remove what killed runs left."""
+        """Remove leftovers of killed runs."""
         self._workspace.tidy(self._sweep)
 
     def require_possible(self, content: Image | ImageIndex) -> None:
-        """Raise OutputError unless the destination is or can become a layout; for an image, if it replaced an index."""
+        """Raise OutputError unless the destination is or can become a layout, or if an image would replace an index."""
         name = '' if isinstance(content, ImageIndex) else self._name(content.reference)
         self._require_no_index(check_destination(self._root, self._rebuild), name)
 
@@ -78,7 +78,8 @@ class LayoutOutput(ImageOutput):
         return WrittenLayer(blob_name(digest), digest, layer.descriptor.size, Evidence.BASE)
 
     def blob_size(self, digest: Digest) -> int | None:
-        """Return the size in bytes of an existing blob, hashed: much less work than letting a daemon compress it."""
+        """Return the size in bytes of an existing blob, after hashing it: less work than letting a daemon compress the
+        layer."""
         return self._blobs.size(digest)
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
@@ -113,14 +114,14 @@ class LayoutOutput(ImageOutput):
             self.location, [*entries, *documents]))
 
     def abort(self) -> None:
-        """Remove all that this run wrote and no image needs, except layers that the next run may continue.
+        """Remove everything that this run wrote and no image refers to, except layers that the next run may continue.
 
         Raises OutputError for what cannot be removed.
         """
         self.kept = self._workspace.give_up(self._sweep, self.may_go_on)
 
     def _require_no_index(self, index: IndexFile, name: str) -> None:
-        """Refuse to replace several images of one name by a single one, even if each has an entry of its own."""
+        """Refuse to replace several entries of one name by a single image, even if none of them is an index."""
         named = index.named_manifests(name) if name else []
         if not named:
             return
@@ -152,7 +153,7 @@ class LayoutOutput(ImageOutput):
         return receipt
 
     def commit(self) -> None:
-        """Return when index.json lists the image, which other images of the run may have been listed with."""
+        """Return when index.json lists the image, perhaps together with other images of the run."""
         if self.batched and self._new:
             self._group.wait(self._new, self.settings.cancellation.check)
             self._published()

@@ -29,9 +29,9 @@ def is_whole(root: str, listing: str, directory: str, full: bool, settings: Sett
 
 
 def remove_unnamed(root: str, settings: Settings) -> None:
-    """Remove layers that no image in mount.json has, with their lists.
+    """Remove layers that no image in mount.json uses, with their lists.
 
-    A layer that was changed since it was written stays, except with `force`. Raises OSError, and InvalidImage, before
+    A layer that was changed after it was written stays, except with `force`. Raises OSError, and InvalidImage, before
     anything is removed, if mount.json cannot be read.
     """
     try:
@@ -53,7 +53,8 @@ def remove_unnamed(root: str, settings: Settings) -> None:
 
 
 def _may_go(root: str, directory: str, settings: Settings) -> bool:
-    """Return whether a layer matches its list, or has none, since the run that wrote it was killed."""
+    """Return whether a layer may be removed: it matches its list, or has none because the run that wrote it was killed.
+    """
     try:
         if Beneath(root).status(tree_name(directory)):
             require_unchanged(root, directory, settings, tree_name(directory))

@@ -17,17 +17,17 @@ USER_MARKS = '.occystrap/userxattr'
 CAP = 16 << 20
 _FIELDS = FieldNames.of('image_id layers', free_top=True)
 _MOST = 500
-"""OVL_MAX_STACK of Linux."""
+"""The limit of Linux (OVL_MAX_STACK)."""
 _DIRECTORY, _COVER = re.compile(rf'{LAYERS}/[0-9a-f]{{32}}'), re.compile(rf'(?:{re.escape(TREES)}/[0-9a-f]{{32}})?')
 
 
 def layer_directory(diff_id: Digest) -> str:
-    """Return the name of a layer's directory, by half of the digest."""
+    """Return the name of a layer's directory: half of its digest."""
     return f'{LAYERS}/{diff_id.hex[:32]}'
 
 
 def cover_directory(diff_ids: Sequence[Digest]) -> str:
-    """Return the name of the cover, the directory on top of these layers, if they need one (see stack.py)."""
+    """Return the name of the cover, the directory on top of these layers if they need one (see stack.py)."""
     return f'{TREES}/{Digest.of(" ".join(diff_ids).encode()).hex[:32]}'
 
 

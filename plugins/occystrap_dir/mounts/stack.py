@@ -32,7 +32,7 @@ class _Seen:
     layers: set[str]
     """The layers that overlayfs merges in it."""
     marked: bool
-    """Whether names in it are deleted."""
+    """Whether names in it were deleted."""
     at: int
     """The number of the uppermost layer that has it."""
 
@@ -54,7 +54,7 @@ class Stack:
     _others: dict[bytes, tuple[int, Line]] = field(default_factory=dict)
     """Paths that are not directories, with the number of the layer."""
     _covered: set[bytes] = field(default_factory=set)
-    """Links instead of which overlayfs shows a directory made only for marks."""
+    """Links that overlayfs hides by a directory made only for marks."""
     _names: Sequence[str] = ()
     """The directories of the layers."""
 
@@ -131,8 +131,7 @@ class Stack:
             self._others[line.path] = number, line
 
     def _require_link(self, path: bytes, line: Line) -> None:
-        """Raise OutputError unless the path with this line is a link that leads nowhere, so that marks below it hide
-        nothing."""
+        """Raise OutputError unless the path with this line is a dangling link, so that marks below it hide nothing."""
         first = _first_of(path, line.target) if line.kind == 'link' else b''
         if not first or any(self._has(directory, first) for directory in self._names):
             raise OutputError(f'{text(path)} is not a directory in one layer, but a higher one has whiteouts below it, '

@@ -63,11 +63,11 @@ class MountsOutput(ImageOutput):
         return receipt_here(self._root, kept_name(image_name(reference)))
 
     def leave_unchanged(self) -> None:
-        """Remove what killed runs left."""
+        """Remove leftovers of killed runs."""
         self._workspace.tidy(self._sweep)
 
     def require_possible(self, content: Image | ImageIndex) -> None:
-        """Raise OutputError if the layers cannot be here, or are too many to be mounted."""
+        """Raise OutputError if the layers cannot be written here, or are too many to be mounted."""
         self._check_place()
         if isinstance(content, Image):
             require_mountable(Mounted('', '', [layer_directory(diff_id) for diff_id in content.diff_ids]))
@@ -87,8 +87,8 @@ class MountsOutput(ImageOutput):
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Return the existing layer if its files match its list, and the list is known to be made from this diff_id.
 
-        A kept receipt proves the latter; with FULL verification, which also reads the files, only this run does. The
-        tree alone does not prove it, since the tar that it was made from cannot be restored.
+        That is proved by a kept receipt; with FULL verification, which also reads the files, only if this run wrote the
+        layer. The tree itself cannot prove it, since its tar cannot be restored.
         """
         if layer.diff_id is None:
             return None
@@ -131,7 +131,7 @@ class MountsOutput(ImageOutput):
         return receipt
 
     def abort(self) -> None:
-        """Remove what this run wrote and no image has; raises OutputError for what cannot be removed."""
+        """Remove everything that this run wrote and no image uses; raises OutputError for what cannot be removed."""
         for unpacking in self._unpackings:
             with self._workspace.noting():
                 unpacking.abort()

@@ -23,7 +23,8 @@ def check_directory(root: str) -> bool:
 
 
 def require_same_repository(path: str, there: Iterable[str], comes: Image | ImageIndex, settings: Settings) -> None:
-    """Raise OutputError if the only image at a place, by its names, would be lost to one of another repository."""
+    """Raise OutputError if the only image at a place would be replaced by one of another repository, judged by its
+    names."""
     names = list(there)
     if not settings.force and isinstance(comes, Image) and are_of_other_repositories(names, [str(comes.reference)]):
         raise OutputError(f'{path} has another image, {names[0]}, which would be lost: choose another directory, or '
@@ -31,7 +32,7 @@ def require_same_repository(path: str, there: Iterable[str], comes: Image | Imag
 
 
 def without_rebuilding(location: Location) -> Location:
-    """Return a location for receipts, without rebuild_index, which concerns one run and not the destination."""
+    """Return a location for receipts, without rebuild_index, which concerns one run only."""
     return location._replace(given={name: text for name, text in location.given.items() if name != 'rebuild_index'})
 
 
@@ -44,8 +45,8 @@ def not_replaced(what: str, loss: str) -> OutputError:
 def check_empty(root: str, ours: Collection[str]) -> None:
     """Raise OutputError if the directory has entries, but none of `ours`."""
     if any(os.path.lexists(f'{root}/{name}') for name in ours):
-        return  # without listing what may be thousands
-    names = set(os.listdir(root))  # read once, since other writers may be changing it
+        return  # without listing what may be thousands of names
+    names = set(os.listdir(root))  # read once: other writers may be changing it
     if names.isdisjoint(ours) and (others := sorted(names - _HARMLESS)):
         raise OutputError(f'{root} contains other files, such as {others[0]!r}: choose an empty directory')
 
@@ -66,7 +67,7 @@ def check_parent(root: str, parent: str) -> None:
 
 
 def made(root: str, mode: int | None) -> bool:
-    """Make a destination, unless another run has made it; return whether it was made."""
+    """Create a destination, unless another run has done so; return whether it was created here."""
     with suppress(FileExistsError):
         os.mkdir(root, 0o777 if mode is None else mode)
         if mode is not None:

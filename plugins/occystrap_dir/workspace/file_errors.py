@@ -67,9 +67,9 @@ def report_file(expected: Expectation, root: str, full: bool, settings: Settings
 
 def report_tar(expected: Expectation, root: str, full: bool, settings: Settings, results: CheckResults, name: str,
                ) -> None:
-    """Report the tar of a layer as `report_file` does, of a compressed one size and digest of what is in it.
+    """Report the tar of a layer as `report_file` does; of a compressed one report the size and digest of its content.
 
-    Raises InvalidImage if that is longer than expected, or damaged.
+    Raises InvalidImage if the content is longer than expected, or damaged.
     """
     descriptor = Beneath(root).open(name)
     try:

@@ -1,8 +1,8 @@
-"""Images that end at nearly the same time are added to a destination's list by one write.
+"""Group commit: images that end at nearly the same time are added to a destination's list by one write.
 
-The list holds all images, so that writing it for each would take time that grows with the square of their number. The
-next write waits until nine times as long has passed as the last one took: writing lists never takes more than a tenth
-of the time, however long they get, and images do not wait where the list is short.
+The list contains all images, so writing it for each would take time quadratic in their number. The next write waits
+nine times as long as the last one took: writing lists never takes more than a tenth of the time, and images hardly wait
+while the list is short.
 """
 import threading
 import time
@@ -13,17 +13,18 @@ T = TypeVar('T')
 
 _PATIENCE = 9
 _LONGEST = 0.5
-"""Seconds that an image waits at most for others."""
+"""Longest wait of an image for others, in seconds."""
 _MOST = 64
-"""Images that are written together at most, since each has files open."""
+"""Most images that are written together, since each has files open."""
 _POLL = 0.05
 
 
 class GroupCommit(Generic[T]):
-    """Writes items in groups: whichever thread comes first writes for all that are ready."""
+    """Writes items in groups: the first thread to arrive writes for all that are ready."""
 
     def __init__(self, write: Callable[[Sequence[T]], None], clock: Callable[[], float] = time.monotonic) -> None:
-        """`write` adds items to the list, durably; after an error each of a group is written alone, to get its own."""
+        """`write` adds items to the list, durably. If it fails for a group, each item is written alone to get its own
+        error."""
         self._write, self._clock = write, clock
         self._changed = threading.Condition()
         self._ready: list[T] = []
@@ -38,7 +39,7 @@ class GroupCommit(Generic[T]):
             self._changed.notify_all()
 
     def wait(self, item: T, check: Callable[[], None]) -> None:
-        """Return when an item that was added is written; raises its error, and what `check` raises meanwhile."""
+        """Return when an item that was added is written; raises its error, and what `check` raises while waiting."""
         while True:
             with self._changed:
                 if id(item) in self._results:
@@ -52,7 +53,7 @@ class GroupCommit(Generic[T]):
             raise error
 
     def _begun(self) -> list[T]:
-        """Return the items to write now, none after waiting a little; the caller holds the lock."""
+        """Return the items to write now; none after waiting briefly. The caller holds the lock."""
         left = self._due - self._clock()
         if self._writing or (left > 0 and len(self._ready) < _MOST):
             self._changed.wait(_POLL if self._writing else min(left, _POLL))

@@ -1,4 +1,4 @@
-"""Removing images from destinations of several, each in one run of its own, while no other changes its list."""
+"""Removing images from destinations that hold several; at each destination in one run, with its list locked."""
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,7 @@ from occystrap_dir.workspace.workspace import Workspace
 
 
 def at_each(receipts: Sequence[Receipt], remove: Callable[[str, Sequence[Receipt]], list[str]]) -> list[str]:
-    """Return for each receipt why its image stays, empty if it is gone.
+    """Return for each receipt the reason why its image stays, empty if it was removed.
 
     `remove` is called with a destination and its receipts; an error there is the reason for all of them.
     """
@@ -26,9 +26,10 @@ def at_each(receipts: Sequence[Receipt], remove: Callable[[str, Sequence[Receipt
 
 
 def in_one_run(workspace: Workspace, change: Callable[[], list[str]], sweep: Callable[[], None]) -> list[str]:
-    """Return what `change` returns, called while no other run changes the list of images.
+    """Return the result of `change`, which is called while no other run changes the list of images.
 
-    Then `sweep` removes what no image names any more. Raises what `change` raises, OutputError if something stays.
+    `sweep` then removes what no image refers to any more. Raises what `change` raises, and OutputError if something
+    cannot be removed.
     """
     workspace.enter()
     try:

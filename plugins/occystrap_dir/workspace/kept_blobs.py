@@ -1,7 +1,7 @@
-"""Blobs that an interrupted run leaves to the next one: hidden files, named by their digests.
+"""Blobs that an interrupted run leaves for the next one: hidden files, named by digest.
 
-Each holds the first bytes of a blob, perhaps all of them, and is locked while a run adds to it. It is as little trusted
-as a download: the run that continues it hashes all of it. What is not used within a week is removed.
+Each contains the first bytes of a blob, perhaps all of them, and is locked while a run adds to it. It is trusted no
+more than a download: the run that continues it hashes all of it. What is not used within a week is removed.
 """
 import fcntl
 import os
@@ -21,7 +21,7 @@ from occystrap_dir.workspace.beneath import Beneath
 
 H = TypeVar('H', bound=HeldBytes)
 LEAST = CHUNK
-"""Bytes from which on a blob is kept: what one read brings is sooner read again."""
+"""Smaller parts of blobs are not kept, since reading them again is quicker."""
 _LONGEST = 7 * 24 * 3600
 """Seconds that a file is kept without being used."""
 _NAME = re.compile(r'sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128}')
@@ -42,7 +42,7 @@ class KeptFile(HeldBytes):
     def complete(self) -> None:
         """Flush the file, which may then be renamed; it stays locked. Raises OutputError.
 
-        What a file system reports when a file is closed, it reports for any of its descriptors.
+        Errors that a file system reports on closing are raised by closing another descriptor of the file.
         """
         with output_errors(self._place.path):
             self.flush()
@@ -57,19 +57,19 @@ class KeptBlobs:
         self._place, self._directory, self._sync, self._final = place, directory, sync, final
         self._begun, self._dropped = set[Digest](), False
         self.needless: set[Digest] = set()
-        """Blobs of which everything is made that can be needed."""
+        """Blobs that are not needed any more, since everything was made from them."""
 
     def open(self, digest: Digest) -> KeptFile | None:
-        """Return the file with the beginning of a blob, locked; it is new if nothing is kept.
+        """Return the file with the beginning of a blob, locked; a new one if nothing is kept.
 
-        None if another run is adding to it, and if something else has its name, or it is not ours alone: then the blob
-        is written as if nothing could be kept.
+        None if another run is adding to it, if something else has its name, or if other users have access: then the
+        blob is written as if nothing could be kept.
         """
         descriptor = self._opened(digest)
         return None if descriptor is None else KeptFile(self._place, self._name(digest), descriptor, self._sync)
 
     def open_beside(self, blob: Descriptor) -> KeptBeside | None:
-        """Return the same for a blob that is kept besides what is made of it."""
+        """Return the same for a blob that is kept in addition to what is made from it."""
         descriptor = self._opened(blob.digest)
         return None if descriptor is None else KeptBeside(descriptor, blob.size)
 
@@ -77,7 +77,7 @@ class KeptBlobs:
     def held(self, digest: Digest, file: H | None) -> Iterator[H | None]:
         """Yield a file that was opened here, and close it.
 
-        If the block is interrupted, or a service fails, it is kept; else it is removed, unless it was moved.
+        It is kept if the block is interrupted or a service fails; otherwise it is removed, unless it was moved.
         """
         keep = False
         try:
@@ -92,7 +92,7 @@ class KeptBlobs:
     def _end(self, digest: Digest, file: HeldBytes, keep: bool) -> None:
         """Close a file; remove it, unless it was renamed, or is to be kept and large enough."""
         descriptor, name = file.fileno(), self._name(digest)
-        with suppress(OSError):  # what cannot be removed now is removed when it is a week old
+        with suppress(OSError):  # what cannot be removed now is removed after a week
             if self._dropped or not keep or os.fstat(descriptor).st_size < LEAST:
                 if is_current(descriptor, lambda: self._place.status(name)):
                     self._place.unlink(name)
@@ -119,9 +119,9 @@ class KeptBlobs:
         return descriptor
 
     def drop(self) -> None:
-        """Remove what this run began, including files that it is still writing; raises OSError.
+        """Remove files that this run began, including those still being written; raises OSError.
 
-        What another image or run has taken over meanwhile is theirs.
+        Files that another image or run has taken over are left.
         """
         self._dropped = True
         for digest in self._begun:
@@ -129,7 +129,7 @@ class KeptBlobs:
                 self._remove(self._name(digest))
 
     def keep(self, digest: Digest) -> None:
-        """Keep a complete blob that has its final name, and that no image needs now; raises OSError."""
+        """Keep a complete blob that has its final name and that no image uses now; raises OSError."""
         self._place.make(self._directory)
         with suppress(FileNotFoundError):
             self._place.rename(self._final(digest), self._name(digest))
@@ -145,9 +145,9 @@ class KeptBlobs:
         return {digest: size for digest, size in sizes.items() if size}
 
     def tidy(self) -> None:
-        """Remove what is a week old, or has become complete otherwise, and the directory if it is empty.
+        """Remove what is a week old, or was completed in another way, and the directory if it is empty.
 
-        Only if no other run is at work. Raises OSError.
+        Only if no other run is active. Raises OSError.
         """
         if not self._place.is_directory(self._directory):
             return
@@ -174,7 +174,7 @@ class KeptBlobs:
     def _size(self, name: str) -> int:
         try:
             return self._place.size(name)
-        except OSError:  # nothing, or something else
+        except OSError:  # missing, or something else
             return 0
 
 

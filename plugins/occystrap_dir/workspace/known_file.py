@@ -1,4 +1,4 @@
-"""A list of images that each image of a run reads: it is read once as long as it is the same, unchanged file."""
+"""A list of images that each image of a run needs: it is read again only if the file was replaced or changed."""
 import os
 import threading
 import time
@@ -10,14 +10,14 @@ from occystrap_dir.workspace.beneath import Beneath, capped
 T = TypeVar('T')
 
 _TICK = 0.02
-"""Seconds within which a file system may give two changes the same time."""
+"""Two changes within so many seconds may have the same mtime."""
 _MOST = 4
 
 _Version = tuple[int, int, int, int, int]
 
 
 class _Known(NamedTuple, Generic[T]):
-    """A version of a file and its content; a later file with its inode has another time of change."""
+    """A version of a file and its content; a later file with the same inode has another ctime."""
 
     version: _Version
     content: T
@@ -27,7 +27,7 @@ class KnownFile(Generic[T]):
     """The contents of files of one name, by directory."""
 
     def __init__(self, name: str, cap: int, parse: Callable[[bytes, str], T]) -> None:
-        """`parse` returns the content, which must not be changed, from bytes and the path for errors."""
+        """`parse` makes the content, which must not be changed, from bytes and the path for errors."""
         self._name, self._cap, self._parse = name, cap, parse
         self._known: dict[str, _Known[T]] = {}
         self._lock = threading.Lock()
@@ -38,14 +38,15 @@ class KnownFile(Generic[T]):
         return self._read(root) if known is None else known.content
 
     def _find(self, root: str) -> _Known[T] | None:
-        """Return what was read from the file that has the name now; None if it is another one, or was changed."""
+        """Return the content of the file that has the name now; None if it was replaced, or changed since it was read.
+        """
         with self._lock:
             known = self._known.get(root)
             status = Beneath(root).status(self._name) if known else None
             return known if known and status and _version(status) == known.version else None
 
     def _read(self, root: str) -> T:
-        """Read the file, and keep it unless it is so new that a change could go unnoticed."""
+        """Read the file, and keep its content unless the file is so new that a change could go unnoticed."""
         begun, path = time.time_ns(), f'{root}/{self._name}'
         with open(Beneath(root).open(self._name), 'rb') as file:
             status = os.fstat(file.fileno())

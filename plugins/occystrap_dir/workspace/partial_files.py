@@ -1,4 +1,4 @@
-"""Files that a run writes into a destination: under temporary names, then renamed, together what belongs together."""
+"""Files that a run writes to a destination: under temporary names, then renamed, related ones together."""
 import os
 import stat
 import threading
@@ -21,7 +21,7 @@ class PartialFiles:
     """The partial files of one run, made on any thread until it is stopped."""
 
     def __init__(self, root: str, sync: bool, mode: int | None) -> None:
-        """`mode` is that of the destination: what others may not write there they may not write in the files."""
+        """`mode` is that of the destination; unless it is None, other users must not write to the files."""
         self._withheld = 0 if mode is None else stat.S_IWOTH
         self.root, self.sync, self.place = root, sync, Beneath(root)
         self._mutex = threading.RLock()
@@ -42,9 +42,9 @@ class PartialFiles:
         return self.filled(lambda write: write(data), mode)[0]
 
     def filled(self, fill: Callable[[Callable[[bytes], None]], T], mode: int = 0o666) -> tuple[str, T]:
-        """Call `fill` with a function that writes to a partial file, and return the file's name and the result.
+        """Call `fill` with a function that writes to a partial file; return the file's name and the result of `fill`.
 
-        The file is flushed and closed then. Raises OutputError, and what `fill` raises.
+        The file has been flushed and closed then. Raises OutputError, and what `fill` raises.
         """
         file = self._new_partial(mode)
         try:
@@ -77,7 +77,7 @@ class PartialFiles:
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """Have a `leave` on another thread wait for the end of the block, whose changes belong together.
+        """Make a `leave` on another thread wait for the end of the block, whose changes belong together.
 
         Raises OutputError, and Cancelled before the block if the run has left.
         """
@@ -97,7 +97,7 @@ class PartialFiles:
                 self.place.sync()
 
     def stop(self) -> None:
-        """Let every later change raise Cancelled, once changes that belong together have been made."""
+        """Make every later change raise Cancelled, after changes in progress that belong together."""
         with self._mutex:
             self._ended = True
 

@@ -1,4 +1,4 @@
-"""The receipts in a directory: what the runs that wrote its images and layers recorded."""
+"""The receipts in a directory: records of the runs that wrote its images and layers."""
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -44,7 +44,7 @@ def kept_receipts(root: str) -> list[Receipt]:
 
 def note_bringers(workspace: Workspace, receipts: Mapping[str, Receipt], withdrawn: bool, sweep: Callable[[], None],
                   ) -> None:
-    """Add the bringers of these receipts to the kept ones of the same images, by their files' names, or take them out.
+    """Add the bringers of these receipts to the kept receipts of the same images, by file name, or remove them.
 
     `sweep` is as for Workspace.leave. Raises OutputError.
     """
@@ -62,7 +62,7 @@ def note_bringers(workspace: Workspace, receipts: Mapping[str, Receipt], withdra
 
 
 def _with_bringers(root: str, name: str, receipt: Receipt, withdrawn: bool) -> Receipt | None:
-    """Return the kept receipt after the change; None if there is none, or it is of another image."""
+    """Return the kept receipt after the change; None if there is none, or it is for another image."""
     kept = kept_receipt(root, name)
     if not kept or (kept.manifest_digest, kept.image_id) != (receipt.manifest_digest, receipt.image_id):
         return None
@@ -73,7 +73,7 @@ def _with_bringers(root: str, name: str, receipt: Receipt, withdrawn: bool) -> R
 
 def with_known_evidence(receipt: Receipt, earlier: Receipt | None) -> Receipt:
     """Return a receipt with the stronger evidence of an earlier run, which streamed what a rerun skips, and with all
-    who brought the image."""
+    bringers of the image."""
     seen = {each for each in (earlier.expectations if earlier else ()) if each.evidence is Evidence.STREAMED}
     upgraded = (each._replace(evidence=Evidence.STREAMED) if each.evidence is Evidence.DESCRIPTOR else each
                 for each in receipt.expectations)

@@ -12,7 +12,7 @@ class Keeper(Protocol):
     """Knows which paths the current layer brought, and is notified of removals."""
 
     def is_own(self, path: bytes) -> bool:
-        """Return whether the current layer brought a path, so that whiteouts do not remove it."""
+        """Return whether the current layer contains a path, so that whiteouts do not remove it."""
 
     def is_whole(self, directory: bytes) -> bool:
         """Return whether everything below a directory is known to stay, so that it need not be searched."""

@@ -1,7 +1,7 @@
-"""The marks of the runs that write to a destination: files with what to do when the last of them has left.
+"""The marks of the runs that write to a destination: they list what the last run to leave must do.
 
-A line is the name of a file to remove unless an image names it. One that begins with a plus is the digest of a complete
-blob, which is rather kept for the next run, unless another line has the same digest with a minus.
+Each line is the name of a file to remove unless an image refers to it. A line with a plus is the digest of a complete
+blob, which is kept for the next run instead, unless another line has the same digest with a minus.
 """
 import os
 from collections.abc import Collection
@@ -32,12 +32,12 @@ class Marks:
             self._descriptor = self._place.create(self.name)
 
     def note(self, lines: Collection[str]) -> None:
-        """Add lines to this run's mark, if it has been made."""
+        """Append lines to this run's mark, if it exists."""
         if self._descriptor is not None:
             write_all(self._descriptor, b''.join(os.fsencode(f'{line}\n') for line in lines))
 
     def take_over(self) -> None:
-        """Remove what killed runs left in the directory, having copied the lines of their marks to this run's mark."""
+        """Remove what killed runs left in the directory, after copying the lines of their marks to this run's mark."""
         lines = self.lines()
         self.begin()
         self.note(lines)
@@ -79,7 +79,7 @@ def _is_digest(text: str) -> bool:
 
 
 def is_idle(root: str) -> bool:
-    """Return whether no run writes to a destination, or was killed while it did; raises OSError."""
+    """Return whether no run is writing to a destination, and none was killed while it did; raises OSError."""
     try:
         return not Beneath(root).names(TEMPORARY)
     except FileNotFoundError:

@@ -1,8 +1,8 @@
 """The directory `.occystrap` in a destination: receipts, partial files, and the locks of the runs that write there.
 
 While a run writes, it holds a shared lock on `active` and has a mark, a file in `temporary`. The last run to leave gets
-the lock exclusively. Marks and partial files that are still there then belong to runs that were killed, failed or
-replaced something, and what those left is removed. Blobs of an interrupted run are kept, in `kept`, for the next one.
+the lock exclusively. Marks and partial files that exist then belong to runs that were killed, failed or replaced
+something; it removes what those left. Blobs of an interrupted run are kept in `kept` for the next one.
 """
 import fcntl
 import os
@@ -83,16 +83,16 @@ class Workspace(PartialFiles):
         return locks.take(self.place, _ACTIVE, fcntl.LOCK_SH)
 
     def note(self, names: Collection[str]) -> None:
-        """Add names to the mark: files to remove when the last run leaves, unless an image names them.
+        """Add names to the mark: files that the last run to leave removes unless an image refers to them.
 
-        They are still known if this run is killed, and forgotten if it leaves clean. Raises OutputError, Cancelled.
+        If this run is killed the mark remains; if it leaves clean the mark is dropped. Raises OutputError, Cancelled.
         """
         with self._mutex, output_errors(self.root):
             self._check()
             self._marks.note(names)
 
     def note_blob(self, digest: Digest) -> None:
-        """Note a complete blob: if no image names it when the last run leaves, it is kept for the next one.
+        """Note a complete blob: it is kept for the next run if no image refers to it when the last run leaves.
 
         Raises as `note`.
         """
@@ -110,13 +110,13 @@ class Workspace(PartialFiles):
                 self._kept.keep(digest)
 
     def locked(self) -> AbstractContextManager[None]:
-        """Lock out all other runs from changing the list of images during the with block; raises OSError."""
+        """Prevent all other runs from changing the list of images during the with block; raises OSError."""
         return locks.held(self.place, LOCK)
 
     def growing(self, digest: Digest) -> AbstractContextManager[KeptFile | None]:
-        """Yield the file with the beginning of a blob that a run has kept, or a new one; None if there can be none.
+        """Yield a file with the kept beginning of a blob, or a new one; None if that is not possible.
 
-        If the block is interrupted, or a service fails, it is kept; else it is removed, unless it was moved. Raises
+        It is kept if the block is interrupted or a service fails; otherwise it is removed, unless it was moved. Raises
         Cancelled.
         """
         with self._mutex:
@@ -124,17 +124,17 @@ class Workspace(PartialFiles):
             return self._kept.held(digest, self._kept.open(digest))
 
     def beside(self, blob: Descriptor) -> AbstractContextManager[KeptBeside | None]:
-        """Yield the same for a blob that is kept besides what is made of it; raises Cancelled."""
+        """Yield the same for a blob that is kept in addition to what is made from it; raises Cancelled."""
         with self._mutex:
             self._check()
             return self._kept.held(blob.digest, self._kept.open_beside(blob))
 
     def release(self, digests: Iterable[Digest]) -> None:
-        """Note blobs that are not needed any more, so that the last run to leave removes what is kept of them."""
+        """Note blobs that are no longer needed, so that the last run to leave removes what is kept of them."""
         self._kept.needless.update(digests)
 
     def adopt(self, digest: Digest, expected: int | None) -> int | None:
-        """Move a blob that was kept complete to its final name, having hashed it, and return its size in bytes.
+        """Move a complete kept blob to its final name, after hashing it, and return its size in bytes.
 
         None if there is none of the `expected` size, or a damaged one, which is removed. Raises OutputError, Cancelled.
         """
@@ -150,12 +150,12 @@ class Workspace(PartialFiles):
                 return size
 
     def leave(self, clean: bool, sweep: Callable[[], None]) -> None:
-        """End the run and remove its temporary files; `clean` is False if it leaves files that no image names.
+        """End the run and remove its temporary files; `clean` is False if it leaves files that no image refers to.
 
-        If any run was not clean, the last to leave calls `sweep`, which removes such files, and raises ImageError if it
-        cannot determine which they are. `notes` says what cannot be removed; the next run tries again. If a signal
-        interrupts it, another call finishes it, whatever its `clean`. A call beside another waits for its end, since
-        the process may end after either.
+        If any run was not clean, the last one to leave calls `sweep`, which removes such files, and raises ImageError
+        if it cannot determine which they are. `notes` says what could not be removed; the next run tries again. If a
+        signal interrupts this call, another call completes it, whatever its `clean`. A concurrent call waits until this
+        one ends, since the process may end after either.
         """
         self.stop()
         with self._leaving:
@@ -174,11 +174,11 @@ class Workspace(PartialFiles):
         descriptors, self._active = (self._active, self._marks.close()), None
         for descriptor in descriptors:
             if descriptor is not None:
-                with suppress(OSError):  # it is closed in any case, and nothing that must last was written to it
+                with suppress(OSError):  # closed in any case, and nothing that must last was written to it
                     os.close(descriptor)
 
     def tidy(self, sweep: Callable[[], None]) -> None:
-        """Instead of all else: remove what killed runs left, unless others are at work, which do so when they leave.
+        """Only remove leftovers of killed runs, for a run that writes nothing; other active runs do so when they leave.
 
         What cannot be removed is left to the next run.
         """
@@ -190,7 +190,7 @@ class Workspace(PartialFiles):
     def give_up(self, sweep: Callable[[], None], keep: bool = False) -> dict[Digest, int]:
         """Leave after a failure; raises OutputError for what could not be removed.
 
-        With `keep`, return how much of which blobs is kept for the next run; else nothing of this run is.
+        With `keep`, return how many bytes of which blobs are kept for the next run; otherwise nothing is kept.
         """
         if not keep:
             self._drop_blobs()
@@ -203,7 +203,7 @@ class Workspace(PartialFiles):
     def _drop_blobs(self) -> None:
         self.stop()
         self._dropped, self._finished = self._dropped | self._finished, set()
-        with suppress(OSError):  # on a full disk; then another run, which leaves last, keeps them for a week
+        with suppress(OSError):  # on a full disk; then the last run to leave keeps them for a week
             self._marks.note([f'-{digest}' for digest in self._dropped])
         with self.noting():
             self._kept.drop()
