@@ -26,12 +26,12 @@ class DaemonImage(SequentialImage):
         self._facts, self._daemon = facts, daemon
 
     def note_meaning(self) -> Self:
-        """Note what the name means in the daemon, and return the image; raises ServiceError."""
+        """Record what the name means in the daemon, and return the image; raises ServiceError."""
         self.note_origin(_meant(self.reference, self._facts, self._daemon), self._facts.platforms)
         return self
 
     def reported(self) -> ReportedImage:
-        """Return what the daemon says by inspect and history; raises ServiceError."""
+        """Return the daemon's report from inspect and history; raises ServiceError."""
         return reported(self._daemon, self._facts)
 
     def arrivals(self) -> Iterator[Layer]:
@@ -73,7 +73,7 @@ class DockerInput(ImageInput):
         return self._found(reference)[1].id
 
     def created(self, reference: Reference) -> float | None:
-        """Return the time that the daemon says, in seconds since 1970."""
+        """Return the creation time that the daemon reports, in seconds since 1970."""
         try:
             return datetime.fromisoformat(self._found(reference)[1].created).timestamp()
         except ValueError:
@@ -116,8 +116,8 @@ class DockerInput(ImageInput):
 
 
 def _meant(reference: Reference, facts: ImageFacts, daemon: Daemon) -> Digest | None:
-    """Return the digest that the name means: in containerd's store the image's ID; else the only one that the image has
-    in its repository at a registry, None if it has none or several."""
+    """Return the digest that the name means: in containerd's store the image's ID; otherwise its only digest in its
+    repository at a registry, None if there is none or there are several."""
     if daemon.may_export_platforms(facts):
         return facts.id
     named = [Reference.parse(each) for each in facts.digests if not each.startswith('<none>')]

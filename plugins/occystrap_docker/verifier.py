@@ -47,7 +47,7 @@ def moved(receipt: Receipt, location: Location) -> Receipt:
     """Return the receipt for the same image in a daemon, under the name in the location; raises UsageError for an
     index.
 
-    A receipt of a daemon is for the address that it was written to, unless the location gives another one.
+    A receipt for a daemon is for the address to which the image was written, unless the location gives another one.
     """
     reference = Reference.parse(location.path).with_default_tag()
     options = location.given or (receipt.options if receipt.scheme == 'docker' else {})
@@ -62,7 +62,7 @@ class _Check:
         self._receipt, self._daemon = receipt, daemon
         self.results = CheckResults()
         self._by_export: list[Expectation] = []
-        """Expectations that need the config from the export: the daemon's ID is the digest of a manifest."""
+        """Expectations that need the config from the export, because the daemon's ID is a manifest's digest."""
 
     def look_up(self) -> ImageFacts | None:
         """Return the facts of the written image, under any name that it still has; report the names."""

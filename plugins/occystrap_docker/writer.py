@@ -29,7 +29,7 @@ _CLEANING = 5.0
 _CLEANING_AFTER_A_SIGNAL = 0.5
 _NUMBERS = count(1)
 _DIGITS = 64
-"""Digits of a digest in the name of a layer, which has room in a header."""
+"""Digits of a digest in a layer's name, so that it fits in a plain header."""
 
 _CONNECTION = {option.name for option in CONNECTION}
 
@@ -73,8 +73,8 @@ class DockerWriter(ImageOutput):
         self._diff_ids = _known_diff_ids(image)
 
     def _require_single(self) -> None:
-        """Raise OutputError if what has the name is for several platforms, unless it may be replaced; note what the
-        daemon does not tell."""
+        """Raise OutputError if the name is that of several platforms, unless it may be replaced; add a note if the
+        daemon does not report that."""
         if self.settings.replace_index:
             return
         there, name = held_platforms(self._daemon, self._reference), self._reference.familiar
@@ -102,7 +102,8 @@ class DockerWriter(ImageOutput):
         return ()
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Return a layer that the daemon has with the same lower layers: it prefers that to one in the archive."""
+        """Return a layer that the daemon has with the same lower layers; the daemon uses it instead of one in the
+        archive."""
         size = layer.tar_size() if layer.diff_id in self._there else None
         if size is None:
             return None
@@ -141,7 +142,7 @@ class DockerWriter(ImageOutput):
                 self._daemon.remove_untagged(nameless, seconds)
         except ServiceError as error:
             raise ServiceError(f'{error}; image {nameless} is left without a name') if nameless else error from None
-        finally:  # at the end, since after a signal another thread may do the same and end the run before this one
+        finally:  # last, since after a signal another thread may do the same, and end the run first
             self._leftover = self._nameless = None
             self._daemon.close()
 
@@ -159,9 +160,9 @@ class DockerWriter(ImageOutput):
             self._turn.release()
 
     def _spooled(self, layer: OutgoingLayer, prefix: str = '') -> WrittenLayer:
-        """Send a layer through a temporary file, whose size is known; raises OutputError when the disk is full.
+        """Send a layer through a temporary file, whose size is known; raises OutputError if the disk is full.
 
-        `prefix` makes its name differ from that of a first attempt: daemons take either of two files of one name.
+        `prefix` distinguishes its name from that of a first attempt: of two files with one name daemons use either.
         """
         with layer.open() as stream:
             file = TemporaryFile.holding(stream.chunks(), self.settings.temporary)

@@ -33,7 +33,8 @@ class Address(NamedTuple):
         return self.url
 
     def place(self, reference: Reference) -> Place:
-        """Return the place of an image: the daemon, independent of spelling, and the image's complete name."""
+        """Return the place of an image: the daemon, independent of its address's spelling, and the image's complete
+        name."""
         name = str(complete_name(reference))
         if self.url.startswith(UNIX):
             return Place.at(self.url.removeprefix(UNIX), name)

@@ -1,4 +1,4 @@
-"""The SDK's client, whose answers have a deadline and an end, and which follows no redirect."""
+"""The SDK's client with deadlines and size limits for answers, which follows no redirects."""
 from contextlib import closing
 from functools import partial
 from http import HTTPStatus
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from requests import Response
 
 _LONGEST = 1 << 20
-"""Limit in bytes of what a daemon says of itself."""
+"""Size limit for the daemon's answer about its version, in bytes."""
 _IDENTITY = {'Accept-Encoding': 'identity'}
-"""A body is read as it comes."""
+"""Bodies are read undecoded."""
 
 
 class LimitedClient(APIClient):
-    """A client for one daemon; use `ask`, since the SDK's own methods read answers of any length for any time."""
+    """A client for one daemon; use `ask`, since the SDK's own methods limit neither size nor duration of an answer."""
 
     def __init__(self, address: Address, **arguments: Any) -> None:
         """Asks the daemon for its version; raises the exceptions of the SDK, and OccystrapError if it refuses."""
@@ -35,7 +35,7 @@ class LimitedClient(APIClient):
         return PatientAnswer(send, patience)
 
     def version(self, api_version: bool = True) -> dict[str, Any]:
-        """Return what the daemon says of itself; the SDK's constructor asks for its ApiVersion."""
+        """Return the daemon's version document; the SDK's constructor needs its ApiVersion."""
         with closing(self.ask('GET', '/version', Patience(self.timeout, LEAST_RATE))) as answer:
             if answer.status != HTTPStatus.OK:
                 raise refusal(answer, self._address, 'connecting')
@@ -43,4 +43,4 @@ class LimitedClient(APIClient):
             return found if isinstance(found, dict) else {}
 
     def get_redirect_target(self, resp: 'Response') -> None:
-        """Return None: no daemon redirects, and where one led would get the user's certificate."""
+        """Return None: daemons do not redirect, and the target would get the user's certificate."""

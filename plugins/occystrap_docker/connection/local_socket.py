@@ -17,7 +17,7 @@ _HEAD = 256 << 10
 
 
 class Answer(Protocol):
-    """An answer to a GET request: what the classes of `http.client` and urllib3 have in common."""
+    """An answer to a GET request: what answers of `http.client` and urllib3 have in common."""
 
     status: int
 

@@ -1,7 +1,7 @@
-"""Requests through the docker SDK, each on a thread of its own, so that its caller can stop waiting.
+"""Requests through the docker SDK, each on a thread of its own, so that the caller can stop waiting.
 
-The libraries below the SDK wait again for each byte of a TLS handshake, a proxy's answer, a header or a chunk's size,
-read interim answers without end, and can neither be given a deadline for these nor be interrupted on their thread.
+The libraries below the SDK restart their timeout with each byte of a TLS handshake, a proxy's answer, a header or a
+chunk's size, and read interim answers without limit. These have no deadline, and cannot be interrupted on their thread.
 """
 import queue
 import socket
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 LEAST_RATE = 1024.0
 """Bytes a second that the body of a short answer must have at least."""
 _PIECES = 8
-"""Limit of pieces that wait to be read, which bounds the memory."""
+"""Number of pieces that wait to be read, which bounds the memory."""
 _LOOK = 0.1
 """Seconds between checks of whether the answer is still wanted."""
 
 
 class PatientAnswer:
-    """The answer to one request: its head must come in the time of `patience`, its body at a minimum rate."""
+    """The answer to one request: its head must arrive within the time of `patience`, its body at a minimum rate."""
 
     def __init__(self, send: Callable[[], 'Response'], patience: Patience) -> None:
         """`send` sends the request with `stream=True`; raises what it raises, and TimeoutError."""
@@ -34,7 +34,7 @@ class PatientAnswer:
         self._unwanted = threading.Event()
         self._response: 'Response | None' = None
         self._rest: memoryview | None = memoryview(b'')
-        """What was received and not read yet; None after the end."""
+        """What was received and not yet read; None after the end."""
         threading.Thread(target=self._run, name='docker request', daemon=True).start()
         try:
             status = self._next()
@@ -45,7 +45,7 @@ class PatientAnswer:
         self.status = status
 
     def begin_body(self) -> None:
-        """Give the body the whole patience, whatever the head has taken of it."""
+        """Give the body the full patience, however long the head has taken."""
         self._patience.renew()
 
     def read(self, amount: int, /) -> bytes:
@@ -64,13 +64,13 @@ class PatientAnswer:
         return count
 
     def close(self) -> None:
-        """Give up what was not read: the thread ends, at the latest with the run if it waits for a head."""
+        """Discard the rest: the thread ends, at the latest with the run if it waits for a head."""
         self._unwanted.set()
         if self._response is not None and self._rest is not None:
             shut_down(self._response)
 
     def _piece(self, most: int) -> memoryview:
-        """Return some bytes, none at the end or for `most` 0."""
+        """Return some bytes; none at the end, or if `most` is 0."""
         if self._rest is None or not most:
             return memoryview(b'')
         if not self._rest:
@@ -83,7 +83,7 @@ class PatientAnswer:
         return piece
 
     def _next(self) -> int | bytes:
-        """Return what comes next from the thread; raises its error, or TimeoutError."""
+        """Return the next piece from the thread; raises its error, or TimeoutError."""
         begun = time.monotonic()
         try:
             found = self._found.get(timeout=self._patience.left)
@@ -96,7 +96,7 @@ class PatientAnswer:
         return found
 
     def _run(self) -> None:
-        """Send the request and hand on status and body; on the thread."""
+        """Send the request and pass on status and body; runs on the thread."""
         try:
             with closing(self._send()) as response:
                 self._response = response

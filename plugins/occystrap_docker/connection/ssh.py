@@ -29,13 +29,13 @@ _SECONDS_TO_OBEY = 0.3
 
 
 class SshProcesses:
-    """The ssh processes of a run; those that a thread waits for when a signal ends it end with it."""
+    """The ssh processes of a run; if a signal ends the run while a thread waits for some of them, they end with it."""
 
     def __init__(self) -> None:
         self._adapters: list[_Adapter] = []
 
     def add(self, adapter: '_Adapter') -> None:
-        """Note whose processes are to end with the run."""
+        """Add a client whose processes must end with the run."""
         self._adapters.append(adapter)
 
     def close(self) -> None:
@@ -159,7 +159,7 @@ class _Connection(urllib3.connection.HTTPConnection):
 
     def end(self) -> None:
         """End the process of an earlier connection."""
-        process, self._process = self._process, None  # perhaps while another thread does the same
+        process, self._process = self._process, None  # another thread may do the same
         if process:
             process.terminate()
             try:

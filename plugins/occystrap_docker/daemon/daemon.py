@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger('occystrap.docker')
 _SLOWEST = 10 << 20
-"""Bytes a second that any daemon processes: it prepares a whole archive before sending, or after receiving, it."""
+"""Bytes per second that any daemon processes: it prepares a whole archive before sending it, or after receiving it."""
 LOADING = 'loading the image'
 _LISTING = 'listing its images'
 _NO_CREDENTIALS = 'e30='
 """An empty JSON object in base64: Docker refuses a push without credentials."""
 _LINE, _SHORT = 512, 64 << 10
-"""Bytes of an answer in lines that are read at once, and of a short one."""
+"""Bytes to read at once from an answer in lines, and the size of a short answer."""
 
 
 class Daemon:
@@ -186,7 +186,7 @@ class Daemon:
             with closing(self._api.ask(method, path, patience, **parameters)) as found:
                 if found.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
                     raise refusal(found, self.address, doing)
-                found.read(_SHORT)  # else the connection cannot be used again
+                found.read(_SHORT)  # else the connection could not be reused
 
     def _path(self, *parts: str) -> str:
         return f'/v{self._api.api_version}{location(*parts)}'
@@ -195,12 +195,12 @@ class Daemon:
         return f'{self._api.base_url}{self._path(*parts)}'
 
     def patience(self, size: int) -> float:
-        """Return how many seconds the daemon may take to process an image of `size` bytes without output."""
+        """Return how many seconds the daemon may take, without output, to process an image of `size` bytes."""
         return self._settings.timeout + size / _SLOWEST
 
 
 def seconds_until(end: float) -> float:
-    """Return the seconds until `end` of the monotonic clock, at least 0.05, as a timeout of 0 would mean none."""
+    """Return the seconds until `end` on the monotonic clock, at least 0.05, since a timeout of 0 would mean none."""
     return max(0.05, end - time.monotonic())
 
 

@@ -1,8 +1,8 @@
-"""The platforms that a daemon has of an image, asked without an export.
+"""The platforms of an image that a daemon has, determined without an export.
 
-Docker's own store has one. With containerd's store Docker lists an image once for each platform that it has of it (24),
-once with its manifests (from 27.2 on: Docker Engine API 1.47, ImageList), or, between these, once with the size of all.
-Podman keeps lists of manifests under names of their own (its API: libpod/manifests).
+Docker's own store has one. With containerd's store Docker lists an image once for each of its platforms (24), once with
+its manifests (from 27.2 on: Docker Engine API 1.47, ImageList) or, in between, once with the total size. Podman keeps
+lists of manifests under names of their own (its API: libpod/manifests).
 """
 import json
 from collections.abc import Iterator, Sequence
@@ -16,17 +16,17 @@ from occystrap_docker.daemon.daemon import Daemon
 from occystrap_docker.daemon.image_list import ImageFacts
 
 _ALL, _MANIFESTS = 43, 47
-"""The first minor versions of API 1.x whose lists regard all platforms, and that list an image's manifests."""
+"""The first minor versions of API 1.x whose lists cover all platforms, and that list an image's manifests."""
 _DOING = 'listing the platforms of'
 _NO_LIST = 'not a manifest list'
 """What Podman says of an image, with status 500."""
 
 
 def held_platforms(daemon: Daemon, reference: Reference) -> Sequence[str] | None:
-    """Return the platforms of the image of this name, at least two if it is for several; empty for one not told.
+    """Return the platforms of the image with this name, at least two if it has several; an unknown one is empty.
 
-    Nothing if there is no image, or it is for one platform by its form; None if the daemon does not tell how many.
-    Raises ServiceError.
+    An empty result if there is no image, or its form only allows one platform; None if the daemon does not report how
+    many there are. Raises ServiceError.
     """
     if daemon.itself.is_podman:
         return _of_list(daemon, reference)
@@ -49,15 +49,15 @@ def _of_store(daemon: Daemon, reference: Reference, facts: ImageFacts) -> Sequen
 
 
 def _by_size(daemon: Daemon, facts: ImageFacts, row: dict[str, Any]) -> Sequence[str] | None:
-    """Return two platforms, not told which, for an image of several, by sizes in bytes.
+    """Return two unknown platforms for an image of several, by comparing sizes in bytes.
 
-    A list has those of the blobs and the unpacked layers of all platforms. Of one platform inspecting gives the blobs,
-    the index among them, and the history the unpacked layers; unpacked, none has size 0.
-    On tmpfs a layer without content has: then this is not told.
+    A list adds up the blobs and the unpacked layers of all platforms. Inspecting returns the blobs of one platform,
+    including the index, and the history its unpacked layers; no unpacked layer has size 0, except one without content
+    on tmpfs: then the result is unknown.
     """
     try:
         steps = daemon.history(facts.id)
-    except ServiceError:  # Docker 26 has none of some images without a history, with status 404
+    except ServiceError:  # Docker 26 answers 404 for some images without a history
         return None
     unpacked = [step['Size'] for step in steps if isinstance(step.get('Size'), int) and step['Size']]
     if len(unpacked) != len(facts.diff_ids) or not isinstance(row.get('Size'), int):
@@ -66,20 +66,21 @@ def _by_size(daemon: Daemon, facts: ImageFacts, row: dict[str, Any]) -> Sequence
 
 
 def _available(row: dict[str, Any]) -> Iterator[str]:
-    """Yield the platforms of the manifests of images, not of attestations, that the daemon has with all layers."""
+    """Yield the platforms of an image's manifests, not of attestations, of which the daemon has all layers."""
     for each in _objects(row.get('Manifests')):
         if each.get('Kind') == 'image' and each.get('Available'):
             yield _platform((each.get('ImageData') or {}).get('Platform'))
 
 
 def _of_list(daemon: Daemon, reference: Reference) -> Sequence[str] | None:
-    """Return the platforms of a list of manifests; whether it is there is asked first, or a registry would be asked."""
+    """Return the platforms of a manifest list, after checking that it exists, since the daemon would ask a registry
+    otherwise."""
     name = complete_name(reference).familiar
     path = (*daemon.itself.podman_path, 'manifests', name)
     status, words = daemon.status(f'{_DOING} {name}', *path, 'exists')
     if status == HTTPStatus.NOT_FOUND or _NO_LIST in words:
         return ()
-    if status != HTTPStatus.NO_CONTENT:  # what stands before the daemon does not let that through
+    if status != HTTPStatus.NO_CONTENT:  # a proxy in front of the daemon does not pass the request
         return None if daemon.find(name) else ()
     found = daemon.read(f'{_DOING} {name}', *path, 'json')
     return [_platform(each.get('platform')) for each in _objects((found or {}).get('manifests'))]

@@ -1,4 +1,5 @@
-"""What a daemon says of images: a row for each name (Docker Engine API, ImageList), the facts of one (ImageInspect)."""
+"""A daemon's reports about images: a row for each name (Docker Engine API, ImageList), facts of one image
+(ImageInspect)."""
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -73,11 +74,11 @@ class ImageFacts:
     created: str = field(default='', compare=False)
     digests: tuple[str, ...] = field(default=(), compare=False)
     platforms: tuple[str, ...] = field(default=(), compare=False)
-    """All that the store has of an image for several platforms, once an export has shown them."""
+    """All platforms of the image in the store, known after an export has shown several."""
 
     @property
     def root(self) -> Digest:
-        """The digest from which the config is found: the manifest if it is known, else the ID."""
+        """The digest that leads to the config: that of the manifest if it is known, else the ID."""
         return self.manifest or self.id
 
 

@@ -1,4 +1,4 @@
-"""What a daemon says of itself: its store, its programs, the version of its API. Each document is read once."""
+"""A daemon's reports about itself: its store, its programs, its API version. Each document is read once."""
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +13,7 @@ class Itself:
     """The facts about one daemon. All raise ServiceError when it does not answer."""
 
     def __init__(self, queries: Queries, documents: dict[str, Mapping[str, Any]]) -> None:
-        """`documents` are those that were read, of all who ask this daemon in a run."""
+        """`documents` are those already read, shared by all users of this daemon in a run."""
         self._queries, self._documents = queries, documents
 
     @property
@@ -23,8 +23,10 @@ class Itself:
 
     @property
     def finds_layers_by_chain(self) -> bool:
-        """Whether an archive may omit layers that the daemon has with the same lower layers: Docker's own store looks
-        for them before it reads the archive; containerd's store and Podman do not."""
+        """Whether an archive may omit layers that the daemon has with the same lower layers.
+
+        Docker's own store looks for them before it reads the archive; containerd's store and Podman do not.
+        """
         return not self.names_images_by_manifest and _DOCKER in self._programs
 
     @property
@@ -34,24 +36,25 @@ class Itself:
 
     @property
     def podman_path(self) -> tuple[str, str]:
-        """Where Podman's own API is, which has no path without a version."""
+        """The path of Podman's own API, which requires a version."""
         return f'v{self._programs[_PODMAN]}', 'libpod'
 
     @property
     def api_minor_version(self) -> int:
-        """The second number of the newest version of the API that the daemon has, 0 if it tells none."""
+        """The minor version of the newest API that the daemon supports, 0 if it does not report one."""
         _, _, minor = str(self._document('version').get('ApiVersion') or '').partition('.')
         return int(minor) if minor.isdecimal() else 0
 
     @property
     def _programs(self) -> Mapping[str, str]:
-        """The versions of the programs that the daemon consists of, by their names."""
+        """The versions of the daemon's components, by name."""
         found = self._document('version').get('Components')
         programs = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
         return {str(each.get('Name')): str(each.get('Version') or '') for each in programs}
 
     def _document(self, name: str) -> Mapping[str, Any]:
-        """Return a document; several threads may read it at once, as a lock would have a silent daemon hold up all."""
+        """Return a document; several threads may read it in parallel, since a lock would make all wait for a silent
+        daemon."""
         if name not in self._documents:
             found = self._queries.document(_DESCRIBING, name)
             self._documents[name] = found if isinstance(found, dict) else {}

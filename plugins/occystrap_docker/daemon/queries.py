@@ -1,4 +1,4 @@
-"""Read-only requests to a daemon: without the SDK at a Unix socket, else with its client."""
+"""Read-only requests to a daemon: at a Unix socket without the SDK, otherwise with its client."""
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from occystrap_docker.connection.local_socket import Answer
 
 _LONGEST = 64 << 20
-"""Limit of a document in bytes: a list of ten thousand images has a tenth of that."""
+"""Size limit for a document, in bytes: a list of ten thousand images has a tenth of that."""
 _PIECE = _MESSAGE = 64 << 10
 _LOG = logging.getLogger('occystrap.docker')
 
@@ -28,8 +28,8 @@ class Queries:
 
     def __init__(self, address: Address, client: Callable[[], 'LimitedClient'], timeout: float,
                  least_rate: float = 0.0) -> None:
-        """`client` returns the SDK's client when it is needed; the daemon may be silent for `timeout` seconds, and must
-        send `least_rate` bytes a second."""
+        """`client` returns the SDK's client when needed; the daemon may be silent for `timeout` seconds, and must send
+        `least_rate` bytes per second."""
         self._address, self._client, self._timeout = address, client, timeout
         self._least_rate = least_rate
 
@@ -44,7 +44,7 @@ class Queries:
         """Return the JSON at `path`, within `seconds`, None if the daemon answers 404."""
         with translated(self._address, doing), closing(self._get(*path, seconds=seconds, **parameters)) as answer:
             if answer.status == HTTPStatus.NOT_FOUND:
-                _body(answer)  # else the connection cannot be used again
+                _body(answer)  # else the connection could not be reused
                 return None
             self._require_success(answer, doing)
             return parsed(_body(answer), self._address, doing)
@@ -88,7 +88,8 @@ def location(*path: str, parameters: Mapping[str, str] | None = None) -> str:
 
 
 def _body(answer: 'Answer') -> bytes:
-    """Return the body, of at most `_LONGEST` bytes; in pieces, as each read makes a buffer of the size asked for."""
+    """Return the body, of at most `_LONGEST` bytes; read in pieces, since each read allocates a buffer of the requested
+    size."""
     pieces, size = [], 0
     while size < _LONGEST and (piece := answer.read(min(_PIECE, _LONGEST - size))):
         pieces.append(piece)

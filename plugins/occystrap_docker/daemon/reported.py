@@ -1,4 +1,4 @@
-"""What a daemon says of an image by inspect and history, without an export."""
+"""A daemon's report about an image from inspect and history, without an export."""
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +12,7 @@ _NO_ID = '; so is the image ID, since this daemon names images by their manifest
 
 
 def reported(daemon: Daemon, facts: ImageFacts) -> ReportedImage:
-    """Return it; raises ImageNotFound if the image is gone meanwhile, ServiceError."""
+    """Return the report; raises ImageNotFound if the image was removed meanwhile, ServiceError."""
     document, steps = daemon.description(facts.id), daemon.history(facts.id)
     sizes = [_size(each) for each in steps]
     made = _made_layers(sizes, len(facts.diff_ids))
@@ -26,7 +26,7 @@ def reported(daemon: Daemon, facts: ImageFacts) -> ReportedImage:
 
 
 def _made_layers(sizes: Sequence[int], layers: int) -> Sequence[bool]:
-    """Return which steps have made layers, none if that cannot be told: a layer may have no files at all."""
+    """Return which steps have made layers; empty if unknown, since even a layer may have no files."""
     if len(sizes) == layers:
         return [True] * layers
     made = [size > 0 for size in sizes]

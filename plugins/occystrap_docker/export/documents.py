@@ -12,7 +12,8 @@ from occystrap_core.oci import (
 _TOTAL_CAP = 16 << 20
 _FIELDS = CONFIG_FIELDS | MANIFEST_FIELDS
 _KINDS = {'manifests', 'layers', 'config', 'rootfs', 'architecture', 'os'}
-"""Fields of an index, a manifest, a config; attestations and package lists are JSON too, have none, may be large."""
+"""Fields of an index, a manifest, a config. Attestations and package lists are JSON too, have none of them, and may be
+large."""
 
 
 class Contained(NamedTuple):
@@ -30,7 +31,7 @@ class Documents:
         self._raw: dict[Digest, bytes] = {}
         self._total = 0
         self.trouble = ''
-        """The first error of an invalid image that was skipped, else empty."""
+        """The error of the first invalid image that was skipped, else empty."""
 
     def add(self, raw: bytes) -> None:
         """Keep a document that may lead to an image under its actual digests, whatever its name was."""

@@ -124,7 +124,7 @@ class Export:
         self._arrived.add(diff_id)
 
     def _pass(self, layer: ArrivingLayer) -> None:
-        """Note a layer that the caller has finished; an unread one without diff_id is read, to learn it."""
+        """Record a layer that the caller has finished; an unread one without diff_id is read to determine it."""
         if layer.diff_id is None and not layer.opened:
             with layer.tar() as tar:
                 tar.drain()
@@ -135,7 +135,7 @@ class Export:
 
     def _look_at(self, file: StreamedFile) -> None:
         if _digest_in(file.name) and file.size <= CONFIG_CAP and file.peek().startswith(b'{'):
-            self._documents.add(b''.join(map(bytes, file.chunks())))  # one buffer is used again
+            self._documents.add(b''.join(map(bytes, file.chunks())))  # the chunks share one buffer
 
 
 def _is_compressed(file: StreamedFile) -> bool:

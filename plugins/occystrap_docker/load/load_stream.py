@@ -11,7 +11,7 @@ from occystrap_docker.connection.failures import translated
 from occystrap_docker.daemon.daemon import LOADING, Daemon
 
 _PIECES = 4
-"""Limit of pieces that wait to be sent, which bounds the memory."""
+"""Number of pieces that wait to be sent, which bounds the memory."""
 _LOOK = 0.1
 """Seconds between checks for cancellation."""
 
@@ -49,25 +49,25 @@ class LoadStream:
 
     @property
     def refused(self) -> bool:
-        """Whether the daemon has reported that it does not load the archive."""
+        """Whether the daemon has reported that it refuses the archive."""
         error = self._loaded.exception() if self._loaded.done() else None
         return error is not None and not isinstance(error, ServiceError)
 
     def give_up(self) -> None:
-        """Cancel the request, so that the daemon drops what it received; a complete archive it may still load."""
+        """Cancel the request, so that the daemon drops what it received; it may still load a complete archive."""
         self._given_up.set()
         if not self._whole:
             self._thread.join(1)
 
     def _check_time(self, end: float) -> None:
-        """Raise if the run is cancelled, or `end` is over."""
+        """Raise if the run is cancelled, or `end` has passed."""
         self._check()
         with translated(self._daemon.address, LOADING):
             if time.monotonic() > end:
                 raise TimeoutError
 
     def _put(self, piece: bytes) -> None:
-        """Queue a piece; the daemon must take one in the time that it may be silent."""
+        """Queue a piece; the daemon must accept one within the timeout."""
         end = time.monotonic() + self._daemon.patience(0)
         while not self._loaded.done():
             self._check_time(end)

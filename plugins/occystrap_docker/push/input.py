@@ -35,7 +35,7 @@ class PushedImage(DaemonImage):
         return self.arrivals_beside(lambda digest: None)
 
     def arrivals_beside(self, blob_size: Callable[[Digest], int | None]) -> Iterator[Layer]:
-        """Yield the same, but layers that the destination has without a blob: the daemon need not push them."""
+        """Yield the same, but without blobs for layers that the destination has, which the daemon need not push."""
         begun = False
         try:
             for layer in self._pushed(blob_size):
@@ -52,7 +52,7 @@ class PushedImage(DaemonImage):
         _require_reachable(self._daemon, self._facts, str(self.reference))
         session = PushSession(self._daemon, self._facts, str(self.reference), self._settings,
                               partial(self._elsewhere, blob_size))
-        self._settings.shared.get(session, lambda: session)  # so that the run closes it at the latest
+        self._settings.shared.get(session, lambda: session)  # the run closes it at the latest
         self.on_close(lambda: self._close(session))
         try:
             with self._settings.cancellation.by_signals():
@@ -72,7 +72,7 @@ class PushedImage(DaemonImage):
         yield from contents.left_out()
 
     def _elsewhere(self, blob_size: Callable[[Digest], int | None], digest: Digest) -> int | None:
-        """Return the size of a blob that the destination has, None for one to push: the config, and unknown blobs.
+        """Return the size of a blob that the destination has; None for a blob to push: the config, and unknown blobs.
 
         With containerd's store the config's digest is not known.
         """

@@ -40,7 +40,7 @@ class PushStorage(Storage):
         return hmac.compare_digest(path[:len(mine)].encode(), mine.encode())
 
     def at_hand(self) -> AbstractContextManager[bool]:
-        """Give False: whether a blob is needed is asked elsewhere, and the removal of a large one waited for."""
+        """Yield False: whether a blob is needed is asked elsewhere, and removing a large one takes time."""
         return nullcontext(False)
 
     def add_blob(self, repository: str, digest: Digest, complete: Path) -> None:
