@@ -1,5 +1,6 @@
-"""The workers of a cluster: each gets one image at a time. Which one, and what happens when a worker is gone, is
-decided here and in the core: to the scheduler each image is a task for one worker, which it never tries again.
+"""The workers of a cluster: each gets one image at a time.
+
+To the scheduler each image is a task for one worker, which it never retries: this module and the core decide that.
 """
 import threading
 import time
@@ -19,38 +20,38 @@ from occystrap_dask.worker_task import execute, interrupt, new_key
 
 _LOOK = 0.5
 _AT_WORK = ('running', 'paused')
-"""The states of workers that are there to stay; one that is retired interrupts what it does."""
+"""The states of workers that can be used; one that is being retired interrupts its work."""
 _PROBES = 32
-"""Workers that are asked for it at once."""
+"""Number of workers that are probed at once."""
 _NOWHERE = {'occystrap-nowhere': 1}
-"""What no worker has: a result that one held would keep it from being retired."""
+"""A resource that no worker has, for a task that must not run: a worker that holds its result could not be retired."""
 _GRACE = 2.5
-"""Seconds that interrupted images get to answer what they have kept for the next run."""
+"""Seconds for interrupted images to report what they have kept for the next run."""
 _GONE = (OSError, CancelledError, distributed.client.ClosedClientError, ServiceUnavailable)
-"""What is raised when nobody answers."""
+"""Exceptions that are raised if the scheduler or a worker is gone."""
 
 
 class Cluster(Executor):
-    """The workers of a scheduler; those that come later are used as well."""
+    """The workers of a scheduler, including those that join later."""
 
     def __init__(self, client: 'distributed.Client', address: str, frozen: float, note: Callable[[str], None]) -> None:
-        """`frozen` is the number of seconds after which a worker that gives no sign of life is given up."""
+        """`frozen`: after so many seconds without a heartbeat a worker is given up."""
         self._client, self._address, self._frozen, self._note = client, address, frozen, note
         self._lock = threading.RLock()
         self._fit: dict[str, bool] = {}
-        """The workers that were seen, and whether they can be used."""
+        """The known workers, and whether each can be used."""
         self._asked: dict[str, Future[None]] = {}
-        """The workers that are asked whether they can be used."""
+        """The workers that are being probed."""
         self._probes = ThreadPoolExecutor(_PROBES, 'probe')
         self._names: dict[str, str] = {}
         """What the workers call themselves."""
         self._waiting: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
-        """What no worker has begun, with the result that it will have."""
+        """Work that no worker has begun, each with its future."""
         self._at_work: dict[str, tuple[Future[Any], 'distributed.Future']] = {}
         self._seen: dict[str, tuple[float, float]] = {}
-        """When the scheduler last heard of a worker, by its clock, and when that was noticed, by ours."""
+        """For each worker the scheduler's time of its last heartbeat, and when that was noticed by our clock."""
         self._kept = list['distributed.Future']()
-        """A task that waits: without one, the scheduler makes a group for each that follows, and forgets none."""
+        """A task that never runs: without one, the scheduler makes a group for each later task, and drops none."""
         self._ended = False
         self._lost: OccystrapError | None = None
 
@@ -70,8 +71,7 @@ class Cluster(Executor):
         return found
 
     def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 'Future[Any]':
-        """Have it done by the next worker that has nothing to do; raises ServiceUnavailable if there is no scheduler.
-        """
+        """Queue work for the next idle worker; raises ServiceUnavailable if there is no scheduler."""
         assert not args and not kwargs
         if self._lost:
             raise self._lost
@@ -82,7 +82,7 @@ class Cluster(Executor):
         return future
 
     def _send(self) -> None:
-        """Give idle workers what waits."""
+        """Give waiting work to idle workers."""
         with self._lock:
             while not self._ended and self._waiting and (idle := self._idle()):
                 work, future = self._waiting.popleft()
@@ -93,7 +93,7 @@ class Cluster(Executor):
                     task.add_done_callback(partial(self._answered, idle, future))
 
     def _idle(self) -> str:
-        """Return a worker that has nothing to do, empty if there is none."""
+        """Return an idle worker, empty if there is none."""
         return next((each for each, fit in self._fit.items() if fit and each not in self._at_work), '')
 
     @property
@@ -106,7 +106,7 @@ class Cluster(Executor):
             return [self._names.get(each, each) for each in self._at_work]
 
     def leave_out(self, worker: str, why: str) -> None:
-        """Give a worker, by its own name, nothing more."""
+        """Give no more work to a worker, identified by its own name."""
         with self._lock:
             found = [address for address, name in self._names.items() if name == worker and address in self._fit]
             self._fit.update(dict.fromkeys(found, False))
@@ -114,7 +114,7 @@ class Cluster(Executor):
             self._note(f'worker {worker} ({address}) is left out: {why}; log in there with occystrap login, or end it')
 
     def stop(self) -> None:
-        """Have the workers interrupt what they do, and leave the scheduler."""
+        """Make the workers interrupt their work, and disconnect from the scheduler."""
         self._ended = True
         self._probes.shutdown(wait=False, cancel_futures=True)
         with self._lock:
@@ -132,13 +132,13 @@ class Cluster(Executor):
             self._client.close(timeout=1)
 
     def _interrupt(self, keys: Mapping[str, str]) -> None:
-        """Have workers end what they do and answer; one that is frozen is not waited for by others."""
-        with suppress(Exception):  # it is cancelled soon anyway
+        """Make workers interrupt their work and answer; a frozen one does not delay the others."""
+        with suppress(Exception):  # it is cancelled soon in any case
             self._client.run(interrupt, list(keys.values()), workers=list(keys), on_error='ignore')
 
     def _answered(self, worker: str, future: 'Future[Any]', task: 'distributed.Future') -> None:
-        """Fetch an answer on a thread of its own: all callbacks share one, and a worker may freeze before it is sent.
-        """
+        """Fetch an answer on a thread of its own: all callbacks share one thread, and a worker may freeze while
+        answering."""
         threading.Thread(target=self._done, args=(worker, future, task), name='answer', daemon=True).start()
 
     def _done(self, worker: str, future: 'Future[Any]', task: 'distributed.Future') -> None:
@@ -158,7 +158,7 @@ class Cluster(Executor):
         self._free(worker, future, result, error)
 
     def _free(self, worker: str, future: 'Future[Any]', result: Any, error: BaseException | None) -> None:
-        """Give the result of a task, unless it was given up, and the worker the next one."""
+        """Pass on the result of a task, unless its worker was given up, and give the worker new work."""
         with self._lock:
             if self._at_work.get(worker, (None,))[0] is not future:
                 return
@@ -192,7 +192,7 @@ class Cluster(Executor):
             time.sleep(_LOOK)
 
     def _lose(self, error: OccystrapError) -> None:
-        """End everything that waits for a result."""
+        """Fail all futures that are waiting."""
         self._lost = error
         with self._lock:
             waiting, self._waiting = [future for _, future in self._waiting], deque()
@@ -203,7 +203,7 @@ class Cluster(Executor):
                 future.set_exception(error)
 
     def _look(self) -> None:
-        """See which workers are there; take new ones, and give up those that are gone, retired, or frozen."""
+        """Update the list of workers: probe new ones, and give up those that are gone, retired, or frozen."""
         workers = self._client.scheduler_info(n_workers=-1)['workers']
         known = {worker: told for worker, told in workers.items() if told['status'] in _AT_WORK}
         if self._client.status != 'running':
@@ -217,7 +217,7 @@ class Cluster(Executor):
                 self._asked[worker] = self._probes.submit(self._take, worker)
 
     def _hear(self, worker: str, last_seen: float) -> None:
-        """Give up a worker that the scheduler has not heard of for too long, by our own clock."""
+        """Give up a worker without a heartbeat for too long, measured by our own clock."""
         if self._seen.get(worker, (0.0, 0.0))[0] != last_seen:
             self._seen[worker] = last_seen, time.monotonic()
         elif self._fit.get(worker) and time.monotonic() - self._seen[worker][1] > self._frozen:
@@ -235,7 +235,7 @@ class Cluster(Executor):
             self._free(worker, future, None, BrokenExecutor(f'worker {worker} {why}'))
 
     def _take(self, worker: str) -> None:
-        """Use a worker that has occystrap in the version of this one."""
+        """Use a worker that has the same version of occystrap."""
         name, reason = worker_probe.probe(self._client, worker)
         with self._lock:
             self._names[worker] = name
@@ -245,6 +245,6 @@ class Cluster(Executor):
 
 
 def _unexpected(error: Exception) -> OccystrapError:
-    """Return the error for a mistake in here, which is not the scheduler's."""
+    """Return the error for a failure of this module, which is not the scheduler's fault."""
     return OccystrapError(f'executor dask: unexpected {type(error).__name__}: {error_text(error)}; report this, and go '
                           'on with --resume')

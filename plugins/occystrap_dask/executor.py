@@ -14,16 +14,16 @@ from occystrap_dask.worker_probe import error_text
 
 @contextmanager
 def dask_workers(options: Mapping[str, Any], note: Callable[[str], None]) -> Iterator[tuple[Executor, int]]:
-    """Give the executor and the number of workers that can be used.
+    """Yield the executor and the number of usable workers.
 
     Raises ServiceUnavailable without a scheduler or workers.
     """
     address = options['scheduler']
     for name in ('distributed', 'distributed.client', 'distributed.core', 'tornado', 'asyncio'):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what matters is reported in one line of our own
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # errors are reported in one line of our own
     try:
         client = distributed.Client(address, set_as_default=False, timeout=min(10.0, max(1.0, options['wait'])))
-    except TypeError:  # what Dask raises without them
+    except TypeError:  # Dask raises this without certificates
         raise ServiceUnavailable(f'{address} needs certificates, and there are none: set distributed.comm.tls.ca-file, '
                                  "and cert and key of distributed.comm.tls.client, in Dask's configuration") from None
     except (OSError, ValueError, ImportError) as error:

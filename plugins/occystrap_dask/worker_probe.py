@@ -1,4 +1,4 @@
-"""Whether a worker can be used: it is asked for the versions that it has, and then for its name."""
+"""Finds out whether a worker can be used: by its installed versions, and then by its name."""
 from collections.abc import Callable
 from importlib import metadata
 
@@ -12,8 +12,7 @@ PATIENCE = 10.0
 
 
 def probe(client: 'distributed.Client', worker: str) -> tuple[str, str]:
-    """Return what a worker calls itself and, if it cannot be used, why and what to do about that; else an empty text.
-    """
+    """Return a worker's name and, if it cannot be used, why and what to do about it; else an empty text."""
     advice = f'install there occystrap-core and occystrap-dask {__version__}, with the plugins that it needs'
     try:
         if not (reason := _unfit(client, worker)):
@@ -26,9 +25,9 @@ def probe(client: 'distributed.Client', worker: str) -> tuple[str, str]:
 
 
 def _unfit(client: 'distributed.Client', worker: str) -> str:
-    """Return what a worker lacks, empty if it is nothing.
+    """Return what a worker lacks, empty if it lacks nothing.
 
-    Of a task whose function it lacks there would be no answer, so it is first asked for what is installed.
+    A task whose function the worker does not have would never be answered, so installed versions are requested first.
     """
     for name in ('occystrap-core', 'occystrap-dask'):
         try:

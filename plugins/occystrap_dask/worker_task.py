@@ -1,4 +1,4 @@
-"""What runs on a Dask worker: an order's work, interrupted when nobody waits for it any more."""
+"""What runs on a Dask worker: the work of an order, interrupted when nobody waits for it any more."""
 import threading
 import uuid
 from collections.abc import Callable, Collection
@@ -16,14 +16,14 @@ class Work(Protocol):
     """What the core submits."""
 
     def __call__(self) -> Any:
-        """Do it."""
+        """Run the work."""
 
     def stop(self) -> None:
-        """Interrupt it."""
+        """Interrupt the work."""
 
 
 _at_work: dict[str, Work] = {}
-"""What is done here, by the key of its task."""
+"""The work in progress, by the key of its task."""
 
 
 def new_key() -> str:
@@ -32,9 +32,9 @@ def new_key() -> str:
 
 
 def execute(work: Work) -> Any:
-    """Do the work, and interrupt it when the task is cancelled, its client is gone, or the worker is closed.
+    """Run the work, and interrupt it when the task is cancelled, its client is gone, or the worker is closed.
 
-    Raises BrokenExecutor if it was interrupted: a closed worker, such as a retired one, still sends its answer.
+    Raises BrokenExecutor if it was interrupted, since a closed worker, such as a retired one, still sends its answer.
     """
     worker, ended, interrupted = get_worker(), threading.Event(), threading.Event()
     key = str(worker.get_current_task())
@@ -52,19 +52,20 @@ def execute(work: Work) -> Any:
 
 
 def interrupt(keys: Collection[str]) -> None:
-    """Interrupt the work of these tasks, those of one client, which then answer."""
+    """Interrupt the work of these tasks, all of one client, which then return their results."""
     for key in keys:
         if work := _at_work.get(key):
             work.stop()
 
 
 def loaded() -> str:
-    """Return the name of this worker, which has occystrap loaded then."""
+    """Return the name of this worker; this also loads occystrap there."""
     return worker_name()
 
 
 def _is_wanted(worker: Worker) -> Callable[[], bool]:
-    """Return what tells whether somebody waits for the current task: the scheduler releases it otherwise."""
+    """Return a function that tells whether anybody still waits for the current task; if not, the scheduler releases it.
+    """
     key = worker.get_current_task()
 
     def is_wanted() -> bool:

@@ -66,14 +66,14 @@ class BucketInput(ImageInput):
 
     @property
     def _unnamed(self) -> Reference:
-        """What an image without a name is called."""
+        """The name for an image without one."""
         try:
             return Reference.parse(self._place.prefix.rpartition('/')[2] or self._place.bucket)._replace(tag='')
         except (UsageError, InvalidImage):
             return Reference('untagged')
 
     def _offers(self) -> Sequence[Offer[LayoutEntries]]:
-        """Return the one image of an exact name, else all images, found once for all entries of a list."""
+        """Return the one image with an exact name, else all images, found once for all entries of a list."""
         self._layout.require()
         name = self._place.name or self.location.options['image'] or ''
         record = self._layout.record_of(name) if name else None

@@ -9,7 +9,7 @@ from occystrap_s3.layout.place import Place
 from occystrap_s3.options import CONNECTION
 
 _Found = Receipt | tuple[str, str]
-"""The receipt of an image, or its name, and why there is none."""
+"""The receipt of an image, or its name and the reason why there is none."""
 
 
 def kept_in_bucket(location: Location) -> KeptReceipts:
@@ -30,7 +30,7 @@ def kept_in_bucket(location: Location) -> KeptReceipts:
 
 
 def _chosen(layout: BucketLayout, name: str) -> list[_Found]:
-    """Return what is known of the image with an exact name, of those that it chooses otherwise, or of all."""
+    """Return what is known about the image with an exact name, else about the selected ones, or about all."""
     record = layout.record_of(name) if name else None
     if record:
         return [_receipt(layout, record)]

@@ -1,4 +1,5 @@
-"""Comparing a bucket with a receipt: documents are read; of blobs the server reports the sha256 of what it received."""
+"""Comparing a bucket with a receipt: documents are read; for blobs the server reports the sha256 of what it received.
+"""
 from collections.abc import Callable
 
 from occystrap_core import (
@@ -71,7 +72,7 @@ class BucketCheck:
         return results
 
     def _entry(self, expected: Expectation, results: CheckResults) -> None:
-        """Find the expected entry in the record of the image; that of a referrer is in the same one."""
+        """Find the expected entry in the record of the image, which also has those of its referrers."""
         own = self._receipt.of_kind('entry')[0]
         manifest = own.covers[0] if own.covers else own.digest
         record = self.layout.record(record_key('' if own.locator == manifest else own.locator, manifest))
@@ -99,7 +100,7 @@ class BucketCheck:
         results.read(expected, raw)
 
     def _layer(self, expected: Expectation, results: CheckResults) -> None:
-        """Read the blob, or ask for its size, and the sha256 of what the server received."""
+        """Read the blob, or get its size and the sha256 of what the server received."""
         if self._level is VerifyLevel.FULL or expected.has_unknown_size:
             self._blob(expected, results)
         elif not (found := self._bucket.look(self._key(expected))):
@@ -119,15 +120,16 @@ class BucketCheck:
             results.found(expected, size=stream.size, digest=digest, evidence=READ)
 
     def _digest_of_parts(self, expected: Expectation, found: StoredObject) -> Digest | None:
-        """Return the digest of a blob that was sent in parts, if the server still has those.
+        """Return the digest of a blob that was sent in parts, if the server still has the same parts.
 
-        Only what the receipt itself expects says which those are: whatever replaces a blob can replace its record.
+        Only the receipt says which parts those are, since whoever replaces a blob can also replace its record.
         """
         stored = StoredChecksum(expected.digest, found.size, found.checksum)
         return expected.digest if stored.is_of_parts and stored.expectation in self._checksums else None
 
     def _key(self, expected: Expectation) -> str:
-        """Return the key of a blob, or of its checksum; raises InvalidImage if the receipt looks for it elsewhere."""
+        """Return the key of a blob, or of its checksum record; raises InvalidImage if the receipt locates it elsewhere.
+        """
         if expected.kind == 'checksum' and expected.locator.startswith(CHECKSUMS):
             return self.layout.key(expected.locator)
         if expected.locator != blob_name(expected.digest):

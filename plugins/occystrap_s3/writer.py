@@ -32,7 +32,7 @@ class BucketOutput(ImageOutput):
 
     @cached_property
     def blobs(self) -> Blobs:
-        """The blobs of the layout, of which parts of an index use the same."""
+        """The blobs of the layout, shared with parts of an index."""
         return Blobs(self._layout, self.location.options['multipart'])
 
     def place(self, reference: Reference) -> Place:
@@ -44,7 +44,7 @@ class BucketOutput(ImageOutput):
         return self._layout.kept_receipt(self._name(reference))
 
     def require_possible(self, content: Image | ImageIndex) -> None:
-        """Raise ServiceError unless the bucket answers; for an image, OutputError if it replaced an index."""
+        """Raise ServiceError unless the bucket answers; raise OutputError if a single image would replace an index."""
         self._layout.require()
         if isinstance(content, Image):
             self._require_no_index(self._name(content.reference))
@@ -58,7 +58,7 @@ class BucketOutput(ImageOutput):
         self.require_possible(index)
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
-        """Return a blob of which the server reports this very sha256."""
+        """Return a blob if the server reports exactly this sha256."""
         assert layer.descriptor
         return self.blobs.find(layer.descriptor)
 
@@ -102,7 +102,8 @@ class BucketOutput(ImageOutput):
         return receipt
 
     def abort(self) -> None:
-        """Have the server forget unfinished uploads: nothing became visible, and whole blobs are for the next run."""
+        """Make the server drop unfinished uploads; nothing has become visible, and complete blobs are left for the next
+        run."""
         self.blobs.abort()
 
     def _require_no_index(self, name: str) -> None:
@@ -126,6 +127,6 @@ class BucketOutput(ImageOutput):
 
 
 def _pinned(location: Location) -> Location:
-    """Return the location with the address that the environment gives, so that the receipt leads there, too."""
+    """Return the location with the address from the environment, so that the receipt leads to the same server."""
     endpoint = location.options['endpoint'] or endpoint_of_environment()
     return location.with_options(endpoint=endpoint) if endpoint else location

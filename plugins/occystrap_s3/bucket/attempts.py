@@ -1,4 +1,4 @@
-"""Attempts at a request: how often, and the waits before them."""
+"""Retries of requests: how many, and the waits between them."""
 import random
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,14 +11,14 @@ _FIRST = 0.25
 
 
 class Attempts:
-    """The attempts at one request, or at one body, of which each that moves bytes begins the count anew."""
+    """The attempts at one request or one body; progress restarts the count."""
 
     def __init__(self, settings: Settings, server: str) -> None:
-        """`server` is its address."""
+        """`server` is its address, for messages."""
         self._settings, self._server, self._failed = settings, server, 0
 
     def again(self, error: Exception) -> bool:
-        """Return whether to try again after a failure; waits before. Raises Cancelled."""
+        """Return whether to try again after a failure; if so, wait first. Raises Cancelled."""
         limited = code_of(error) == 'SlowDown'
         self._settings.requests.asked(self._server, refused=limited)
         if not may_pass(error) or self._failed >= self._settings.retries:
@@ -30,11 +30,11 @@ class Attempts:
         return True
 
     def progressed(self) -> None:
-        """Note that bytes moved."""
+        """Restart the count, since bytes were moved."""
         self._failed = 0
 
     def of(self, send: Callable[[], T]) -> T:
-        """Return what `send` returns, called until it does not raise, or the last attempt does. Raises Cancelled."""
+        """Return the result of `send`; raises the exception of its last attempt, Cancelled."""
         while True:
             self._settings.cancellation.check()
             self._settings.requests.count(requests=1)

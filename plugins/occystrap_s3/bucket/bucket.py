@@ -1,4 +1,4 @@
-"""One bucket: requests for its objects, with retries, and errors that name what was asked for."""
+"""Requests for the objects of one bucket, with retries, and errors that name what was requested."""
 import base64
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +19,7 @@ from occystrap_s3.bucket.request_rate import wait_for_turn
 T = TypeVar('T')
 
 _MOST_KEYS = 1_000_000
-"""Limit of keys in one list."""
+"""Largest number of keys in one list."""
 
 
 class NoBucket(ServiceError):
@@ -27,18 +27,19 @@ class NoBucket(ServiceError):
 
 
 class Conflict(ServiceError):
-    """A condition of a write did not hold: another client has written."""
+    """The condition of a write did not hold: another client has written."""
 
 
 class NoConditions(ServiceError):
-    """The server knows no conditional writes."""
+    """The server does not support conditional writes."""
 
 
 class StoredObject(NamedTuple):
-    """What the server says of an object: its size in bytes, and the sha256 that it computed when it got the object.
+    """The server's report about an object: its size in bytes, and the sha256 that it computed when it received the
+    object.
 
-    `checksum` is base64, of an object sent in parts that of the parts' checksums, with their number; empty if the
-    object was stored without one.
+    `checksum` is in base64; for an object sent in parts it is that of the parts' checksums, with their number; it is
+    empty if the object was stored without one.
     """
 
     size: int
@@ -46,10 +47,10 @@ class StoredObject(NamedTuple):
 
     @property
     def digest(self) -> Digest | None:
-        """The sha256 of the whole object, None if that is not what was stored."""
+        """The sha256 of the whole object, None if the stored checksum is another one."""
         try:
             raw = base64.b64decode(self.checksum, validate=True)
-        except ValueError:  # such as that of an object sent in parts
+        except ValueError:  # for example of an object that was sent in parts
             return None
         return Digest.of_hex(raw.hex()) if len(raw) == hashlib.sha256().digest_size else None
 
@@ -64,19 +65,19 @@ class Bucket:
         return f's3://{self.name}'
 
     def for_cleanup(self) -> 'Bucket':
-        """Return the bucket for what must be done after a signal."""
+        """Return the bucket with settings for cleaning up after a signal."""
         return Bucket(self.name, self.connection, self.settings.for_cleanup())
 
     def require(self, prefix: str) -> None:
-        """Raise NoBucket, AccessDenied, ServiceError unless objects can be listed there; asked once in a run.
+        """Raise NoBucket, AccessDenied, ServiceError unless objects can be listed; asked once a run.
 
-        A user without the right to list gets the same answer for a missing object as for a forbidden one.
+        Without the right to list, users get the same answer for a missing object as for a forbidden one.
         """
         self.settings.shared.get((Bucket, self.connection, self.name, prefix), lambda: bool(
             self._ask('list_objects_v2', f'{self}/{prefix}', Prefix=prefix, MaxKeys=1)))
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Yield the keys with this prefix, in order; raises ServiceError, also for an endless list."""
+        """Yield the keys with this prefix, in order; raises ServiceError, also if there are too many."""
         more: dict[str, str] = {}
         asked, count = set[str](), 0
         while True:
@@ -93,7 +94,7 @@ class Bucket:
             more = {'ContinuationToken': following}
 
     def look(self, key: str) -> StoredObject | None:
-        """Return what the server says of an object, None if there is none; raises ServiceError."""
+        """Return the server's report about an object, None if there is none; raises ServiceError."""
         try:
             head = self._ask('head_object', f'{self}/{key}', Key=key, ChecksumMode='ENABLED')
         except ImageNotFound:
@@ -124,7 +125,7 @@ class Bucket:
 
     def send(self, key: str, open_stream: Callable[[], ByteStream], digest: Digest, size: int, **part: Any,
              ) -> Mapping[str, Any]:
-        """Write an object of known sha256, or a `part` of one, from a stream that is opened anew for each attempt.
+        """Write an object of known sha256, or a `part` of one, from a stream that is opened again for each attempt.
 
         The server refuses other bytes. Returns its answer; raises what the stream raises, ServiceError.
         """
@@ -138,7 +139,7 @@ class Bucket:
         return self._explained(f'{self}/{key}', lambda: Attempts(self.settings, self.endpoint).of(attempt))
 
     def _sending(self, body: LayerBody, operation: str, **parameters: Any) -> Mapping[str, Any]:
-        """Return the answer; raises what went wrong with the body, if that is why there is none."""
+        """Return the answer; if there is none because the body failed, raise the error of the body."""
         try:
             return self._timed(operation, Body=body, **parameters)
         except Exception:
@@ -151,7 +152,7 @@ class Bucket:
         return self._ask(operation, f'{self}/{key}', Key=key, **parameters)
 
     def _get(self, key: str, offset: int, version: str | None) -> Mapping[str, Any]:
-        """Return the answer to GET; an empty object has no byte to begin a range with."""
+        """Return the answer to GET; an empty object has no first byte for a range."""
         more = {'Range': f'bytes={offset}-'} if offset else {}
         return self._ask('get_object', f'{self}/{key}', Key=key, **more, **({'IfMatch': version} if version else {}))
 
@@ -164,7 +165,7 @@ class Bucket:
         ask: Callable[..., Mapping[str, Any]] = getattr(self._client(), operation)
         try:
             return ask(Bucket=self.name, **parameters)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:  # of the parser of the answer
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # boto3's parser of answers
             raise ServiceError(f'{self}: {self.endpoint} answers {operation} as no S3 server does: {error}') from None
 
     def _explained(self, where: str, work: Callable[[], T]) -> T:
@@ -198,5 +199,5 @@ class Bucket:
 
 
 def checksum_of(digest: Digest) -> str:
-    """Return a sha256 as S3 writes it."""
+    """Return a sha256 in the form that S3 uses."""
     return base64.b64encode(bytes.fromhex(digest.hex)).decode()

@@ -1,4 +1,4 @@
-"""Connecting to a server: what boto3 finds of credentials, and how requests are sent; boto3 is imported here alone."""
+"""Connecting to a server: boto3 finds credentials and sends requests. Only this module imports boto3."""
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
@@ -8,11 +8,11 @@ from occystrap_s3.bucket.failures import explain_library
 
 _ENDPOINTS = ('AWS_ENDPOINT_URL_S3', 'AWS_ENDPOINT_URL')
 _CONNECTIONS = 64
-"""Connections that are kept; more wait, though the run has more threads."""
+"""Number of connections that are kept; even if the run has more threads, others wait."""
 
 
 class Connection(NamedTuple):
-    """What leads to a server: its address, None for Amazon's; a region and a profile, None for what boto3 finds."""
+    """How a server is reached: its address, None for Amazon's; a region and a profile, None for what boto3 finds."""
 
     endpoint: str | None = None
     region: str | None = None
@@ -29,7 +29,7 @@ class Connection(NamedTuple):
 
     @property
     def given(self) -> dict[str, str]:
-        """The options that lead there again."""
+        """The options that lead to the same server."""
         return {name: text for name, text in self._asdict().items() if text is not None}
 
     def client(self, settings: Settings) -> Any:
@@ -59,15 +59,16 @@ class Connection(NamedTuple):
             raise explain_library(error, self.endpoint or 'S3') from None
 
     def _addressing(self) -> dict[str, Any]:
-        """Return how buckets are named: by the path where the server is not Amazon's, since few have a name for each.
+        """Return how buckets are addressed: by path unless the server is Amazon's, since few others have a host name
+        for each.
 
-        The payload is not hashed once more for the signature, which covers x-amz-checksum-sha256.
+        The payload is not hashed again for the signature, which covers x-amz-checksum-sha256.
         """
         return {'payload_signing_enabled': False, **({'addressing_style': 'path'} if self.endpoint else {})}
 
 
 def endpoint_of_environment() -> str | None:
-    """Return the address that boto3 would take from the environment; receipts keep it, so that they lead there."""
+    """Return the address that boto3 would take from the environment, so that receipts can record it."""
     if os.environ.get('AWS_IGNORE_CONFIGURED_ENDPOINT_URLS', '').lower() == 'true':
         return None
     return next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)

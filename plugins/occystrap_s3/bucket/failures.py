@@ -1,4 +1,4 @@
-"""What failed requests mean: which may pass, and one line for the user."""
+"""Interpreting failed requests: which may be temporary, and a message of one line."""
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -40,14 +40,14 @@ _CODES: Mapping[str, tuple[_Kind, str]] = {
 }
 _STATUS = {'301': 'PermanentRedirect', '307': 'TemporaryRedirect', '403': 'AccessDenied', '429': 'SlowDown',
            '503': 'SlowDown'}
-"""Answers to HEAD have no body, so that the status alone is known."""
+"""Error codes for statuses, since answers to HEAD have no body."""
 _PASSING = {'SlowDown', 'RequestTimeout', 'BadDigest', 'XAmzContentChecksumMismatch', 'OperationAborted',
             'ConditionalRequestConflict', 'Throttling', 'ThrottlingException'}
 _SECRET = re.compile(r'(?i)(signature|credential|security-token|secret)[=:]\S+')
 
 
 def code_of(error: Exception) -> str:
-    """Return the code of an answer of the server, a status if it has no other; empty for other errors."""
+    """Return the error code of a server's answer, its status if there is none; empty for other errors."""
     answer = getattr(error, 'response', None)
     code = str(answer.get('Error', {}).get('Code', '')) if isinstance(answer, dict) else ''
     return _STATUS.get(code, code)
@@ -60,7 +60,7 @@ def status_of(error: Exception) -> int:
 
 
 def is_missing(error: Exception) -> bool:
-    """Return whether the answer is that there is no such object; for HEAD, or no such bucket."""
+    """Return whether the answer means that the object or, for HEAD, the bucket does not exist."""
     return code_of(error) in ('NoSuchKey', '404', 'NotFound')
 
 
@@ -75,7 +75,7 @@ def lacks_conditions(error: Exception) -> bool:
 
 
 def may_pass(error: Exception) -> bool:
-    """Return whether the same request may succeed a moment later."""
+    """Return whether the same request may succeed a little later."""
     if status := status_of(error):
         return code_of(error) in _PASSING or status == 429 or (status >= 500 and status != 501)
     from botocore import exceptions
@@ -87,7 +87,7 @@ def may_pass(error: Exception) -> bool:
 
 
 def explain(error: Exception, where: str, endpoint: str) -> OccystrapError:
-    """Return the error for a request that failed for good; `where` is what was asked for, as users know it."""
+    """Return the error for a request that finally failed; `where` is what was requested, in the user's terms."""
     if not status_of(error):
         return explain_library(error, endpoint, where)
     code = code_of(error)
@@ -104,7 +104,7 @@ def explain(error: Exception, where: str, endpoint: str) -> OccystrapError:
 
 
 def explain_library(error: Exception, endpoint: str, where: str = 's3://') -> OccystrapError:
-    """Return the error for one that boto3 raises without an answer of the server."""
+    """Return the error for an exception that boto3 raises without an answer of the server."""
     from botocore import exceptions
     if isinstance(error, exceptions.ProfileNotFound):
         return UsageError(f'{where}: {error}; see ~/.aws/config')
@@ -137,7 +137,7 @@ class CutShort(Exception):
 
 
 def _there(error: Exception) -> str:
-    """Return where the bucket is, if the answer says so."""
+    """Return where the bucket is, if the answer reports that."""
     answer = getattr(error, 'response', {})
     region = (answer.get('ResponseMetadata', {}).get('HTTPHeaders', {}).get('x-amz-bucket-region')
               or answer.get('Error', {}).get('Region'))
@@ -145,5 +145,5 @@ def _there(error: Exception) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return one line without anything secret."""
+    """Return one line without secrets."""
     return _SECRET.sub(r'\1=…', ' '.join(text.split()))[:300].rstrip('.')

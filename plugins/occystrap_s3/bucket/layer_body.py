@@ -1,4 +1,5 @@
-"""The bytes of a blob on their way to a server: read from a stream that checks itself, never held whole."""
+"""The bytes of a blob that is sent to a server: read from a stream that checks itself, never held completely in memory.
+"""
 from collections.abc import Iterator
 
 from occystrap_core import Settings
@@ -7,7 +8,8 @@ from occystrap_s3.bucket.pace import Pace
 
 
 class LayerBody:
-    """A file-like object for boto3, which reads it once. Its last bytes come only when the stream has checked all."""
+    """A file-like object for boto3, which reads it once. The last bytes are only returned after the stream has checked
+    all."""
 
     def __init__(self, stream: ByteStream, settings: Settings) -> None:
         self._pieces = self._checked(stream)
@@ -15,7 +17,7 @@ class LayerBody:
         self._rest = memoryview(b'')
         self._asked, self._sent = False, 0
         self.failure: Exception | None = None
-        """What went wrong with the stream, or the pace: boto3 hides it in an exception of its own."""
+        """The error of the stream, or of a slow server: boto3 hides it in an exception of its own."""
 
     def read(self, amount: int = -1) -> bytes:
         """Return the next bytes, at most `amount` of them, empty at the end."""
@@ -35,7 +37,8 @@ class LayerBody:
 
     @staticmethod
     def _checked(stream: ByteStream) -> Iterator[bytes]:
-        """Yield each piece when the next has been read, so that wrong bytes are never complete at the server."""
+        """Yield each piece after the next has been read, so that the server never gets a complete object of wrong
+        bytes."""
         held = b''
         for piece in stream.chunks():
             if held:

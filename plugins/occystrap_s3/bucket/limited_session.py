@@ -1,6 +1,6 @@
-"""Sending requests for boto3, which limits neither the size of a document nor the time that a head takes to arrive.
+"""Sends requests for boto3, which limits neither the size of a document nor the time for receiving a head.
 
-Imported only when a bucket is used, as boto3 is.
+Imported only when a bucket is used, like boto3.
 """
 import os
 import queue
@@ -17,24 +17,25 @@ from occystrap_core import ServiceError
 from occystrap_core.files import CHUNK
 
 _LARGEST = 64 << 20
-"""Bytes that a document may have: a list of a thousand objects with the longest keys has a tenth of that."""
+"""Size limit for a document, in bytes: a list of a thousand objects with the longest keys has a tenth of that."""
 _LONGEST = 900.0
-"""Seconds that a document may take to arrive: a server that puts parts together sends spaces meanwhile."""
+"""Seconds for receiving a document: while a server combines parts, it sends spaces."""
 
 
 class LimitedSession:
-    """The requests of one client, of which `send` answers its event `before-send`."""
+    """The requests of one client, whose event `before-send` is handled by `send`."""
 
     def __init__(self, endpoint: str, ca_bundle: str | None, connect: float, read: float, connections: int) -> None:
-        """`connect` and `read` are the seconds for connecting, and for the head of an answer."""
+        """`connect` and `read` are the seconds for connecting, and for receiving the head of an answer."""
         verify = ca_bundle or os.environ.get('REQUESTS_CA_BUNDLE') or True
         self._session = URLLib3Session(verify, get_environ_proxies(endpoint), (connect, read), connections)
         self._seconds = connect + read
 
     def send(self, request: AWSPreparedRequest, **others: Any) -> 'Answer':
-        """Return the answer; raises as boto3's own session does, ReadTimeoutError also for a head that trickles."""
+        """Return the answer; raises as boto3's own session does, and ReadTimeoutError for a head that takes too long.
+        """
         request.stream_output = True
-        if request.body is not None and not isinstance(request.body, bytes):  # it has a pace of its own
+        if request.body is not None and not isinstance(request.body, bytes):  # such a body has its own time limit
             return Answer(self._session.send(request))
         done: queue.SimpleQueue[AWSResponse | BaseException] = queue.SimpleQueue()
         threading.Thread(target=self._send, args=(request, done), name='s3 request', daemon=True).start()
@@ -54,7 +55,7 @@ class LimitedSession:
 
 
 class Answer:
-    """An answer as boto3 uses it: `raw` for the body of an object, `content` for a document."""
+    """An answer as boto3 uses it: `raw` is the body of an object, `content` a document."""
 
     def __init__(self, answer: AWSResponse) -> None:
         self.url, self.status_code, self.headers, self.raw = answer.url, answer.status_code, answer.headers, answer.raw

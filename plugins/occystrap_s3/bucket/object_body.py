@@ -1,4 +1,4 @@
-"""The bytes of an object as they arrive; after a cut they go on where they ended."""
+"""The bytes of an object as they arrive; after a broken connection, reading continues where it stopped."""
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,9 +14,10 @@ class ObjectBody(ChunkedSource):
 
     def __init__(self, ask: Callable[[int, str | None], Any], settings: Settings, offset: int,
                  explained: Callable[[Exception], Exception], server: str) -> None:
-        """`ask` returns the answer to a request for what follows an offset, of the version with an ETag if given one.
+        """`ask` requests the object from an offset on, of the version with an ETag if one is given, and returns the
+        answer.
 
-        It raises the run's exceptions, as `explained` returns them. `server` is its address.
+        It raises exceptions of the run, as `explained` returns them. `server` is its address.
         """
         super().__init__()
         self._ask, self._settings, self._offset, self._explained = ask, settings, offset, explained
@@ -43,15 +44,15 @@ class ObjectBody(ChunkedSource):
             self._left = self._answer.get('ContentLength', 0)
 
     def close(self) -> None:
-        """Close the connection, unless all was read."""
+        """Close the connection, unless everything was read."""
         self._answer['Body'].close()
 
     def _next(self, pace: Pace) -> bytes:
-        """Return what has arrived, so that a trickle is seen as one; empty at the end."""
+        """Return the bytes that have arrived, so that a slow server is noticed; empty at the end."""
         pace.begin()
-        piece: bytes = self._answer['Body']._raw_stream.read1(CHUNK)  # its own read waits for all of the chunk
+        piece: bytes = self._answer['Body']._raw_stream.read1(CHUNK)  # read() would wait for the whole chunk
         pace.moved(len(piece))
         self._left -= len(piece)
-        if not piece and self._left > 0:  # which its library does not say
+        if not piece and self._left > 0:  # the library does not report this
             raise CutShort(f'ended {self._left} bytes before its end')
         return piece

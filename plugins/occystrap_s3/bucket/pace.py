@@ -1,4 +1,4 @@
-"""The least rate of a body, in either direction, and the end of a run that was asked to stop."""
+"""The minimum rate of a body, in either direction, and the cancellation of a run."""
 import time
 
 from occystrap_core import Settings
@@ -7,7 +7,7 @@ from occystrap_s3.bucket.failures import TooSlow
 
 
 class Pace:
-    """Watches a body: raises TooSlow if the server moves it too slowly, Cancelled if the run ends."""
+    """Supervises a body: raises TooSlow if the server is below the minimum rate, Cancelled if the run ends."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -15,12 +15,12 @@ class Pace:
         self._since = 0.0
 
     def begin(self) -> None:
-        """Note that it is up to the server now."""
+        """Start measuring: from now on the server determines the pace."""
         self._settings.cancellation.check()
         self._since = time.monotonic()
 
     def moved(self, count: int) -> None:
-        """Note that `count` bytes were moved since `begin`."""
+        """Record that `count` bytes were moved since `begin`."""
         self._patience.spent(time.monotonic() - self._since)
         self._patience.gained(count)
         if self._settings.least_rate and self._patience.left <= Patience.LEAST:

@@ -1,4 +1,4 @@
-"""How many requests a second a server gets."""
+"""The limit of requests per second to a server."""
 import threading
 import time
 
@@ -7,13 +7,13 @@ from occystrap_s3.bucket.connection import Connection
 
 
 class RequestRate:
-    """Lets requests of a run begin as `Settings.rate_limit` asks."""
+    """Spaces the requests of a run as `Settings.rate_limit` requires."""
 
     def __init__(self) -> None:
         self._next, self._lock = 0.0, threading.Lock()
 
     def seconds(self, rate: float) -> float:
-        """Return after how many seconds the next request may begin."""
+        """Return in how many seconds the next request may begin."""
         with self._lock:
             now = time.monotonic()
             turn = max(self._next, now)

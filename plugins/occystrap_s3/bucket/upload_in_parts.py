@@ -1,4 +1,4 @@
-"""Sending a blob in parts: each kept in a temporary file until the server has it, so that it can be sent again."""
+"""Sending a blob in parts: each is kept in a temporary file until the server has it, so that it can be sent again."""
 import hashlib
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,7 +10,7 @@ from occystrap_s3.bucket.bucket import Bucket, checksum_of
 
 PART = 64 << 20
 LEAST, MOST = 5 << 20, 10_000
-"""Bytes that each part but the last must have, and the number of parts that S3 allows."""
+"""The minimum size of each part except the last, in bytes, and the maximum number of parts, as S3 defines them."""
 
 
 class _Part:
@@ -66,7 +66,7 @@ class UploadInParts:
         return checksum
 
     def abort(self) -> None:
-        """Have the server forget all parts; raises ServiceError."""
+        """Make the server drop all parts; raises ServiceError."""
         self._bucket.for_cleanup().ask('abort_multipart_upload', self._key, UploadId=self._identity)
 
     def _send(self, part: _Part) -> None:
@@ -77,12 +77,12 @@ class UploadInParts:
 
 
 def part_size_for(size: int, threshold: int) -> int:
-    """Return the size in bytes of the parts of a blob; small ones only for a threshold that asks for them."""
+    """Return the size of the parts of a blob, in bytes; it is only small for a low threshold."""
     return max(min(PART, max(LEAST, threshold)), -(-size // MOST))
 
 
 def _parts(stream: ByteStream, part_size: int, directory: str) -> Iterator[_Part]:
-    """Yield the parts of a stream, at least one; the file of each is gone when the next is asked for."""
+    """Yield the parts of a stream, at least one; the file of a part is deleted when the next is requested."""
     pieces, is_first = _cut(stream, part_size), True
     while True:
         with closing(_Part(directory)) as part:
@@ -97,7 +97,7 @@ def _parts(stream: ByteStream, part_size: int, directory: str) -> Iterator[_Part
 
 
 def _cut(stream: ByteStream, part_size: int) -> Iterator[tuple[memoryview, bool]]:
-    """Yield the pieces of a stream, cut where a part ends, and whether it does."""
+    """Yield the pieces of a stream, cut at the ends of parts, each with whether a part ends there."""
     left = part_size
     for chunk in stream.chunks():
         while chunk:

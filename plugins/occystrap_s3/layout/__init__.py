@@ -1,1 +1,1 @@
-"""The image layout under a prefix: its keys, its blobs, and the records of its images."""
+"""The image layout below a prefix: its keys, its blobs, and the records of its images."""

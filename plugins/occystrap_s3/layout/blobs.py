@@ -1,4 +1,4 @@
-"""Writing blobs to a layout: each in one request with its sha256, or in parts, and never twice."""
+"""Writing blobs to a layout: each in one request with its sha256, or in parts; existing blobs are not written again."""
 import threading
 from collections.abc import Iterable
 
@@ -20,18 +20,18 @@ class Blobs:
         self._uploads: set[UploadInParts] = set()
         self._known: dict[Digest, StoredChecksum] = layout.bucket.settings.shared.get(
             (Blobs, layout.bucket.connection, layout.place.path), dict)
-        """What this run has found or written."""
+        """Blobs that this run has found or written."""
         self._lock = threading.Lock()
 
     def find(self, descriptor: Descriptor) -> WrittenLayer | None:
-        """Return a blob of which the server says that it has these very bytes; None for any other."""
+        """Return a blob if the server reports that it has exactly these bytes; else None."""
         digest = descriptor.digest
         if self.size(digest) != descriptor.size:
             return None
         return WrittenLayer(blob_name(digest), digest, descriptor.size, Evidence.DESCRIPTOR)
 
     def size(self, digest: Digest) -> int | None:
-        """Return the size in bytes of a blob, None if it is missing, or the server does not report this digest."""
+        """Return the size in bytes of a blob; None if it is missing, or if the server does not report this digest."""
         if digest not in self._known:
             found = self._bucket.look(self._key(digest))
             if not found or not (found.digest == digest or self._is_recorded(digest, found)):
@@ -40,7 +40,7 @@ class Blobs:
         return self._known[digest].size
 
     def write(self, layer: OutgoingLayer) -> WrittenLayer:
-        """Send a blob as it streams, from its beginning again where that fails; raises ServiceError, OutputError."""
+        """Send a blob as it streams, starting over after a failure; raises ServiceError, OutputError."""
         assert layer.descriptor
         digest, size = layer.descriptor.digest, layer.descriptor.size
         stored = StoredChecksum(digest, size, '')
@@ -64,12 +64,12 @@ class Blobs:
         return self.put('index' if isinstance(document, Index) else 'manifest', document.raw, document.digest)
 
     def checksums(self, digests: Iterable[Digest]) -> list[Expectation]:
-        """Return the expectations for the records of those of these blobs that were sent in parts."""
+        """Return the expectations for the checksum records of those of these blobs that were sent in parts."""
         found = (self._known.get(digest) for digest in sorted(set(digests)))
         return [each.expectation for each in found if each and each.is_of_parts]
 
     def abort(self) -> None:
-        """Have the server forget the parts of uploads under way; raises ServiceError."""
+        """Make the server drop the parts of unfinished uploads; raises ServiceError."""
         with self._lock:
             uploads, self._uploads = self._uploads, set()
         for each in uploads:
@@ -89,8 +89,8 @@ class Blobs:
         return checksum
 
     def _is_recorded(self, digest: Digest, found: StoredObject) -> bool:
-        """Return whether the server has what was sent in parts, by the record of that; with full verification by its
-        bytes, since both may have been replaced."""
+        """Return whether the server has a blob that was sent in parts, according to its record; with full verification
+        it is read, since blob and record may both have been replaced."""
         stored = StoredChecksum(digest, found.size, found.checksum)
         if not stored.is_of_parts or read_checksum(self._layout, digest) != stored:
             return False

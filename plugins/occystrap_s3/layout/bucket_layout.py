@@ -1,4 +1,4 @@
-"""A layout in a bucket: the records of its images, each an index of its own, and the receipts that belong to them."""
+"""A layout in a bucket: the records of its images, each an index of its own, and their receipts."""
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -16,7 +16,7 @@ _RECEIPT_CAP = 16 * MANIFEST_CAP
 
 
 class Record(NamedTuple):
-    """What a layout has of one image: its entry, then those of what came with it as referrers; none if it is removed.
+    """The record of one image: its entry, then those of its referrers; empty if the image was removed.
 
     `version` is the ETag of the object.
     """
@@ -70,7 +70,8 @@ class BucketLayout:
         return [*filter(is_record, names)]
 
     def record(self, key: str) -> Record | None:
-        """Return a record, None if there is none; raises InvalidImage, also for that of another image, ServiceError."""
+        """Return a record, None if there is none; raises InvalidImage, also if it is for another image, ServiceError.
+        """
         try:
             raw, version = self.bucket.document(self.key(key))
         except ImageNotFound:
@@ -82,26 +83,30 @@ class BucketLayout:
         return found
 
     def record_of(self, name: str) -> Record | None:
-        """Return the record of an image with a name, None if there is none, or it is removed; raises as `record`."""
+        """Return the record of the image with a name, None if there is none or it was removed; raises as `record` does.
+        """
         found = self.record(record_key(name, Digest.of(b'')))
         return found if found and found.entry else None
 
     def records(self, keys: Sequence[str]) -> list[Record | None]:
-        """Return the records with these keys, read in parallel; raises as `record`."""
+        """Return the records with these keys, read in parallel; raises as `record` does."""
         return self.bucket.settings.in_parallel(self.record, keys)
 
     def put_record(self, key: str, entries: Sequence[Entry], receipt: Receipt) -> None:
-        """Make an image visible, its receipt first, which belongs to this very record; raises ServiceError."""
+        """Make an image visible by its record; its receipt, which is tied to this very record, is written first.
+
+        Raises ServiceError.
+        """
         raw = IndexFile.listing(entries).to_json()
         self.put_receipt(raw, receipt)
         self.bucket.put(self.key(key), raw)
 
     def put_receipt(self, record: bytes, receipt: Receipt) -> None:
-        """Keep the receipt for what a record says; raises ServiceError."""
+        """Write the receipt for a record; raises ServiceError."""
         self.bucket.put(self.key(receipt_key(record)), f'{receipt.to_json()}\n'.encode())
 
     def receipt(self, record: Record) -> Receipt:
-        """Return the receipt for a record, for where the layout is now, whatever server it names itself.
+        """Return the receipt for a record, adapted to where the layout is now, whatever server it names.
 
         Raises ImageNotFound, InvalidReceipt, InvalidImage, ServiceError.
         """

@@ -1,4 +1,4 @@
-"""All images of a layout: those of its records, and those that only an index.json has, which another program wrote."""
+"""All images of a layout: those with records, and those of other programs, which are only in index.json."""
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
@@ -14,10 +14,10 @@ from occystrap_s3.layout.keys import key_of
 
 
 class ImageList(NamedTuple):
-    """What a layout has: the records of its images by their keys, and entries of index.json that no record is about.
+    """The images of a layout: records by their keys, and entries of index.json without a record.
 
-    `version` is the ETag of index.json, empty if there is none; `is_any`: whether there is one, or a record, be it that
-    of a removed image.
+    `version` is the ETag of index.json, empty if there is none; `is_any`: whether there is an index.json or a record,
+    perhaps of a removed image.
     """
 
     records: Sequence[tuple[str, Record]]
@@ -27,9 +27,10 @@ class ImageList(NamedTuple):
 
     @classmethod
     def of(cls, layout: BucketLayout) -> 'ImageList':
-        """Read all records; raises InvalidImage for a damaged one, ServiceError.
+        """Read index.json and all records; raises InvalidImage for a damaged one, ServiceError.
 
-        The index is read first: a writer that replaces it only if unchanged has then seen all records that it had.
+        The index is read first. So a writer that replaces it only if it is unchanged has seen all records that were in
+        it.
         """
         index, version = _index(layout)
         keys = layout.names()
@@ -41,7 +42,7 @@ class ImageList(NamedTuple):
                    bool(version or found))
 
     def offers(self, layout: BucketLayout, unnamed: Reference) -> list[Offer[LayoutEntries]]:
-        """Return the images to choose from; raises InvalidImage, ServiceError."""
+        """Return the images among which users may choose; raises InvalidImage, ServiceError."""
         known = [record.descriptor for _, record in self.records if record.descriptor]
         others = IndexFile.listing(self.others).manifests
         store = BucketStore(layout)
@@ -50,7 +51,7 @@ class ImageList(NamedTuple):
 
     @property
     def entries(self) -> list[Entry]:
-        """All entries, with those of referrers: what an index.json should list."""
+        """All entries, including referrers: what an index.json should list."""
         return [*self.others, *(entry for _, record in self.records for entry in record.listed.entries)]
 
 
@@ -63,7 +64,8 @@ def _index(layout: BucketLayout) -> tuple[IndexFile, str]:
 
 
 def _without_old_referrers(layout: BucketLayout, others: Sequence[Entry], images: Collection[Digest]) -> list[Entry]:
-    """Return the entries but for referrers of what is not listed any more: they came with images since replaced."""
+    """Return the entries without referrers of images that are no longer listed: they came with images replaced since.
+    """
     subjects = dict(zip(map(id, others), _subjects(layout, others), strict=True))
     listed = {*images, *(Digest(each['digest']) for each in others if subjects[id(each)] is None)}
     tags = {referrers_tag(each) for each in listed}
@@ -72,7 +74,7 @@ def _without_old_referrers(layout: BucketLayout, others: Sequence[Entry], images
 
 
 def _subjects(layout: BucketLayout, entries: Sequence[Entry]) -> Iterator[Digest | str | None]:
-    """Yield for each entry what it refers to, by a subject or by its tag; None if it is not a referrer."""
+    """Yield the subjects of each entry, by its manifest or by its tag; None if it is not a referrer."""
     store = BucketStore(layout)
     for entry in entries:
         names = names_of(entry) - {''}

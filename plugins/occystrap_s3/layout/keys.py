@@ -1,4 +1,4 @@
-"""The keys below the prefix of a layout. Two names never have one key."""
+"""The keys below the prefix of a layout. Different names have different keys."""
 import re
 
 from occystrap_core.oci import Digest, Entry, names_of
@@ -9,7 +9,7 @@ _RECORD = re.compile(rf'{RECORDS}(?:names/(?:[A-Za-z0-9._-]|![0-9A-F]{{2}})+|dig
 
 
 def record_key(name: str, digest: Digest) -> str:
-    """Return the key of an image's record: that of its name or, without one, of its digest."""
+    """Return the key of an image's record, made from its name or, without one, from its digest."""
     return f'{RECORDS}names/{escaped(name)}.json' if name else f'{RECORDS}digests/{digest.algorithm}-{digest.hex}.json'
 
 
@@ -19,23 +19,23 @@ def key_of(entry: Entry) -> str:
 
 
 def is_record(key: str) -> bool:
-    """Return whether a key can be that of a record; anything else below `images/` is of a layout there, or foreign."""
+    """Return whether a key may be that of a record; other keys below `images/` belong to another layout or program."""
     return bool(_RECORD.fullmatch(key))
 
 
 def receipt_key(record: bytes) -> str:
-    """Return the key of the receipt for what a record says, so that a receipt never stands for another image."""
+    """Return the key of the receipt for a record, made from its content, so that it never belongs to another image."""
     return f'{RECEIPTS}{Digest.of(record).hex}.json'
 
 
 def checksum_key(digest: Digest) -> str:
-    """Return the key of the record of what the server stores as the checksum of a blob that it got in parts."""
+    """Return the key of the checksum record of a blob that was sent in parts."""
     return f'{CHECKSUMS}{digest.algorithm}/{digest.hex}.json'
 
 
 def escaped(name: str) -> str:
-    """Return a name as one part of a key that every program takes: other bytes become `!` and two hexadecimal digits.
+    """Return a name as one part of a key that every program accepts: other bytes become `!` and two hexadecimal digits.
 
-    A slash is escaped, too, since on disk `a` and `a/b` might be a file and a directory of one name.
+    Slashes are escaped, too, since otherwise `a` and `a/b` would be a file and a directory with one name on disk.
     """
     return ''.join(chr(byte) if byte in _PLAIN else f'!{byte:02X}' for byte in name.encode())

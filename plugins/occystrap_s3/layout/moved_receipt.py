@@ -9,7 +9,7 @@ from occystrap_s3.layout.place import with_name_as_option
 def moved(receipt: Receipt, location: Location) -> Receipt:
     """Return the receipt for the same image in a layout in a bucket; raises UsageError.
 
-    That of such a layout is for the same objects at another place, unless the location names the image.
+    A receipt for such a layout holds for the same objects at another place, unless the location names the image.
     """
     there = with_name_as_option(location)
     name = there.options['tag'] or ''

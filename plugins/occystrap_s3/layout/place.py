@@ -10,7 +10,7 @@ _FORM = 's3://BUCKET[/PREFIX][/NAME:TAG] or s3://BUCKET/PREFIX//TEAM/NAME:TAG'
 
 
 class Place(NamedTuple):
-    """A bucket, the prefix of a layout in it, without slashes at its ends, and name or digest of an image."""
+    """A bucket, the prefix of a layout in it (without slashes at its ends), and the name or digest of an image."""
 
     bucket: str
     prefix: str
@@ -22,18 +22,18 @@ class Place(NamedTuple):
 
     @property
     def path(self) -> str:
-        """The path of the layout in a URI: one that ends like a name gets a slash."""
+        """The path of the layout in a URI: if it ends like an image's name, a slash is added."""
         path = f'{self.bucket}/{self.prefix}'.rstrip('/')
         return f'{path}/' if set(path.rpartition('/')[2]) & set(':@') else path
 
     @property
     def base(self) -> str:
-        """What the keys of the layout begin with."""
+        """The beginning of the keys of the layout."""
         return f'{self.prefix}/' if self.prefix else ''
 
     @classmethod
     def parse(cls, path: str) -> Self:
-        """Parse the path of a URI: the name is behind `//`, or else behind the last slash if it has a tag.
+        """Parse the path of a URI: the name follows `//`, or else the last slash if it has a tag.
 
         Raises UsageError.
         """
@@ -46,7 +46,7 @@ class Place(NamedTuple):
         except InvalidImage as error:
             raise UsageError(f's3://{path}: {error}') from None
         if not separator and name and ':' not in name:
-            layout, name = f'{layout}/{name}', ''  # a digest of anything at this prefix
+            layout, name = f'{layout}/{name}', ''  # the digest of any image at this prefix
         if (separator and not named) or name.endswith(':') or name.startswith('/'):
             raise UsageError(f's3://{path} is not of the form {_FORM}')
         bucket, _, prefix = layout.partition('/')
@@ -54,7 +54,7 @@ class Place(NamedTuple):
 
     @classmethod
     def of_receipt(cls, receipt: Receipt) -> Self:
-        """Return the layout that a receipt is for, with the name that the user gave."""
+        """Return the layout of a receipt, with the image name that the user gave."""
         return cls.parse(receipt.path)._replace(name=receipt.options.get('tag', ''))
 
 
@@ -79,7 +79,8 @@ def _bucket(name: str) -> str:
 
 
 def _prefix(prefix: str, path: str) -> str:
-    """Return a prefix that is a relative path on disk, too, without slashes at its ends; raises UsageError."""
+    """Return a prefix without slashes at its ends, which must be a valid relative path on disk, too; raises UsageError.
+    """
     prefix = prefix.strip('/')
     if prefix and (not {'', '.', '..'}.isdisjoint(prefix.split('/')) or not prefix.isprintable()):
         raise UsageError(f's3://{path} has a prefix with an empty, a relative or an unprintable part')

@@ -1,4 +1,4 @@
-"""Removing images from a layout, and noting who brought them: records are replaced only if they are unchanged."""
+"""Removing images from a layout, and recording their bringers: records are replaced only if they are unchanged."""
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,16 +14,16 @@ _GONE = IndexFile.empty().to_json()
 
 
 def remove(receipts: Sequence[Receipt], staying: Sequence[Receipt], settings: Settings, dry_run: bool) -> list[str]:
-    """Remove images that these receipts prove; return for each why it stays, empty if it is gone.
+    """Remove images that these receipts prove; return for each the reason why it stays, empty if it was removed.
 
-    A record that is not of the receipt's image stays. What is left of a removed one is an empty record, written only
-    if it is still the one that was read; blobs stay, since other runs may be about to rely on them.
+    A record for another image stays. A removed image leaves an empty record, which is written only if the record has
+    not changed since it was read. Blobs stay, since other runs may be about to rely on them.
     """
     return settings.in_parallel(lambda each: _why_stays(each, settings, dry_run), receipts)
 
 
 def note_bringers(receipts: Sequence[Receipt], settings: Settings, withdrawn: bool) -> None:
-    """Add the bringers of these receipts to those that layouts keep of the same images, or take them out."""
+    """Add the bringers of these receipts to the kept receipts of the same images in layouts, or remove them."""
     for receipt in receipts:
         layout = _layout(receipt, settings)
         record = layout.record(_key(receipt))
@@ -54,7 +54,7 @@ def _why_stays(receipt: Receipt, settings: Settings, dry_run: bool) -> str:
 
 
 def _is_of(receipt: Receipt, record: Record) -> bool:
-    """Return whether a record says what the receipt expects of it."""
+    """Return whether a record is the one that the receipt expects."""
     entry = receipt.of_kind('entry')[0]
     return record.listed.find(entry.locator, entry.digest)[0] is not None
 

@@ -1,4 +1,4 @@
-"""Sealing a layout: writing what other programs read, `oci-layout` and `index.json`."""
+"""Sealing a layout: writing `oci-layout` and `index.json`, which other programs read."""
 from occystrap_core import ImageNotFound, OutputError, ServiceError
 from occystrap_core.oci import INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, IndexFile, require_version
 from occystrap_s3.bucket.bucket import Conflict, NoConditions
@@ -9,10 +9,11 @@ _TIMES = 20
 
 
 def seal(layout: BucketLayout) -> tuple[int, bool]:
-    """List all images in index.json; return their number, and whether the server kept other runs from doing the same.
+    """List all images in index.json; return their number, and whether the server prevented concurrent runs from doing
+    so.
 
-    The index is replaced only if it is unchanged since it was read, which was before the records: the last one
-    then lists the images of every run that sealed. Raises InvalidImage, OutputError, ServiceError.
+    The index is replaced only if it has not changed since it was read, which was before the records. So the last run to
+    seal lists the images of every run that has sealed. Raises InvalidImage, OutputError, ServiceError.
     """
     layout.require()
     is_marked = _is_marked(layout)
@@ -39,8 +40,8 @@ def seal(layout: BucketLayout) -> tuple[int, bool]:
 
 
 def _is_marked(layout: BucketLayout) -> bool:
-    """Return whether the prefix is that of a layout already; raises InvalidImage if the file of this name is no such
-    mark, ServiceError."""
+    """Return whether the prefix is marked as a layout already; raises InvalidImage if the file of that name is
+    something else, ServiceError."""
     try:
         raw, _ = layout.bucket.document(layout.key(LAYOUT_FILE))
     except ImageNotFound:

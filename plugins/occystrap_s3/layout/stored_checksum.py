@@ -1,6 +1,6 @@
-"""What a server stores as the checksum of a blob of which it did not compute the sha256, since it came in parts.
+"""Checksum records, for blobs that were sent in parts, of which the server has not computed the sha256.
 
-The record is an object of its own; receipts expect it, so that changing both blob and record is detected.
+A record is an object of its own; receipts expect it, so that replacing both blob and record is detected.
 """
 from typing import NamedTuple
 
@@ -11,8 +11,8 @@ from occystrap_s3.layout.keys import checksum_key
 
 
 class StoredChecksum(NamedTuple):
-    """The digest and size of a blob, and the checksum of its parts as the server stores it: base64, `-`, their number.
-    """
+    """The digest and size of a blob, and the checksum of its parts as the server reports it: base64, `-`, and their
+    number."""
 
     digest: Digest
     size: int
@@ -20,7 +20,7 @@ class StoredChecksum(NamedTuple):
 
     @property
     def is_of_parts(self) -> bool:
-        """Whether the server computed it from the parts, so that it is not the sha256 of the blob."""
+        """Whether the server computed the checksum from parts, so that it is not the sha256 of the blob."""
         return '-' in self.checksum
 
     def to_json(self) -> bytes:
@@ -40,7 +40,7 @@ def write_checksum(layout: BucketLayout, stored: StoredChecksum) -> None:
 
 
 def read_checksum(layout: BucketLayout, digest: Digest) -> StoredChecksum | None:
-    """Return the record of a blob, None if there is none that can be read; raises ServiceError."""
+    """Return the record of a blob; None if there is none that can be read. Raises ServiceError."""
     key = layout.key(checksum_key(digest))
     try:
         raw, _ = layout.bucket.document(key)
