@@ -214,14 +214,14 @@ class ImageOutput(ABC):
 
     @abstractmethod
     def finalize(self, image: WrittenImage) -> Receipt:
-        """Write config and manifest, make the image visible, and return the receipt."""
+        """Write config and manifest, make the image visible, return the receipt; raises OutputError, ServiceError."""
 
     def attach_referrers(self, referrers: Sequence[WrittenReferrer]) -> Sequence[Expectation]:
-        """Make parts findable as referrers of a digest or under a tag; return the expectations for that."""
+        """Make parts findable as referrers of a digest or by a tag; return the expectations; raises as `finalize`."""
         raise PluginError(f'{type(self).__name__} declares holds_indexes, but has no attach_referrers()')
 
     def finalize_index(self, index: WrittenIndex) -> Receipt:
-        """Write the index, make it visible, and return `index.receipt(location, documents)`."""
+        """Write the index, make it visible, and return `index.receipt(location, documents)`; raises as `finalize`."""
         raise PluginError(f'{type(self).__name__} declares holds_indexes, but has no finalize_index()')
 
     def publish(self, outputs: Sequence['ImageOutput']) -> None:

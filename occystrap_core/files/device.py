@@ -45,7 +45,7 @@ class DeviceFile(ChunkedSource):
         return descriptor
 
     def chunks(self) -> Iterator[memoryview]:
-        """Yield the bytes; the buffer is page-aligned, as O_DIRECT requires."""
+        """Yield the bytes; the buffer is page-aligned, as O_DIRECT requires. Raises OSError."""
         position = self._offset
         needed = self._end - position + 2 * _ALIGNMENT  # O_DIRECT would pin the pages of a larger buffer, too
         size = min(_BLOCK, needed - needed % _ALIGNMENT)

@@ -91,7 +91,7 @@ class ByteStream:
             yield buffer[:count]
 
     def drain(self) -> Digest:
-        """Read the rest, to check it, and return the digest."""
+        """Read the rest, to check it, and return the digest; raises as `readinto` does."""
         for _ in self.chunks():
             pass
         return self.digest

@@ -29,7 +29,7 @@ class TemporaryFile:
         return file
 
     def write(self, data: bytes | memoryview) -> int:
-        """Write all of `data`; return its length."""
+        """Write all of `data`; return its length in bytes. Raises OutputError."""
         with self._explained():
             rest = memoryview(data)
             while rest:
@@ -37,7 +37,7 @@ class TemporaryFile:
         return len(data)
 
     def reopened(self) -> FileIO:
-        """Open the file once more, at its first byte."""
+        """Return the file opened once more, at its first byte; raises OSError."""
         return FileIO(f'/proc/self/fd/{self.file.fileno()}')
 
     def close(self) -> None:

@@ -85,7 +85,10 @@ class BlobStore(ABC):
         return ''
 
     def with_platform(self, entry: Descriptor) -> Descriptor:
-        """Return an entry of an index with the platform of its image, from the config if the entry has none."""
+        """Return an entry of an index with the platform of its image, from the config if the entry has none.
+
+        Raises as `manifest` does, except ImageNotFound.
+        """
         if entry.platform and str(entry.platform):
             return entry
         try:
@@ -96,7 +99,10 @@ class BlobStore(ABC):
         return replace(entry, platform=platform)
 
     def platform(self, manifest: Manifest) -> Platform | None:
-        """Return the platform in the config of an image; None if it has none, or the manifest is of no image."""
+        """Return the platform in the config of an image; None if it has none, or if the manifest is not of an image.
+
+        Raises as `manifest` does.
+        """
         if not manifest.may_be_image:
             return None
         raw = self.document(manifest.config, 'the config')
@@ -106,7 +112,7 @@ class BlobStore(ABC):
         return platform if str(platform) else None
 
     def layer(self, index: int, descriptor: Descriptor, diff_id: Digest) -> StoredLayer:
-        """Return one layer of an image."""
+        """Return the layer at this index of an image, without reading it; raises InvalidImage for its media type."""
         return StoredLayer(index, descriptor, diff_id, partial(self.blob, descriptor),
                            cache(partial(self.tar_size, descriptor)), partial(self.blob_size, descriptor),
                            partial(self.rest_of_blob, descriptor), self.base(descriptor.digest))
@@ -140,8 +146,10 @@ class BlobStore(ABC):
         return self._artifact(reference, self._config(reference, manifest), manifest)
 
     def open(self, reference: Reference, manifest: Manifest) -> Image:
-        """Return the image, or the artifact, depending on the manifest's media types, and on the config if these do not
-        decide it."""
+        """Return the image or, by the manifest's media types or else by its config, the artifact.
+
+        Raises as `manifest` does.
+        """
         if not manifest.may_be_image:
             return self.artifact(reference, manifest)
         with set_error_rule('config'):

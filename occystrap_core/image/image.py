@@ -75,7 +75,8 @@ class Image:
     def arrivals(self) -> Iterator[Layer]:
         """Yield the layers in the best order for reading; read each before asking for the next.
 
-        Layers of a sequential image may know their diff_id and index only after their tar was read to its end.
+        Layers of a sequential image may know their diff_id and index only after their tar was read to its end. Raises
+        what reading the source raises: ServiceError, InvalidImage.
         """
         return iter(self._layers)
 

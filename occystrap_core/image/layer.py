@@ -52,21 +52,27 @@ class Layer(ABC):
 
     @abstractmethod
     def stored(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
-        """Open the blob, checked against the descriptor; only if there is a descriptor."""
+        """Open the blob, checked against the descriptor; only if there is a descriptor. Close the stream after use.
+
+        Opening and reading raise ImageNotFound, ServiceError, InvalidImage; the end raises DigestMismatch.
+        """
 
     @abstractmethod
     def tar(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
-        """Open the uncompressed tar, checked against the diff_id."""
+        """Open the uncompressed tar, checked against the diff_id; raises as `stored` does."""
 
     def content(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
         """Open the tar for inspection only: checked by the digest of what the source holds.
 
-        If that is a blob, its digest determines the content, and the diff_id is not checked as well.
+        If that is a blob, its digest determines the content, and the diff_id is not checked as well. Raises as `stored`
+        does.
         """
         return self.tar(observers)
 
     def tar_ahead(self, observers: ReadObservers = NO_OBSERVERS) -> ByteStream:
-        """Open the tar for a reader with much other work: receiving, inflating and hashing are done on another thread.
+        """Open the tar for a reader with much other work: another thread receives, inflates and hashes it.
+
+        Raises as `stored` does.
         """
         return _hashed_ahead(self.tar(observers))
 

@@ -67,7 +67,7 @@ class ManifestReader:
         return self._documents[digest]
 
     def in_parallel(self, work: Callable[[A], B], items: Iterable[A]) -> list[B]:
-        """Return the result of `work` for each item, on the run's threads and this one."""
+        """Return the result of `work` for each item, on the run's threads and this one; raises its first error."""
         return self.settings.in_parallel(work, items, helping=True)
 
     def _read_documents(self, entries: Sequence[Descriptor]) -> None:

@@ -30,7 +30,7 @@ class EntryHeaders:
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
-        """Return the entry with these blocks before its data."""
+        """Return the entry with these blocks before its data; raises InvalidImage for malformed ones."""
         extended, place = [], 0
         while len(raw) - place > fields.BLOCK:
             data = place + fields.BLOCK

@@ -67,13 +67,16 @@ class TarReader:
         scanner.require_whole()
 
     def data(self) -> Iterator[memoryview]:
-        """Yield the rest of the current entry's data, each piece valid until the next is requested."""
+        """Yield the rest of the current entry's data, each piece valid until the next is requested.
+
+        Raises InvalidImage if the tar ends before, and whatever the stream raises.
+        """
         scanner = self._scanner
         while (data := scanner.left - scanner.padding) > 0:
             yield self._piece(data)
 
     def peek(self, count: int) -> bytes:
-        """Return up to `count` bytes of the current entry's data without consuming them."""
+        """Return up to `count` bytes of the current entry's data without consuming them; raises as `data` does."""
         count = min(count, self._data)
         while self.unread < count:
             begun = bytes(self._chunk[self._scanner.place:])
