@@ -175,7 +175,7 @@ class ImageOrders:
         path = hash((goes.scheme, goes.path))
         if path in self._paths:
             require_room(self._plugins, [(str(number), written, goes) for number in range(2)])
-            raise UsageError(f'{goes} becomes visible when all its images are there, which is the work of one process: '
+            raise UsageError(f'{goes} is published only when all its images are complete, which workers cannot do: '
                              'leave out --executor')
         self._paths.add(path)
 
@@ -192,8 +192,8 @@ class ImageOrders:
 
     def _require_no_file(self, each: ImageFilter) -> None:
         if each.files or not each.repeatable:
-            raise UsageError(f'the filter {type(each).__name__} reports what it sees, which workers cannot: leave it '
-                             'or --executor out')
+            raise UsageError(f'the filter {type(each).__name__} writes reports, which workers cannot do: leave out the '
+                             'filter or --executor')
 
 
 def _named_alone(images: ImageInput, reference: Reference) -> str:

@@ -23,7 +23,7 @@ def executor_of(context: click.Context, plugins: Plugins, settings: Settings, op
         instead = f', and write --executor {kind.name}:workers={options["images"]}' if 'workers' in given else ''
         raise UsageError(f'--images is for the process that copies: leave it out{instead}')
     if settings.login:
-        raise UsageError('a password does not travel to workers: log in there with occystrap login, and leave out '
+        raise UsageError('passwords are not sent to workers: log in there with occystrap login, and leave out '
                          '--username')
     for name in ('prune', 'since', 'layer_cache', 'temp_dir'):
         if options[name]:

@@ -61,7 +61,7 @@ class MadeDirectories:
             if locked is not None:
                 held.callback(os.close, locked)
                 return
-        raise OutputError(f'{path} is removed by another process again and again: end that')
+        raise OutputError(f'another process keeps removing {path}: stop it, then run again')
 
     def close(self) -> None:
         """Remove the created directories that are empty and not locked by another process."""

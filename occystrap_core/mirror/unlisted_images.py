@@ -23,7 +23,7 @@ def why_unlisted(source: PrunedSource, receipt: Receipt) -> str:
         return ''
     except OccystrapError as error:
         return f'the source does not list it, and cannot be asked for it: {error}'
-    return 'the source has it and does not list it, so that its list is incomplete: try again later' if there else ''
+    return 'the source has the image but does not list it, so its list is incomplete: try again later' if there else ''
 
 
 def _would_be_taken(source: PrunedSource, reference: Reference) -> bool:

@@ -157,7 +157,7 @@ def require_many(plugins: Plugins, location: Location) -> None:
 def require_deltas(plugins: Plugins, location: Location) -> None:
     """Raise UsageError unless what is written to a location may leave out blobs."""
     if not plugins.find(WriterScheme, location.scheme).deltas(location):
-        raise UsageError(f'--since leaves out what the far side has, and {location} takes whole images: write a delta '
+        raise UsageError(f'--since writes a delta, and {location} only takes complete images: write the delta '
                          'to tar://FILE?format=oci or layout://PATH, and load that')
 
 

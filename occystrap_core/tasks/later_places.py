@@ -67,8 +67,8 @@ class LaterPlaces:
         if not path or hash(path) in self._paths:
             return
         if not self._above.isdisjoint(_identities(path)) or not self._paths.isdisjoint(_above(path)):
-            raise UsageError(f'{task.destination} lies within another destination of the same run, or has one within: '
-                             'choose a place beside it')
+            raise UsageError(f'{task.destination} is inside another destination of the same run, or contains one: '
+                             'choose a separate path')
 
     def _require_room(self, task: ImageTask) -> None:
         """Raise UsageError if a destination that holds a single image gets another one."""

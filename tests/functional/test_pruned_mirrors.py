@@ -215,7 +215,7 @@ def test_a_catalog_that_hides_what_is_there(selection: str, host: str, monkeypat
     for dry in ((), ('--dry-run',)):
         result = run(where, 'layout://m', '--prune', *dry, code=1)
         assert 'team/b:v1 at layout://' in f'{result.out}{result.err}'
-        assert 'the source has it and does not list it, so that its list is incomplete' in f'{result.out}{result.err}'
+        assert 'the source has the image but does not list it, so its list is incomplete' in f'{result.out}{result.err}'
     assert 'team/b:v1' in kept()
     assert ', 1 pruned' in run(f'{where}&exclude=team/b', 'layout://m', '--prune').err and 'team/b:v1' not in kept()
 

@@ -55,7 +55,7 @@ class BlobStream:
                 held = piece
             yield held
         except OccystrapError as error:
-            print_message(f'occystrap: warning: an answer is broken off: {error}')
+            print_message(f'occystrap: warning: an answer was aborted: {error}')
             raise
         finally:
             with anyio.CancelScope(shield=True):

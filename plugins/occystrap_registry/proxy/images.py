@@ -182,7 +182,7 @@ class ProxiedImages:
             raise ImageNotFound(f'{repository}@{digest} was filtered, and is {stored} now: pull that, or its tag')
         if self._upstream is None:
             raise ImageNotFound(f'{self._downstream.full_name(repository)} has no {digest}')
-        raise ImageNotFound(f'{repository}@{digest} is not downstream, and filters would give it another digest: '
+        raise ImageNotFound(f'{repository}@{digest} is not downstream, and filtering would change its digest: '
                             'pull it by its tag')
 
     def _originals(self, repository: str, digest: Digest) -> list[Digest]:

@@ -113,11 +113,11 @@ def _require_own(place: Path) -> None:
     found = {*os.listdir(place)} if place.exists() else set()
     kept = {_STAGING, _SPOOL, *(f'{name}{end}' for name in (_KNOWN, _LAYERS) for end in ('', '-journal'))}
     if found - kept or found and _KNOWN not in found:
-        raise OutputError(f'{place} holds something else than the storage of a proxy: choose a new directory with '
+        raise OutputError(f'{place} is not the directory of a proxy: choose a new directory with '
                           '--storage')
     if links := sorted(name for name in found if (place / name).is_symlink()):
-        raise OutputError(f'{place / links[0]} is a link, which no storage has: remove it, or choose another directory '
-                          'with --storage')
+        raise OutputError(f'{place / links[0]} is a symbolic link, which a storage never contains: remove it, or '
+                          'choose another directory with --storage')
 
 
 def _clear(staging: Staging, spool: Path) -> None:

@@ -119,7 +119,7 @@ class Accounts:
             try:
                 self._hashes = _read(self._path)
             except UsageError as error:
-                print_message(f'occystrap: warning: {error}; the users stay as they were')
+                print_message(f'occystrap: warning: {error}; the previous users remain valid')
 
     async def _is_right(self, password: bytes, hashed: bytes) -> bool:
         if self._waiting >= _WAITING:

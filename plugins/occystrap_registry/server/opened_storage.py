@@ -91,7 +91,8 @@ def _require_own_directories(root: Path) -> None:
     serve."""
     for path in _directories(root):
         if path.is_symlink():
-            raise OutputError(f'{path} is a link, which no storage has: remove it, or choose another directory')
+            raise OutputError(f'{path} is a symbolic link, which a storage never contains: remove it, or choose '
+                              'another directory')
 
 
 def _directories(root: Path) -> Iterator[Path]:

@@ -166,7 +166,8 @@ class Bucket:
         try:
             return ask(Bucket=self.name, **parameters)
         except (ValueError, KeyError, TypeError, AttributeError) as error:  # boto3's parser of answers
-            raise ServiceError(f'{self}: {self.endpoint} answers {operation} as no S3 server does: {error}') from None
+            raise ServiceError(f'{self}: the answer of {self.endpoint} to {operation} is not valid S3: {error}'
+                               ) from None
 
     def _explained(self, where: str, work: Callable[[], T]) -> T:
         try:

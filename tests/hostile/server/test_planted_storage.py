@@ -74,7 +74,7 @@ def test_a_link_in_a_storage_leads_nowhere(name: str, root: Path, outside: Path,
     serve = 'serve', '--listen=127.0.0.1:0', '--storage', root
     for command in (('gc', root, '--untagged', '--older-than', '0'), serve, (*serve, '--read-only')):
         line, = occystrap(*command, timeout=30).assert_code(1).errors
-        assert f'{path} is a link' in line and 'remove it' in line
+        assert f'{path} is a symbolic link' in line and 'remove it' in line
     assert content(outside) == before
 
 
@@ -227,7 +227,7 @@ def test_a_proxy_takes_no_directory_of_others(name: str, root: Path, tmp_path: P
     place.mkdir()
     root.rename(place / name)
     before = content(place)
-    with pytest.raises(OutputError, match='holds something else'), proxied(tmp_path):
+    with pytest.raises(OutputError, match='is not the directory of a proxy'), proxied(tmp_path):
         pass
     assert content(place) == before
 
@@ -240,7 +240,7 @@ def test_a_link_in_a_proxys_directory_leads_nowhere(name: str, root: Path, outsi
     before = {**content(root), **content(outside)}
     place.unlink() if place.is_file() else shutil.rmtree(place)
     place.symlink_to({'staging': root, 'known.sqlite': outside / 'new'}.get(name, outside))
-    with pytest.raises(OutputError, match='is a link'), proxied(tmp_path):
+    with pytest.raises(OutputError, match='is a symbolic link'), proxied(tmp_path):
         pass
     assert {**content(root), **content(outside)} == before
 

@@ -130,7 +130,7 @@ def test_a_place_within_another_fails_alone(names: Sequence[str], tmp_path: Path
     offer(*names)
     report = process(f'memory://{",".join(names)}', f'memory://{tmp_path}/{{repository}}', output='Files')
     failure, = report.images
-    assert 'lies within another destination of the same run' in failure.failure and report.count == 4
+    assert 'is inside another destination of the same run' in failure.failure and report.count == 4
     assert failure.reference == names[2]
 
 
