@@ -8,11 +8,12 @@ from xdist.scheduler import LoadScopeScheduling
 GROUPS: tuple[tuple[str, ...], ...] = (
     ('tests/functional/test_pairs.py', 'tests/functional/test_bundle.py', 'tests/functional/checks/',
      'tests/functional/extraction/test_bundles_and_mounts.py', 'tests/functional/test_search.py'),
-    ('tests/functional/docker/', 'tests/functional/tar/', 'tests/functional/test_services.py'),
+    ('tests/functional/docker/', 'tests/functional/pages/test_pages_of_daemons.py', 'tests/functional/tar/',
+     'tests/functional/test_services.py'),
     ('tests/functional/registry/', 'tests/functional/test_layout.py', 'tests/functional/test_mistakes.py',
      'tests/functional/test_registry_to_registry.py'),
     ('tests/functional/many/', ),
-    ('tests/functional/s3/', 'tests/hostile/s3/'),
+    ('tests/functional/s3/', 'tests/functional/pages/test_page_of_buckets.py', 'tests/hostile/s3/'),
     ('tests/functional/test_damage.py', ),
 )
 """Files and directories whose tests share what takes long to start: the real image in a daemon, daemons, registries."""

@@ -1,12 +1,10 @@
-"""The pages of documentation: each command is run as it stands, or at least read as the program would read it."""
-import io
+"""The pages of documentation: each command is read as the program would read it; `pages/` runs them."""
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -26,81 +24,19 @@ from occystrap_core.plugins.resolver import destination_location, open_filters, 
 from occystrap_core.settings import Settings
 from occystrap_core.testing.sample import sample_config, sample_layers
 from tests.functional.archives import write_docker_archive
+from tests.functional.pages.blocks import BLOCK, GENERATED, PAGES, ROOT
 from tests.hostile.in_process import run_here
-from tests.services.command_line import CommandLine, command_for_shells
 from tests.services.installed import installed_plugins
 from tests.services.registry import Registry
 from tests.services.tiny_image import put_tiny_image
-
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')), *sorted((ROOT / 'plugins').glob('*/README.md'))]
-GENERATED = ('command-reference.md', 'api.md')
-RUN = re.compile(r'^```sh run\n(.*?)^```$', re.MULTILINE | re.DOTALL)
-BLOCK = re.compile(r'^```(\w*)(?: \w+)?\n(.*?)^```$|((?:^    [^\n]*\n)+)', re.MULTILINE | re.DOTALL)
-OWN_TEST = {'air-gap.md': 'tests/functional/test_air_gap.py'}
-
-
-# Blocks that are run
-
-def layer(files: dict[str, bytes], moment: int = 0, owner: int = 0) -> bytes:
-    """A layer whose files have a time and an owner."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode='w') as tar:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mtime, member.uid = len(data), moment, owner
-            tar.addfile(member, io.BytesIO(data))
-    return buffer.getvalue()
-
-
-@pytest.fixture
-def place(tmp_path: Path, registry_factory: object) -> Path:
-    """A directory with two builds of one thing, and a registry, named in the file `S`."""
-    for number in (1, 2):
-        layers = [layer({'app': b'the same', 'var/log/build.log': b'%d' % number, 'lib/a.pyc': b'%d' % number},
-                        moment=number)]
-        write_docker_archive(tmp_path / f'build-{number}.tar', sample_config(layers), layers, 'app:v1')
-    near: Registry = registry_factory()  # type: ignore[operator]
-    for number in (1, 2):
-        layers = [layer({'etc/app.conf': b'colour %d\n' % number, 'etc/secret': b'hunter2\n'}),
-                  layer({'etc/.wh.secret': b''})]
-        write_docker_archive(tmp_path / 'app.tar', sample_config(layers), layers, f'app:v{number}')
-        run_here('process', f'tar://{tmp_path}/app.tar', f'registry://{near.host}/team/app:v{number}').assert_success()
-        put_tiny_image(near, 'team/base', f'1.{number}', files={'etc/base': b'%d' % number})
-    (tmp_path / 'app.tar').unlink()
-    (tmp_path / 'S').write_text(near.host)
-    return tmp_path
-
-
-@pytest.fixture(scope='module')
-def path_with_occystrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with command_for_shells(tmp_path_factory.mktemp('shells') / 'bin') as directory:
-        yield f'{directory}:{os.environ["PATH"]}'
-
-
-@pytest.mark.parametrize('page', [path.name for path in PAGES if RUN.search(path.read_text())])
-def test_page_runs_as_it_stands(page: str, place: Path, path_with_occystrap: str) -> None:
-    for commands in RUN.findall((ROOT / 'docs' / page).read_text()):
-        done = subprocess.run(['bash', '-ec', commands], cwd=place, capture_output=True, text=True, timeout=120, env={
-            **CommandLine(place).environment(), 'PATH': path_with_occystrap, 'S': (place / 'S').read_text()})
-        assert done.returncode == 0, f'{page}:\n{commands}\n{done.stdout}\n{done.stderr}'
-        (place / 'said').write_text(done.stdout + done.stderr)
-    expected = {'getting-started.md': '0 errors', 'reproducible-images.md': '1/1 verified', 'forensics.md': 'v2',
-                'nightly-mirror.md': '1/1 verified', 'reports.md': 'checked'}
-    assert page in expected, 'say what the last block prints'
-    if page == 'forensics.md':
-        assert (place / 'evidence/manifest/etc/app.conf').read_text() == 'colour 1\n'
-        assert not (place / 'evidence/manifest/etc/secret').exists()
-    elif page == 'reports.md':
-        assert {'run.json', 'run.xml', 'run.html', 'proof.html', 'checks.xml'} <= set(os.listdir(place))
 
 
 # Commands that are read
 
 def commands_of(text: str) -> Iterator[list[str]]:
     """Yield the words of each command of ours in the blocks of a page."""
-    for language, fenced, indented in BLOCK.findall(text):
-        if language not in ('', 'sh', 'ini', 'bash'):
+    for kind, fenced, indented in BLOCK.findall(text):
+        if kind.partition(' ')[0] not in ('', 'sh', 'ini', 'bash'):
             continue
         for line in re.sub(r'\\\n\s*', ' ', fenced or indented).splitlines():
             yield from _commands_in(line.strip().removeprefix('ExecStart='))
@@ -177,14 +113,6 @@ def test_each_command_is_one_that_exists(tmp_path: Path, monkeypatch: pytest.Mon
             pytest.fail(f'{page}: occystrap {shlex.join(words)}: {error}')
         count += 1
     assert count > 120
-
-
-def test_the_convention_is_kept() -> None:
-    for page in PAGES:
-        for kind in re.findall(r'^```sh (\w+)$', page.read_text(), re.MULTILINE):
-            assert kind in ('run', 'names') or page.name in OWN_TEST, f'{page.name}: {kind}'
-    for path in OWN_TEST.values():
-        assert (ROOT / path).exists()
 
 
 # Reference pages

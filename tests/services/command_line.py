@@ -4,10 +4,8 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -96,7 +94,7 @@ class CommandLine:
 
     def start_fork(self, *arguments: str | Path) -> 'WarmRun':
         """The same as the fork of a process that has started already, for a test to kill it where it works."""
-        process, lock = _process_of_all()
+        process, lock = process_of_all()
         with lock:
             return process.start(tuple(map(str, arguments)), self.directory, self.environment(), lock)
 
@@ -190,8 +188,12 @@ class WarmRun:
 
     def kill(self) -> None:
         """Kill it, if it has not come to its end."""
+        self.send(signal.SIGKILL)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it has not come to its end."""
         if self.poll() is None:
-            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+            signal.pidfd_send_signal(self._handle, number)
 
     def poll(self) -> int | None:
         """Return the exit code, None while it runs."""
@@ -209,8 +211,13 @@ class WarmRun:
     def errors(self) -> str:
         """Wait for its end, and return what it wrote to standard error."""
         self.wait()
-        with self._errors as file:
-            return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode('utf-8', 'backslashreplace')
+        with self._errors:
+            return self.said()
+
+    def said(self) -> str:
+        """Return what it has written to standard error so far."""
+        number = self._errors.fileno()
+        return os.pread(number, os.fstat(number).st_size, 0).decode('utf-8', 'backslashreplace')
 
 
 def _shown(file: FileIO) -> Path:
@@ -230,61 +237,21 @@ def warm_command_line(wrapper: tuple[str, ...] = (), kept: bool = not EVERYTHING
 
 def shared_command_line(user: int | None = None) -> WarmCommandLine:
     """Return the process that all tests of this one share, whose forks are those of `user`."""
-    return replace(_process_of_all()[0], user=user)
+    return replace(process_of_all()[0], user=user)
 
 
 @cache
-def _process_of_all() -> tuple[WarmCommandLine, Lock]:
+def process_of_all() -> tuple[WarmCommandLine, Lock]:
+    """Return the process that all tests of this one share, and the lock for whoever has it run something."""
     stack = ExitStack()
     atexit.register(stack.close)
     return stack.enter_context(warm_command_line()), Lock()
 
 
 @contextmanager
-def command_for_shells(directory: Path) -> Iterator[Path]:
-    """Give a directory for PATH whose `occystrap` is a fork of the process that all tests share, as with CommandLine.
-
-    The program there tells its words, directory and variables to a thread of this process; its input is empty.
-    """
-    directory.mkdir()
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(directory / 'socket'))
-        listening.listen()
-        (directory / 'occystrap').write_text(_PROGRAM.format(python=sys.executable, socket=str(directory / 'socket')))
-        (directory / 'occystrap').chmod(0o755)
-        threading.Thread(target=_serve_shells, args=(listening,), daemon=True).start()
-        yield directory
-        listening.shutdown(socket.SHUT_RDWR)
-
-
-_PROGRAM = '''#!{python} -IS
-import json, os, socket, sys
-with socket.socket(socket.AF_UNIX) as asked:
-    asked.connect({socket!r})
-    asked.sendall(json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode() + b'\\n')
-    code, out, err = json.loads(asked.makefile().readline())
-sys.stdout.write(out)
-sys.stderr.write(err)
-sys.exit(code)
-'''
-
-
-def _serve_shells(listening: socket.socket) -> None:
-    with suppress(OSError):
-        while True:
-            asked = listening.accept()[0]
-            with asked, asked.makefile() as lines:
-                words, directory, environment = json.loads(lines.readline())
-                process, lock = _process_of_all()
-                with lock:
-                    done = process.captured(tuple(words), Path(directory), environment, '', 300.0)
-                asked.sendall(json.dumps([done.code, done.out, done.err]).encode() + b'\n')
-
-
-@contextmanager
 def _idle_process() -> Iterator[WarmCommandLine | None]:
     """Give the one process that all tests of this one share, or None while another thread's run is under way in it."""
-    process, lock = _process_of_all()
+    process, lock = process_of_all()
     is_mine = lock.acquire(blocking=False)
     try:
         yield process if is_mine else None

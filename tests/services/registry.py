@@ -89,7 +89,8 @@ def tls_registry() -> Iterator[Registry]:
 
 
 @contextmanager
-def certified_registry(*, clients: bool = False, name: str = '', expired: bool = False) -> Iterator[Registry]:
+def certified_registry(*, root: Path | None = None, clients: bool = False, name: str = '', expired: bool = False,
+                       ) -> Iterator[Registry]:
     """An open registry over HTTPS at this machine's own address, where no client is lenient; trust its `ca`.
 
     The authority `ca` signed its certificate: for its address or `name`, `expired` or not. With `clients` it wants a
@@ -101,7 +102,8 @@ def certified_registry(*, clients: bool = False, name: str = '', expired: bool =
         tls: dict[str, Any] = {'certificate': str(pair.certificate), 'key': str(pair.key)}
         if clients:
             tls['clientcas'] = [str(authority.certificate)]
-        with _serve(tls=tls, address=address, ca=authority.certificate, client=authority.sign('client')) as registry:
+        own = authority.sign('client')
+        with _serve(root, tls=tls, address=address, ca=authority.certificate, client=own) as registry:
             yield registry
 
 

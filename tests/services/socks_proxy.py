@@ -1,4 +1,4 @@
-"""A SOCKS5 proxy on loopback that connects everything to one place, and answers byte by byte."""
+"""A proxy on loopback that connects everything to one place: by SOCKS5, byte by byte, and by HTTP's CONNECT."""
 import socket
 import threading
 from collections.abc import Iterator
@@ -23,7 +23,10 @@ class SocksProxy:
             if self.garbage:
                 connection.sendall(self.garbage)
                 return
-            if self._logged_in(connection) and self._connected(connection):
+            if connection.recv(1, socket.MSG_PEEK) == b'C':
+                self._connected_by_http(connection)
+                self._pass_on(connection)
+            elif self._logged_in(connection) and self._connected(connection):
                 self._pass_on(connection)
 
     def _logged_in(self, connection: socket.socket) -> bool:
@@ -49,6 +52,13 @@ class SocksProxy:
         # The address looks like the empty lines that end a header.
         _send(connection, bytes((5, self.reply, 0, 1, 10, 10, 13, 10, 13, 10)))
         return not self.reply
+
+    def _connected_by_http(self, connection: socket.socket) -> None:
+        head = b''
+        while not head.endswith(b'\r\n\r\n'):
+            head += _read(connection, 1)
+        self.requests.append(head.split()[1].decode())
+        connection.sendall(b'HTTP/1.1 200 Connection established\r\n\r\n')
 
     def _pass_on(self, connection: socket.socket) -> None:
         host, _, port = self.to.partition(':')
