@@ -277,8 +277,8 @@ def test_three_trips_with_one_file_of_receipts(trips: Trips) -> None:
 
 
 @pytest.mark.parametrize(('arguments', 'words'), [
-    (['registry://127.0.0.1:1/x'], 'takes whole images'), (['tar://x.tar'], 'takes whole images'),
-    (['dir://x'], 'takes whole images'), (['layout://x', '--since', 'nowhere'], 'cannot read the receipt nowhere'),
+    (['registry://127.0.0.1:1/x'], 'takes complete images'), (['tar://x.tar'], 'takes whole images'),
+    (['dir://x'], 'takes complete images'), (['layout://x', '--since', 'nowhere'], 'cannot read the receipt nowhere'),
 ])
 def test_mistakes(arguments: list[str], words: str, trips: Trips) -> None:
     trips.first(FEW[:1])

@@ -70,7 +70,8 @@ def test_56_one_of_two_processes_killed_and_run_again(
         context = f'OCCYSTRAP_TEST_SEED={SEED}, round {round_number}: {parts[victim]} killed after {after:.3f} s'
         time.sleep(after)
         processes[victim].kill()
-        assert processes[victim].wait() in (0, -signal.SIGKILL)
+        said = processes[victim].errors()
+        assert processes[victim].wait() in (0, -signal.SIGKILL), f'{context}: {said}'
         processes[victim] = occystrap.start_fork('process', parts[victim], place.uri)
         output = processes[victim].errors()
         assert [process.wait() for process in processes] == [0, 0], f'{context}: {output}'
