@@ -69,7 +69,7 @@ def section(title: str, measured: Iterator[Measured]) -> dict[str, Any]:
     done = []
     for each in measured:
         print(f'\n### {each.job}{f", limit {each.limit:.2f} s" if each.limit else ""}\n{table(each.taken)}', flush=True)
-        done.append({'name': each.job, 'limit': each.limit,
+        done.append({'name': each.job, 'limit': each.limit, 'date': date.today().isoformat(),
                      'programs': [{'name': name, **asdict(medians(taken))} for name, taken in each.taken.items()],
                      'rounds': {name: [asdict(one) for one in taken] for name, taken in each.taken.items()}})
     return {'title': title, 'jobs': done}
@@ -99,16 +99,24 @@ def main() -> None:
         title, measured = OTHERS.get(part, ('', None))
         sections = [section(title, measured(arguments.words, arguments.rounds))] if measured else images(
             arguments.words, arguments.rounds)
-        kept[part] = {**run, 'sections': sections}
+        kept[part] = {**run, 'sections': _joined(kept.get(part, {}).get('sections', ()), sections)}
         if arguments.write:
             write({name: kept[name] for name in (IMAGES, *OTHERS) if name in kept})
+
+
+def _joined(earlier: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return sections with the jobs of an earlier run that were not measured again."""
+    kept = {each['title']: {job['name']: job for job in each['jobs']} for each in earlier}
+    jobs = [{**kept.get(each['title'], {}), **{job['name']: job for job in each['jobs']}} for each in new]
+    return [{**each, 'jobs': [*found.values()]} for each, found in zip(new, jobs, strict=True)]
 
 
 def write(figures: Mapping[str, Any]) -> None:
     """Write what was measured, the page and the picture."""
     FIGURES.write_text(json.dumps(figures, indent=1) + '\n')
     (ROOT / 'docs/performance.md').write_text(page(figures))
-    (ROOT / 'docs/performance.svg').write_text(picture(figures[IMAGES]['sections'][0]))
+    if IMAGES in figures:
+        (ROOT / 'docs/performance.svg').write_text(picture(figures[IMAGES]['sections'][0]))
 
 
 if __name__ == '__main__':

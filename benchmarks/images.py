@@ -1,4 +1,5 @@
-"""The images that are measured: the real one of seven layers, and one with a large layer and three small ones."""
+"""The images that are measured: the real one of seven layers, and one with a large layer of many entries, each with PAX
+records, and three small ones."""
 import gzip
 import hashlib
 import io
@@ -50,7 +51,7 @@ def measured_images() -> Iterator[list[MeasuredImage]]:
         directory = built_once(*_OTHER, _build)
         other = stack.enter_context(plain_registry(directory / 'registry'))
         yield [MeasuredImage('600 MB in seven layers', real.host, 'real:v1', real_image(LARGE).archive),
-               MeasuredImage('one layer of 400 MiB, three small ones', other.host, f'{_NAME}:v1',
+               MeasuredImage('one layer of 680 MB with 55,000 PAX headers, three small ones', other.host, f'{_NAME}:v1',
                              directory / 'image.tar')]
 
 

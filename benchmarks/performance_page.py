@@ -5,17 +5,18 @@ from typing import Any
 
 _HEAD = """# Performance
 
-Made by `python -m benchmarks`. Medians of rounds in which the programs took turns, each with an empty destination, in
-memory (tmpfs). Everything of occystrap is verified (fast), the others verify nothing. Of the two images its copies are
-not synced to the disk, as those of the others are not. **Limit** is what nothing that starts as occystrap does can go
-below with two cores: its start, and half of the time that the transfer, the hashes, inflating and deflating of the
-fastest libraries that we know, and writing take by themselves, but at least the longest of these steps (other than
-deflating, which can be split) for the largest layer, measured in the same run. The raw figures are in
+Made by `python -m benchmarks`. Medians of rounds in which the programs took turns, and the highest resident memory.
+What occystrap writes is verified (fast); 0.4.17 verifies, too, but for unpacking and daemons, where it cannot; the
+others verify nothing. The two images are written to memory (tmpfs), ours with `--no-sync`; skopeo flushes what it
+writes, which costs little there. **Limit** is what nothing that starts as occystrap does can go below with two cores,
+at the same sizes: its start, and half of the time that the transfer, the hashes, inflating and deflating of the fastest
+libraries that we know, and writing take by themselves, but at least the longest of these steps (other than deflating,
+which can be split) for the largest layer, measured in the same run. The raw figures are in
 `benchmarks/performance.json`.
 
 ![Wall time of each job, as a multiple of that of occystrap](performance.svg)
 """
-_MEASURED = 'Measured on {date}, {rounds} rounds, skopeo {skopeo}: {machine}.\n\n'
+_MEASURED = 'Measured on {dates}, {rounds} rounds, skopeo {skopeo}: {machine}.\n\n'
 _COLUMNS = '| job | program | wall s | CPU s | resident MB | wall, as a multiple of ours | limit s |\n' \
            '| --- | --- | --- | --- | --- | --- | --- |\n'
 _COLOURS = {'occystrap': '#00695c', 'skopeo': '#78909c', 'skopeo and umoci': '#78909c', '0.4.17': '#bcaaa4'}
@@ -27,10 +28,17 @@ def page(figures: Mapping[str, Any]) -> str:
     parts = [_HEAD]
     for part in figures.values():
         for section in part['sections']:
-            title = section['title']
-            parts += [f'\n## {title[0].upper()}{title[1:]}\n\n', _MEASURED.format(**part), _COLUMNS,
-                      *(_rows(job) for job in section['jobs'])]
+            title, jobs = section['title'], section['jobs']
+            parts += [f'\n## {title[0].upper()}{title[1:]}\n\n', _MEASURED.format(
+                **{**part, 'dates': _range({each['date'] for each in jobs}), 'rounds': _range(
+                    {str(len(taken)) for each in jobs for taken in each['rounds'].values()})}), _COLUMNS,
+                      *(_rows(job) for job in jobs)]
     return ''.join(parts)
+
+
+def _range(values: set[str]) -> str:
+    found = sorted(values, key=lambda each: (len(each), each))
+    return found[0] if len(found) == 1 else f'{found[0]} to {found[-1]}'
 
 
 def _rows(job: Mapping[str, Any]) -> str:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 class ImageFilter(ABC):
     """Turns an image into a filtered image, lazily: no layer is read until the writer reads it.
 
-    The factory is called once for each source and --filter: one filter serves all images of the source.
+    The factory is called once for each source and --filter, and perhaps once more to check the options, whose filter is
+    dropped: one filter serves all images of the source, and all their destinations.
     """
 
     repeatable = False
@@ -29,7 +30,8 @@ class ImageFilter(ABC):
     def apply(self, image: Image) -> Image:
         """Return the filtered image, without reading a layer; raises UsageError, InvalidImage.
 
-        Called once for each image, for several images in parallel, on threads of their own (Settings.images).
+        Called once for each image and destination, for several images in parallel, on threads of their own
+        (Settings.images).
         """
 
 

@@ -182,7 +182,7 @@ class ExecutorKind(NamedTuple):
 
     The executor may have two more methods. `at_work()` returns the workers that have an image now, each by the name
     that `worker_name()` returns there; it is called on any thread. `leave_out(worker, why)` says that a worker, such as
-    one without a login, must get no more images.
+    one without a login, must get no more images; other workers get those that it had.
 
     `check` names a function called with the options' values before anything else, also for a dry run; it raises
     UsageError for impossible values.

@@ -18,7 +18,7 @@ from occystrap_core.pipeline.lane_threads import REFUSALS
 DEATHS = 3
 """An image fails after this number of workers died while copying it."""
 _HELD = 10_000
-"""At most so many images wait for a host that asks for fewer requests, while images of other hosts are looked for."""
+"""At most this many images wait for a host that asks for fewer requests, while images of other hosts are looked for."""
 _LOOK = 0.1
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from occystrap_core.bulk.jobs import Job
 
 _ONCE = 1.0
-"""Refusals within so many seconds count as one, since they come together."""
+"""Refusals within this many seconds count as one, since they come together."""
 Servers = tuple[str, str]
 """The beginnings of the source's and the destination's URI, up to the host."""
 

@@ -43,7 +43,7 @@ class WorkerProcesses(Executor):
     """Up to `count` processes, started when there is work for them."""
 
     def __init__(self, count: int, frozen: float) -> None:
-        """`frozen`: after so many seconds without a heartbeat a process is killed."""
+        """`frozen`: after this many seconds without a heartbeat a process is killed."""
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         self._workers = [_Worker(frozen) for _ in range(count)]
         for each in self._workers[::-1]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _PATIENCE = 2.0
-"""At most so many seconds are spent on the names that a service lists."""
+"""At most this many seconds are spent on the names that a service lists."""
 _MOST = 1000
 
 Scheme = InputScheme | WriterScheme

@@ -65,7 +65,7 @@ def prune_sources(plugins: Plugins, settings: Settings, todo: TaskList, in_files
     in_files = _on_servers(plugins, in_files, [*outputs, *filter(has_fields, written)])
     mirror = Mirror(in_files, kept_receipts(plugins, outputs))
     if not in_files and any(source.is_list for source in todo.pruned):
-        todo.notes.append('a list is only pruned by its own receipts: use --receipt FILE in each run')
+        todo.notes.append('nothing is pruned: a list needs its own receipts for that: use --receipt FILE in each run')
     elif not in_files and (keeping_none := {each.scheme for each in outputs
                                             if not plugins.find(WriterScheme, each.scheme).kept_receipts}):
         todo.notes.append(f'nothing is pruned at {min(keeping_none)}://, which keeps no receipts: use --receipt FILE '

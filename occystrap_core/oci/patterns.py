@@ -12,7 +12,7 @@ _LONGEST = 255
 _REPOSITORY = r'(?:[a-z0-9.-]+:[0-9]+/)?[a-z0-9._/*?\[\]!^-]+'
 _SHOWN = 5
 _COMPARED = 5000
-"""At most so many names are sorted by similarity, which takes 50 µs each."""
+"""At most this many names are sorted by similarity, which takes 50 µs each."""
 STAR = '*'
 _TAG = r'[A-Za-z0-9_.*?\[\]!^-]+'
 _EXCLUDED = r'[A-Za-z0-9._/:*?\[\]!^-]+'

@@ -136,7 +136,7 @@ class TaskList:
         """Find all images that `source` names. Raises UsageError for impossible requests, before an image is read.
 
         `files` are the other files that the run writes; those of filters are added. With `most`, the search ends after
-        so many images, or after some seconds if there are at least two; LaterTasks finds the others.
+        this many images, or after some seconds if there are at least two; LaterTasks finds the others.
         """
         destinations = (destination,) if isinstance(destination, str) else tuple(destination or ())
         self.coming = self._parts_of(ListedImage(source, destinations, None, filters), most)

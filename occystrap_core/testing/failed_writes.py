@@ -20,7 +20,7 @@ BEFORE = pytest.mark.parametrize('before', [False, True], ids=['first_image', 'e
 SHARED = 2
 """How many layers the earlier image has in common with the one that fails."""
 MOST_CALLS = 6
-"""At most so many calls of finalize are made to fail, one in each run; the first and the last are among them."""
+"""At most this many calls of finalize are made to fail, one in each run; the first and the last are among them."""
 
 
 class FailedWrites(DestinationConformance):

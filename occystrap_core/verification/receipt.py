@@ -198,7 +198,7 @@ def _form(given: object) -> str:
 def _require_sparse(raw: bytes) -> None:
     """Raise ValueError for JSON that consists mostly of brackets, which takes a hundred times its size in memory."""
     if raw.count(b'[') + raw.count(b'{') > _BRACKETS + len(raw) // _BYTES_PER_BRACKET:
-        raise ValueError('it has too many brackets for a receipt')
+        raise ValueError('it has more nested lists or objects than a receipt can have')
 
 
 def seal(document: Mapping[str, Any]) -> Digest:

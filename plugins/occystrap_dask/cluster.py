@@ -35,7 +35,7 @@ class Cluster(Executor):
     """The workers of a scheduler, including those that join later."""
 
     def __init__(self, client: 'distributed.Client', address: str, frozen: float, note: Callable[[str], None]) -> None:
-        """`frozen`: after so many seconds without a heartbeat a worker is given up."""
+        """`frozen`: after this many seconds without a heartbeat a worker is given up."""
         self._client, self._address, self._frozen, self._note = client, address, frozen, note
         self._lock = threading.RLock()
         self._fit: dict[str, bool] = {}

@@ -19,7 +19,7 @@ from occystrap_registry.transport.answers import Reply
 from occystrap_registry.transport.connections import Body
 
 _WORTH_STREAMING = 4 << 20
-"""A blob is sent while it is made if its tar has at least so many bytes. A smaller blob is quickly made, and need not
+"""A blob is sent while it is made if its tar has at least this many bytes. A smaller blob is quickly made, and need not
 be sent if it is there already."""
 
 

@@ -116,7 +116,7 @@ def _only(images: dict[str, Mounted]) -> str:
 
 
 def require_mountable(image: Mounted) -> None:
-    """Raise OutputError if overlayfs cannot mount so many layers."""
+    """Raise OutputError if overlayfs cannot mount that many layers."""
     count = len(set(image.directories))
     if count > _MOST:
         raise OutputError(f'{count} layers cannot be mounted: overlayfs takes up to {_MOST}; write the image to '

@@ -10,7 +10,7 @@ from occystrap_dir.workspace.beneath import Beneath, capped
 T = TypeVar('T')
 
 _TICK = 0.02
-"""Two changes within so many seconds may have the same mtime."""
+"""Two changes within this many seconds may have the same mtime."""
 _MOST = 4
 
 _Version = tuple[int, int, int, int, int]

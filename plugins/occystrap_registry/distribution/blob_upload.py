@@ -14,7 +14,7 @@ from occystrap_registry.transport.connections import Body
 from occystrap_registry.transport.transport_errors import TransportError
 
 _BREAKS = 2
-"""After so many requests without an answer, smaller requests are made, or a small blob is sent in another way."""
+"""After this many requests without an answer, smaller requests are made, or a small blob is sent in another way."""
 _SMALL = 1 << 20
 _NO_METHOD = (404, 405, 501)
 

@@ -8,7 +8,7 @@ from occystrap_core import Settings
 from occystrap_core.oci import Descriptor, Digest
 
 _DENIALS = 3
-"""If mounting from so many repositories was denied, the registry is assumed to allow no mounts."""
+"""If mounting from this many repositories was denied, the registry is assumed to allow no mounts."""
 
 
 class KnownBlobs:

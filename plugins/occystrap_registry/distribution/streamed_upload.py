@@ -16,7 +16,7 @@ from occystrap_registry.transport.http_stream import TooSlow
 from occystrap_registry.transport.transport_errors import TransportError
 
 _BREAKS = 2
-"""After so many requests without an answer, the blob is made first, since such an upload can be resumed."""
+"""After this many requests without an answer, the blob is made first, since such an upload can be resumed."""
 
 
 class StreamedUpload:

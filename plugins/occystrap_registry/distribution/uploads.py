@@ -18,7 +18,7 @@ _UNSENT = 'resend='
 _STREAMED = 'PATCH of unknown length'
 """A value of `Endpoint.refused_ways`."""
 _SMALL = 64 << 10
-"""Sending so many bytes takes hardly longer than one more request."""
+"""Sending this many bytes takes hardly longer than one more request."""
 
 
 class Uploads:

@@ -12,7 +12,7 @@ from occystrap_core.files import print_message
 
 T = TypeVar('T')
 _AT_ONCE = 1 << 20
-"""Blobs of at most so many bytes are checked as a whole before the answer begins."""
+"""Blobs of at most this many bytes are checked as a whole before the answer begins."""
 _READERS = 256
 """The number of threads that may wait for other registries."""
 

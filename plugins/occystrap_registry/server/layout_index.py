@@ -12,7 +12,7 @@ from occystrap_core.oci import (
 from occystrap_registry.server.storage import Storage
 
 _TICK = 100_000_000
-"""Two changes of a directory within so many nanoseconds may have the same mtime."""
+"""Two changes of a directory within this many nanoseconds may have the same mtime."""
 
 
 def refresh_layouts(storage: Storage) -> None:

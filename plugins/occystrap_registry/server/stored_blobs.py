@@ -19,7 +19,7 @@ REPOSITORIES = 'repositories'
 GRACE = 3600.0
 """Seconds that an unreferenced blob stays after it was pushed, mounted, or reported to a client."""
 _RENEWED = GRACE / 6
-"""A blob's mtime is set again if it is older than so many seconds."""
+"""A blob's mtime is set again if it is older than this many seconds."""
 
 
 class StoredBlobs(Contents):

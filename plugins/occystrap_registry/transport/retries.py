@@ -16,7 +16,7 @@ from occystrap_registry.transport.transport_errors import ProxyError, TimedOut, 
 
 _FIRST = 0.25
 _HOPELESS = 900.0
-"""A limit of requests that should end within so many seconds may end earlier, so that retrying is worth while."""
+"""A limit of requests that should end within this many seconds may end earlier, so that retrying is worth while."""
 _A_TIME = 1e9
 """A number of seconds from this on is a time since 1970."""
 

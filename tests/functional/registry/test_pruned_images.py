@@ -142,7 +142,7 @@ def test_a_list_is_pruned_by_its_own_receipts(source: Registry, tmp_path: Path, 
     occystrap('process', f'registry://{source.host}/team/app:1.3', 'layout://m').assert_success()
     (tmp_path / 'list').write_text(f'{source.host}/team/app:1.2\n')
     run = occystrap('process', 'list://list?prune=true', 'layout://m', '--prune').assert_success()
-    assert 'a list is only pruned by its own receipts: use --receipt FILE' in run.err
+    assert 'nothing is pruned: a list needs its own receipts for that: use --receipt FILE' in run.err
     run = occystrap('process', 'list://list?prune=true', 'layout://m', '--receipt', 'done', '--prune').assert_success()
     listed = (tmp_path / 'm/index.json').read_text()
     assert 'app:1.1' not in listed and 'app:1.2' in listed and 'app:1.3' in listed and ', 1 pruned' in run.err
