@@ -3,8 +3,8 @@
 An image in another form at its destination, such as plain tars, is compared by its config and diff_ids. An image that
 filters changed can only be compared by its receipt, which names the source's digest.
 """
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,6 +12,8 @@ from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.schemes import InputScheme, WriterScheme, load
 from occystrap_core.api.uri import Location
 from occystrap_core.errors import ImageNotFound, InvalidImage, OccystrapError, UsageError
+from occystrap_core.image.image import Content, Image
+from occystrap_core.image.layer import Layer
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.reference import Reference
 from occystrap_core.mirror.source_receipt import Counterpart, SourceNow, receipt_of, source_now
@@ -23,7 +25,9 @@ from occystrap_core.tasks.request_check import recorded_note
 from occystrap_core.verification.expectation import UNKNOWN_SIZE, Evidence, Expectation
 from occystrap_core.verification.judge import Verdict
 from occystrap_core.verification.receipt import Receipt
-from occystrap_core.verification.results import READ, CheckResult, Observation, Outcome, Presence, Severity
+from occystrap_core.verification.results import (
+    READ, CheckResult, Observation, Outcome, Presence, Severity, outcome_of,
+)
 
 
 class Compared(NamedTuple):
@@ -92,16 +96,30 @@ class _Comparison:
 
     def _by_image_id(self) -> Compared | None:
         """Compare by config and layers if the destination has the same image with another manifest; None if it has not.
+
+        A manifest there may list any blobs beside that config: at every level they are read, which alone shows that
+        they are the config's layers.
         """
         there = self._there()
         if there is None or there.is_index or there.image_id != self._now.receipt.image_id or (
                 there.manifest_digest == self._now.receipt.manifest_digest):
             return None
         note = (f'{self._pair.reference}: the manifest is {there.manifest_digest} here and '
-                f'{self._now.receipt.manifest_digest or "missing"} at the source; the config, and so every layer, is '
-                'the same')
+                f'{self._now.receipt.manifest_digest or "missing"} at the source; the config is the same, so the '
+                'layers are compared')
         moved = load(self._moved)(there, self._pair.location)
-        return self._by_receipt(moved, self._now.receipt.image_id, there.image_id, note)
+        compared = self._by_receipt(replace(moved, expectations=tuple(
+            each._replace(evidence=Evidence.SOURCE) for each in moved.expectations)),
+            self._now.receipt.image_id, there.image_id, note)
+        findings = [*compared.verdict.findings, *self._other_layers()]
+        return compared._replace(verdict=compared.verdict._replace(outcome=outcome_of(findings), findings=findings))
+
+    def _other_layers(self) -> Sequence[CheckResult]:
+        """Read the layers at the destination; return those that are not what the config says."""
+        with self._opened_there() as content:
+            assert isinstance(content, Image)
+            found = self._pair.settings.in_parallel(_layer_problem, content.layers)
+        return [each for each in found if each]
 
     def _unlike(self) -> Compared:
         there = self._there()
@@ -124,18 +142,26 @@ class _Comparison:
     def _there(self) -> Receipt | None:
         """Return a receipt for what the destination has under the image's name, made from its documents; None if
         nothing."""
-        pair = self._pair
         try:
-            place = source_location(self._plugins, _as_source(self._plugins, pair.location))
-            opened = open_source(self._plugins, place, pair.settings)
-            assert isinstance(opened, ImageInput)
-            with closing(opened):
-                found = [each for each in opened.references() if _same_name(each, pair.name)]
-                names = found or list(opened.references())
-                with opened.open(names[0]) as content:
-                    return receipt_of(content, pair.name, '') if found or len(names) == 1 else None
+            with self._opened_there() as content:
+                return receipt_of(content, self._pair.name, '')
         except (ImageNotFound, InvalidImage, UsageError):
             return None
+
+    @contextmanager
+    def _opened_there(self) -> Iterator[Content]:
+        """Open what the destination has under the image's name, or as its only image; raises as an input does."""
+        pair = self._pair
+        place = source_location(self._plugins, _as_source(self._plugins, pair.location))
+        opened = open_source(self._plugins, place, pair.settings)
+        assert isinstance(opened, ImageInput)
+        with closing(opened):
+            names = list(opened.references())
+            found = [each for each in names if _same_name(each, pair.name)] or names
+            if len(found) > 1 and found == names:
+                raise ImageNotFound(f'{place} has no {pair.name}')
+            with opened.open(found[0]) as content:
+                yield content
 
     def _hint(self, verdict: Verdict) -> Sequence[str]:
         """Return advice for the case that a whole index was expected but one platform may have been copied."""
@@ -144,6 +170,20 @@ class _Comparison:
             return ()
         return [f'{self._pair.reference}: all of {len(choices.at_source)} platforms were expected, as process copies '
                 'them there: use --platform if some were copied']
+
+
+def _layer_problem(layer: Layer) -> CheckResult | None:
+    """Return what is wrong with a layer at the destination; its end compares blob and tar with manifest and config."""
+    item = f'layer {layer.descriptor.digest if layer.descriptor else layer.diff_id}'
+    try:
+        with layer.tar() as stream:
+            for _ in stream.chunks():
+                pass
+    except (InvalidImage, ImageNotFound) as error:
+        return CheckResult(Severity.ERROR, item, str(error))
+    except OccystrapError as error:
+        return CheckResult(Severity.UNVERIFIED, item, str(error))
+    return None
 
 
 def _as_source(plugins: Plugins, location: Location) -> str:

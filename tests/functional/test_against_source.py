@@ -189,6 +189,24 @@ def test_another_form_is_told_by_config_and_layers(level: str, host: str, tmp_pa
     assert 'the source has image sha256:' in findings(result)
 
 
+@pytest.mark.parametrize('level', ['fast', 'full'])
+def test_the_layers_of_another_manifest_are_held_against_the_config(level: str, host: str, tmp_path: Path) -> None:
+    """The config is the source's own, and beside it the manifest lists a layer that the config does not mean."""
+    source = f'tar://{tmp_path}/app.tar'
+    run_here('process', f'registry://{host}/{NAMES[0]}', source).assert_code(0)
+    run_here('process', source, f'layout://{tmp_path}/there:v1').assert_code(0)
+    index = json.loads((tmp_path / 'there/index.json').read_bytes())
+    entry, blobs = index['manifests'][0], tmp_path / 'there/blobs/sha256'
+    manifest = json.loads((blobs / Digest(entry['digest']).hex).read_bytes())
+    manifest['layers'][0] = manifest['layers'][1]
+    raw = json.dumps(manifest).encode()
+    (blobs / Digest.of(raw).hex).write_bytes(raw)
+    entry |= {'digest': Digest.of(raw), 'size': len(raw)}
+    (tmp_path / 'there/index.json').write_text(json.dumps(index))
+    result = against(f'layout://{tmp_path}/there', source, f'--verify={level}', code=1)
+    assert set(outcomes(result).values()) == {'failed'} and manifest['layers'][1]['digest'] in findings(result)
+
+
 def test_archives_and_directories_of_other_programs_need_no_receipt(host: str, tmp_path: Path) -> None:
     name_all(tmp_path, host, NAMES[:1])
     for kind in ('dir', 'layout'):
