@@ -58,7 +58,8 @@ class TaskPlaces:
         try:
             require_room(self._plugins, [(task.source, task.written, task.destination) for task in tasks])
         except UsageError as error:
-            names = [str(task.reference) for task in tasks if 'image' in task.images.location.options]
+            inputs = dict.fromkeys(task.images for task in tasks if 'image' in task.images.location.options)
+            names = [str(each) for images in inputs for each in images.references()]  # also others of the same content
             raise UsageError(f'{error}; or choose one image of the source with ?image=: {first_names(names)}'
                              if names else str(error)) from None
 

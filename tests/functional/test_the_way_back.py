@@ -116,6 +116,14 @@ def test_a_destination_for_one_lists_the_choices(kind: str, carry: Carry, tmp_pa
     assert not (tmp_path / 'out').exists()
 
 
+def test_a_second_name_of_one_image_is_a_choice_too(tmp_path: Path) -> None:
+    write_docker_archive(tmp_path / 'a.tar', sample_config(sample_layers()), sample_layers(), 'a:v1')
+    for name, more in (('a', ()), ('b', ()), ('c', ('-f', 'exclude:pattern=etc'))):
+        run('process', f'tar://{tmp_path}/a.tar', f'layout://{tmp_path}/l:{name}', *more)
+    line, = run('process', f'layout://{tmp_path}/l', f'oci://{tmp_path}/out', code=2).errors
+    assert line.endswith('?image=: l:a, l:b, l:c')
+
+
 def test_every_name_of_one_image(there: str, tmp_path: Path) -> None:
     """To a place for one image it goes once; where names are kept, each of them goes."""
     write_docker_archive(tmp_path / 'a.tar', sample_config(), sample_layers(), 'team/app:v1', 'other/tool:v1')
