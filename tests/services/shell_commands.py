@@ -1,32 +1,35 @@
 """`occystrap` for shells: a program in PATH whose words are run by forks of the process that all tests share."""
 import json
 import os
+import re
 import signal
 import socket
 import struct
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.services.command_line import CommandResult, WarmRun, process_of_all, shared_command_line
 
-SECONDS = 20.0
-"""How long a server may take to start, and to stop."""
+LISTENS = re.compile(r'^(Serving|A proxy for) .* at https?://', re.MULTILINE)
+"""What a server says once it listens."""
 
 
 class ShellCommands:
     """Runs what it is told by the program `occystrap` in `directory`, which belongs into PATH.
 
     `serve` and `proxy` stay under way, as in a terminal of their own, until another one is started, which would want
-    the same port, or `gc`, which wants the storage for itself.
+    the same port, or `gc`, which wants the storage for itself. It may take `seconds` to start, and to stop.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, seconds: float = 20.0) -> None:
         self.directory = directory
-        self._server: WarmRun | None = None
+        self.seconds = seconds
+        self.server: WarmRun | None = None
 
     def run(self, words: tuple[str, ...], place: Path, environment: Mapping[str, str], given: str, user: int,
             ) -> CommandResult:
@@ -36,31 +39,46 @@ class ShellCommands:
             self.stop()
             if words[0] != 'gc':
                 with lock:
-                    self._server = process.start(words, place, environment, lock)
-                return _when_it_listens(self._server, words)
+                    self.server = process.start(words, place, environment, lock)
+                return self._when_it_listens(self.server, words)
         with lock:
             if user != os.getuid():
                 return shared_command_line(user)(place, Path(environment['HOME']), *words, input=given)
             return process.captured(words, place, environment, given, 300.0)
 
     def stop(self) -> None:
-        """Stop the server, if there is one, as Ctrl-C does."""
-        server, self._server = self._server, None
+        """Stop the server, if there is one, as Ctrl-C does; fails unless it exits with 0, and in time."""
+        server, self.server = self.server, None
         if server:
             server.send(signal.SIGINT)
-            _wait_until(lambda: server.poll() is not None)
+            self._wait_until(lambda: server.poll() is not None)
             server.kill()
-            server.errors()
+            said = server.errors()
+            assert server.wait() == 0, f'the server was stopped, and ended with {server.wait()}:\n{said}'
+
+    def _when_it_listens(self, server: WarmRun, words: tuple[str, ...]) -> CommandResult:
+        self._wait_until(lambda: LISTENS.search(server.said()) or server.poll() is not None)
+        if server.poll() is None and LISTENS.search(server.said()):
+            return CommandResult(words, 0, '', server.said())
+        self.server, ended = None, server.poll()
+        server.kill()
+        why = f'no server after {self.seconds:.0f} s' if ended is None else f'no server: it ended with {ended}'
+        return CommandResult(words, ended or 1, '', f'{server.errors()}{why}\n')
+
+    def _wait_until(self, true: Callable[[], object]) -> None:
+        until = time.monotonic() + self.seconds
+        while not true() and time.monotonic() < until:
+            time.sleep(0.01)
 
 
 @contextmanager
-def shell_commands(directory: Path) -> Iterator[ShellCommands]:
+def shell_commands(directory: Path, seconds: float = 20.0) -> Iterator[ShellCommands]:
     """Make `directory`, with a program `occystrap` that works until the end of the block.
 
     The program tells its words, directory, variables and, behind a pipe, its input to a thread of this process.
     """
     directory.mkdir()
-    commands = ShellCommands(directory)
+    commands = ShellCommands(directory, seconds)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(directory / 'socket'))
         listening.listen()
@@ -90,22 +108,21 @@ sys.exit(code)
 
 
 def _serve(listening: socket.socket, commands: ShellCommands) -> None:
-    with suppress(OSError):
-        while True:
+    while True:
+        try:
             asked = listening.accept()[0]
-            with asked, asked.makefile() as lines:
-                words, directory, environment, given = json.loads(lines.readline())
-                user = struct.unpack('3i', asked.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
-                done = commands.run(tuple(words), Path(directory), environment, given, user)
-                asked.sendall(json.dumps([done.code, done.out, done.err]).encode() + b'\n')
+        except OSError:  # it was shut down
+            return
+        with asked, suppress(OSError):
+            try:
+                done = _answer(asked, commands)
+            except Exception:  # whatever it is, the next command gets its answer
+                done = CommandResult((), 1, '', traceback.format_exc())
+            asked.sendall(json.dumps([done.code, done.out, done.err]).encode() + b'\n')
 
 
-def _when_it_listens(server: WarmRun, words: tuple[str, ...]) -> CommandResult:
-    _wait_until(lambda: ' at http' in server.said() or server.poll() is not None)
-    return CommandResult(words, server.poll() or 0, '', server.said())
-
-
-def _wait_until(true: Callable[[], bool]) -> None:
-    until = time.monotonic() + SECONDS
-    while not true() and time.monotonic() < until:
-        time.sleep(0.01)
+def _answer(asked: socket.socket, commands: ShellCommands) -> CommandResult:
+    with asked.makefile() as lines:
+        words, directory, environment, given = json.loads(lines.readline())
+    user = struct.unpack('3i', asked.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
+    return commands.run(tuple(words), Path(directory), environment, given, user)
