@@ -10,8 +10,10 @@ ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')), *sorted((ROOT / 'plugins').glob('*/README.md'))]
 GENERATED = ('command-reference.md', 'api.md')
 BLOCK = re.compile(r'^```([^\n]*)\n(.*?)^```$|((?:^    [^\n]*\n)+)', re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r'(\$ )?([A-Z_]+=\S+ )*[a-z.][\w./-]*( |$)', re.MULTILINE)
-"""How a command begins. What else is in blocks that have no language is output, which begins with a capital letter."""
+NOT_COMMANDS = {'toml', 'yaml', 'python', 'json', 'text'}
+"""The languages of blocks that hold no commands; those of any other are run."""
+OUTPUT = ('Receipts: ', 'Summary: ', 'Serving ')
+"""How all lines begin of a block without a language that is output."""
 OWN_TEST = {('docs/air-gap.md', kind): 'tests/functional/test_air_gap.py' for kind in ('sh near', 'sh far')}
 
 
@@ -19,7 +21,7 @@ class Page(NamedTuple):
     """A page as `pages.toml` knows it: `services` are fixtures, `names` what stands for names of the page.
 
     `first` and `last` are commands before and after those of the page, `said` is in what all of them print, and
-    `left_out` has the beginnings of commands that no test runs, each with its reason.
+    `left_out` has the commands, whole lines but for their comments, that no test runs, each with its reason.
     """
 
     name: str
@@ -37,10 +39,13 @@ class Page(NamedTuple):
             if (self.name, kind) not in OWN_TEST and (found := _commands_in(kind, text)):
                 yield found
 
+    def lines(self) -> list[str]:
+        """Return the lines of all these commands."""
+        return [line for block in self.commands() for line in block.splitlines()]
+
     def script(self) -> str:
         """Return what a test runs."""
-        left_out = tuple(self.left_out)
-        lines = [line for block in self.commands() for line in block.splitlines() if not line.startswith(left_out)]
+        lines = [line for line in self.lines() if without_comment(line) not in self.left_out]
         return '\n'.join([self.first, *lines, self.last]) if ''.join(lines) else ''
 
 
@@ -48,13 +53,18 @@ def _commands_in(kind: str, text: str) -> str:
     text = re.sub(r' *\\\n\s*', ' ', text)
     if kind == 'sh user':
         return f"without_root <<'END'\n{text}END\n"
-    if kind.startswith('sh'):
+    if kind.partition(' ')[0] == 'sh':
         return text
     if kind == 'ini':
-        return '\n'.join(re.findall('^ExecStart=.*', text, re.MULTILINE))
-    if kind or not COMMAND.match(text):
+        return '\n'.join(re.findall(r'^Exec\w+=.*', text, re.MULTILINE))
+    if kind in NOT_COMMANDS or not kind and all(line.startswith(OUTPUT) for line in text.splitlines()):
         return ''
     return '\n'.join(re.findall(r'^\$ (.*)', text, re.MULTILINE)) or text
+
+
+def without_comment(line: str) -> str:
+    """Return a line of a shell without the comment at its end."""
+    return re.sub(r' +# .*', '', line)
 
 
 @cache

@@ -15,9 +15,10 @@ from tests.services.shell_commands import ShellCommands
 WITHOUT_ROOT = '''without_root() (
     cd "$USER_DIRECTORY"
     export HOME=$PWD XDG_RUNTIME_DIR=$PWD
-    exec setpriv --reuid=65534 --regid=65534 --clear-groups bash -exc "$(cat)"
+    exec setpriv --reuid=65534 --regid=65534 --clear-groups bash -o pipefail -exc "$(cat)"
 )
 '''
+STRICT = ('-o', 'pipefail', '-exc')
 DIRECTORIES = ('srv', 'mnt', 'media', 'backup', 'var/tmp')
 LISTENS = '127.0.0.1:5000'
 
@@ -40,24 +41,24 @@ class Reader:
         path = f'{services["BIN"]}:{self.shells.directory}:{os.environ["PATH"]}:/usr/sbin:/sbin'
         environment = {**CommandLine(self.directory).environment(), **services, 'PATH': path}
         apart = ('unshare', '-m') if os.geteuid() == 0 else ()  # what a page mounts is gone with its shell
-        command = [*apart, 'bash', '-exc', WITHOUT_ROOT + self._here(page)]
+        command = [*apart, 'bash', *STRICT, WITHOUT_ROOT + self._here(page)]
         (self.directory / 'typed').write_text('secret\nsecret\n')
         with (self.directory / 'typed').open() as typed:
             try:
                 done = subprocess.run(command, cwd=self.directory, env=environment, stdin=typed, stdout=subprocess.PIPE,
                                       stderr=subprocess.STDOUT, text=True, timeout=240, start_new_session=True)
+                assert done.returncode == 0, f'{page.name}:\n{done.stdout}'
             finally:
                 self.shells.stop()
-        assert done.returncode == 0, f'{page.name}:\n{done.stdout}'
         for words in page.said:
             assert words in done.stdout, done.stdout
 
     def _here(self, page: Page) -> str:
-        """Return the commands with names of this machine; one that is to fail fails the shell if it does not."""
+        """Return the commands with names of this machine, each so that the shell ends where it must not go on."""
         names = {**self._names(), **page.names}
         found = '|'.join(re.escape(each) for each in sorted(names, key=len, reverse=True))
         text = re.sub(found, lambda name: names[name[0]], page.script())
-        text = re.sub(r'^! (.*)', r'if \1; then false; fi', text, flags=re.MULTILINE)
+        text = '\n'.join(map(_strict, text.splitlines()))
         return re.sub(r'(\boccystrap (?:serve|proxy)\b)(?!.*--listen)', rf'\1 --listen {names[LISTENS]}', text)
 
     def _names(self) -> dict[str, str]:
@@ -70,3 +71,18 @@ class Reader:
             **{f'/{name}/': f'{self.directory}/{name}/' for name in DIRECTORIES},
             'quay.io': f'{near}/quay', '//D/': f'//{far}/', 'process busybox:': f'process {near}/library/busybox:',
             LISTENS: f'{LOOPBACK}:{port}', '0.0.0.0:5000': f'0.0.0.0:{port}'}
+
+
+def _strict(line: str) -> str:
+    """Return a line that also ends the shell after a failure that `bash -e` lets pass.
+
+    Behind `!` a command must, and before `|| true` it may, exit with 1, as what compares does where things differ; with
+    2 it has not compared. What stands before `&&` must not fail.
+    """
+    if line.startswith('! '):
+        return f'code=0; {{ {line[2:]}\n}} || code=$?; test $code = 1'
+    if either := re.fullmatch(r'(.*) \|\| true', line):
+        return f'{{ {either[1]}\n}} || test $? = 1'
+    if ' && ' in line and ' || ' not in line:
+        return f'{{ {line}\n}} || exit'
+    return line
