@@ -24,17 +24,35 @@ Made by `tools/api_reference.py` from the docstrings; change those, not this pag
 Plugins, and programs that copy images, import these five modules; everything else may change at any time.
 `docs/plugins.md` shows them at work. `occystrap_core.testing` has what plugins are tested with. What is listed without
 parentheses is an attribute or a property, not a method.
+
+Where to begin:
 """
+_BEGINNINGS = {
+    'a writer': 'ImageOutput WriterScheme OutgoingLayer WrittenLayer WrittenImage Expectation Receipt Place '
+                'OutputError',
+    'a verifier': 'CheckResults VerifyLevel Receipt Expectation',
+    'an input': 'ImageInput InputScheme Image StoredLayer TarLayer BlobStore IndexReader ImageNotFound InvalidImage',
+    'a filter': 'EntryFilter ImageFilter FilterKind',
+    'every one of them': 'hookimpl Option OptionType Location Settings UsageError'}
 
 
 def reference() -> str:
     """Return the page."""
-    return '\n'.join([_HEAD, *(line for name in MODULES for line in _module(importlib.import_module(name)))])
+    return '\n'.join([_HEAD, *_beginnings(), *(line for name in MODULES
+                                               for line in _module(importlib.import_module(name)))])
 
 
 def names_of(module: ModuleType) -> list[str]:
     """Return the public names of a module, classes and exceptions first as they are sorted there."""
     return [name for name in module.__all__ if not name.startswith('__')]
+
+
+def _beginnings() -> Iterator[str]:
+    listed = {name for module in MODULES for name in names_of(importlib.import_module(module))}
+    for role, names in _BEGINNINGS.items():
+        assert listed.issuperset(names.split()), f'{role} needs a name that is not public'
+        yield f'- {role} needs {", ".join(f"[`{name}`](#{name.lower()})" for name in names.split())}'
+    yield ''
 
 
 def _module(module: ModuleType) -> Iterator[str]:

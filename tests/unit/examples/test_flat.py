@@ -71,6 +71,15 @@ def test_a_config_that_is_no_images_is_left_as_it_is(tmp_path: Path, monkeypatch
     assert os.listdir(tmp_path) == ['config.json'] and (tmp_path / 'config.json').read_text() == '{"auths": {}}'
 
 
+def test_no_directory_is_created_above_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES / 'occystrap-flat')
+    kit = WriterConformance()
+    kit.plugin, kit.uri = 'occystrap_flat.plugin', 'flat://{directory}/missing/image'
+    with pytest.raises(OutputError, match=f'there is no directory {tmp_path}/missing: create it first'):
+        kit.write(tmp_path, sample_image())
+    assert not os.listdir(tmp_path)
+
+
 def test_at_every_start_only_the_declarations_are_imported() -> None:
     code = ('import sys, occystrap_core.api.schemes, occystrap_core.api.hookspecs; before = {*sys.modules}; '
             'import occystrap_flat.plugin, occystrap_sizelimit.plugin; print(*sorted({*sys.modules} - before))')

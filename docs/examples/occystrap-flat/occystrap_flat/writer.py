@@ -36,6 +36,8 @@ class FlatOutput(ImageOutput):
         present = os.listdir(self._root) if os.path.isdir(self._root) else []
         if os.path.islink(self._root) or os.path.isfile(self._root) or present and not self._holds_image():
             raise OutputError(f'{self._root} is there and holds no image of this format: name another directory')
+        if not os.path.isdir(above := os.path.dirname(self._root)):  # its medium may not be mounted
+            raise OutputError(f'there is no directory {above}: create it first')
         self._made_root = not os.path.isdir(self._root)
         os.makedirs(self._partial)
 
