@@ -233,6 +233,22 @@ def test_layers_of_a_tree_are_compared() -> None:
     assert look_of(tree, walked(b'a')) != [] and look_of(tree, walked(b'a'), level=FAST) != []
 
 
+def test_an_entry_must_mean_its_own_image() -> None:
+    """Another image that the receipt expects, such as a referrer, is none of its own."""
+    other, own = b'{"other": 1}', b'{"own": 1}'
+    manifests = tuple(Expectation('manifest', str(Digest.of(raw)), Digest.of(raw), len(raw)) for raw in (other, own))
+    for means, message in ((own, []), (other, ['means another image']),
+                           (b'x', [f'means {Digest.of(b"x")}, which the receipt does not expect'])):
+        raw = b'{"digest": "%s"}' % Digest.of(means).encode()
+        entry = Expectation('entry', 'index.json#1', Digest.of(raw), len(raw))
+        expected = (*RECEIPT.expectations, *manifests, entry)
+        receipt = replace(RECEIPT, manifest_digest=Digest.of(own), expectations=expected)
+        results = CheckResults()
+        results.read(entry, raw)
+        said = [each.message for each in judge(receipt, FULL, results).findings if each.item == str(entry)]
+        assert said == message
+
+
 def test_documents_that_cannot_be_parsed_are_contradictions() -> None:
     raw = b'{"no": "manifest"}'
     manifest = Expectation('manifest', 'm.json', Digest.of(raw), len(raw))
