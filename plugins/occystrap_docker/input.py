@@ -56,7 +56,7 @@ class DockerInput(ImageInput):
         super().__init__(location, settings)
         self._pattern = NamePattern.parse(location.path, default_tag='latest')
         self._reference = Reference('any') if self._pattern else Reference.parse(location.path).with_default_tag()
-        self._daemon = Daemon(location.options, settings)
+        self._daemon = Daemon(location.options, settings, self._reference)
 
     def references(self) -> Iterable[Reference]:
         """Return the image, or all that match a pattern; raises ImageNotFound, ServiceError."""

@@ -44,9 +44,9 @@ class DockerWriter(ImageOutput):
     layer_form = LayerForm.TAR
 
     def __init__(self, location: Location, settings: Settings) -> None:
-        self._daemon = Daemon(location.options, settings)
-        super().__init__(_pinned(location, self._daemon.address), settings)
         self._reference = Reference.parse(location.path).with_default_tag()
+        self._daemon = Daemon(location.options, settings, self._reference)
+        super().__init__(_pinned(location, self._daemon.address), settings)
         if self._reference.digest:
             raise UsageError(f'docker://{location.path}: the daemon computes the digest itself: name a tag only')
         self._turn = threading.Lock()

@@ -21,16 +21,24 @@ _TLS = ('cert_path', 'tls_verify')
 
 
 class Address(NamedTuple):
-    """A daemon's address: its URL, what named it (empty for a default socket), and the default sockets tried."""
+    """A daemon's address: its URL, what named it (empty for a default socket), and the default sockets tried.
+
+    `in_registry` is the image's URI in the registry that its name begins with, for messages; empty without one.
+    """
 
     url: str
     engine: Engine = DOCKER
     origin: str = ''
     certificates: Certificates | None = None
     candidates: tuple[str, ...] = ()
+    in_registry: str = ''
 
     def __str__(self) -> str:
         return self.url
+
+    def of_image(self, reference: Reference) -> 'Address':
+        """Return the address for requests about an image."""
+        return self if reference.host.lower() in _HUB else self._replace(in_registry=f'registry://{reference}')
 
     def place(self, reference: Reference) -> Place:
         """Return the place of an image: the daemon, independent of its address's spelling, and the image's complete

@@ -103,6 +103,10 @@ def _where(address: Address) -> str:
 
 
 def _help(address: Address) -> str:
+    return _start(address) + (f'; for the registry write {address.in_registry}' if address.in_registry else '')
+
+
+def _start(address: Address) -> str:
     if not address.url.startswith(UNIX):
         return 'check that it runs there and listens, and that host and port are right'
     text = (f'start it ({address.engine.start}), or choose another socket with {address.engine.variable} or '

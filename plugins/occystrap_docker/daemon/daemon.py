@@ -30,6 +30,7 @@ _SLOWEST = 10 << 20
 """Bytes per second that any daemon processes: it prepares a whole archive before sending it, or after receiving it."""
 LOADING = 'loading the image'
 _LISTING = 'listing its images'
+_ANY = Reference('any')
 _NO_CREDENTIALS = 'e30='
 """An empty JSON object in base64: Docker refuses a push without credentials."""
 _LINE, _SHORT = 512, 64 << 10
@@ -39,9 +40,9 @@ _LINE, _SHORT = 512, 64 << 10
 class Daemon:
     """A daemon, connected at the first request. All methods raise ServiceError when the daemon fails or refuses."""
 
-    def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
+    def __init__(self, options: Mapping[str, Any], settings: Settings, image: Reference = _ANY) -> None:
         """`options` are those for connections, each optional; raises UsageError."""
-        self.address, self._settings = find_address(options), settings
+        self.address, self._settings = find_address(options).of_image(image), settings
         self._connected: 'LimitedClient | None' = None
         self._lock = threading.Lock()
         self._queries = Queries(self.address, lambda: self._api, settings.timeout, settings.least_rate)
