@@ -13,6 +13,8 @@ _TRANSPORTS = {
     'containers-storage': 'docker://{}', 'list': 'list://{}', 'plan': 'plan://{}'}
 """Words before a colon that are transports of other programs, or schemes without `//`; no image on Docker Hub has one
 of these names."""
+_SERVICES = ('registry', 'quay', 'docker', 'dockerpush', 'podman', 's3')
+"""Schemes whose names no path follows; some of them are also images on Docker Hub, such as `registry:2`."""
 _PATH = re.compile(r'\.{0,2}/.*|\.\.?', re.DOTALL)
 
 
@@ -25,6 +27,8 @@ def require_no_transport(text: str) -> None:
     """Raise UsageError for a location in the form of skopeo and podman, such as `oci:PATH`; the message says what to
     write."""
     transport, colon, rest = text.partition(':')
+    if colon and transport in _SERVICES and re.match('/[^/]', rest):
+        raise UsageError(f'{redact(text)} has no //: write {redact(f"{transport}:/{rest}")}')
     if colon and transport in _TRANSPORTS and not rest.startswith('//'):
         raise UsageError(f'{redact(text)} has no //: write {_TRANSPORTS[transport].format(redact(rest))}')
 

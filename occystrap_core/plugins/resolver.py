@@ -2,20 +2,22 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.image_list import ImageList
 from occystrap_core.api.options import read_options
 from occystrap_core.api.schemes import FilterKind, InputScheme, WriterScheme, load
 from occystrap_core.api.uri import Location, parse_filter, parse_uri, redact
-from occystrap_core.errors import PluginError, UnknownOption, UsageError
+from occystrap_core.errors import PluginError, UnknownOption, UnknownScheme, UsageError
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.settings import Settings
 
 if TYPE_CHECKING:
     from occystrap_core.api.image_filter import ImageFilter
     from occystrap_core.api.image_output import ImageOutput
+
+S = TypeVar('S', InputScheme, WriterScheme)
 
 
 def source_location(plugins: Plugins, written: str) -> Location:
@@ -24,7 +26,7 @@ def source_location(plugins: Plugins, written: str) -> Location:
     Raises UsageError for a bad URI, an unknown scheme or option, and for a path at which no image is recognized.
     """
     uri = written if '://' in written else _source_uri(plugins, written)
-    scheme = plugins.find(InputScheme, _scheme(uri))
+    scheme = _found(plugins, InputScheme, uri)
     with _other_side(plugins, uri, scheme, WriterScheme, 'destination'):
         return _location(scheme, uri)
 
@@ -32,7 +34,7 @@ def source_location(plugins: Plugins, written: str) -> Location:
 def destination_location(plugins: Plugins, written: str) -> Location:
     """Return the location of a destination; raises as `source_location` does."""
     uri = written if '://' in written else _destination_uri(plugins, written)
-    scheme = plugins.find(WriterScheme, _scheme(uri))
+    scheme = _found(plugins, WriterScheme, uri)
     with _other_side(plugins, uri, scheme, InputScheme, 'source'):
         return _location(scheme, uri)
 
@@ -51,6 +53,19 @@ def _other_side(plugins: Plugins, uri: str, scheme: InputScheme | WriterScheme,
                 if name in names:
                     raise UnknownOption(f'{scheme.name}://: option {name} is for a {side}: leave it out') from None
         raise
+
+
+def _found(plugins: Plugins, kind: type[S], uri: str) -> S:
+    """Return the scheme of a URI; raises UsageError, for Podman with the URI to write."""
+    name = _scheme(uri)
+    try:
+        return plugins.find(kind, name)
+    except UnknownScheme:
+        if name != 'podman':
+            raise
+        rest = uri.partition('://')[2]
+        option = f'{"&" if "?" in rest else "?"}engine=podman'
+        raise UnknownScheme(f'podman:// is not a scheme: write docker://{redact(rest)}{option}') from None
 
 
 def _scheme(uri: str) -> str:
