@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from occystrap_registry.credentials.logins import Credentials
 
 _HUB = ('docker.io', 'index.docker.io')
-_HUB_API = 'registry-1.docker.io'
+HUB_API = 'registry-1.docker.io'
 _LONGEST_LABEL = 63  # RFC 1035, 2.3.4
 _DIGEST = r'sha\d+:[^/]*|[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9A-Fa-f]{32,}'
 
@@ -90,7 +90,7 @@ def parse_address(location: Location, settings: Settings, patterns: bool = False
     host = possible_host(reference.host)
     if host in _HUB and '/' not in reference.repository:
         reference = Reference(f'library/{reference.repository}', reference.tag, reference.digest, reference.host)
-    host = _HUB_API if host in _HUB else host
+    host = HUB_API if host in _HUB else host
     credentials = given_credentials(host, userinfo, location.options)
     if credentials:
         settings.credentials[host] = credentials

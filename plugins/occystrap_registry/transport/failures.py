@@ -2,12 +2,14 @@
 import socket
 import ssl
 
+from occystrap_registry.transport.address import HUB_API
 from occystrap_registry.transport.http_stream import TooSlow
 from occystrap_registry.transport.network import ProxyUnreachable
 from occystrap_registry.transport.silence import NotAsked
 from occystrap_registry.transport.transport_errors import ProxyError, TimedOut, TransportError, Unsendable
 
 _MANY = 1000
+_OF_HUB = 'is this machine online? An image without a host, such as team/app:v1, means docker.io/team/app:v1'
 _EXPIRED, _NOT_YET, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
 """Some of X509_V_ERR_… (OpenSSL, x509_vfy.h)."""
 _UNKNOWN_CLIENT = ('UNKNOWN_CA', 'BAD_CERTIFICATE', 'CERTIFICATE_EXPIRED', 'CERTIFICATE_UNKNOWN', 'CERTIFICATE_REVOKED',
@@ -40,13 +42,17 @@ def explain(error: TransportError, host: str) -> str:
     if isinstance(error, ProxyError | NotAsked):
         return str(error)
     if isinstance(cause, ConnectionRefusedError):
-        return f'connection refused by {host}: is {service} running there?'
+        if error.url is None or error.url.port or isinstance(error, ProxyUnreachable):
+            return f'connection refused by {host}: is {service} running there?'
+        return (f'connection refused by {host} at port {error.url.port_or_default}: is {service} running there? '
+                f'Give another port as {host}:PORT')
     if isinstance(error, TooSlow):
         return f'{host} {error}'
     if isinstance(error, TimedOut) or (isinstance(error, ProxyUnreachable) and error.timed_out):
         return f'{host} did not answer in time (--timeout)'
     if isinstance(cause, socket.gaierror):
-        return f'{host} cannot be found: {cause.strerror}; is the name right?'
+        what = _OF_HUB if host == HUB_API else 'is the name right?'
+        return f'{host} cannot be found: {cause.strerror}; {what}'
     return _tls_error(cause, host) or f'{host} cannot be reached: {str(error) or type(error).__name__}'
 
 

@@ -1,4 +1,5 @@
 """What is tried again, how often, and after how long."""
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
@@ -7,7 +8,10 @@ from email.utils import format_datetime
 import pytest
 
 from occystrap_core import Cancelled, ServiceUnavailable, Settings
+from occystrap_registry.transport.failures import explain
 from occystrap_registry.transport.retries import backoff, retry_after
+from occystrap_registry.transport.transport_errors import ConnectError
+from occystrap_registry.transport.url import parse_url
 from tests.services.ports import free_port
 from tests.unit.registry.scripted import Answer, Scripted, client_of
 
@@ -110,6 +114,17 @@ def test_a_port_on_which_nothing_listens(settings: Settings) -> None:
     with pytest.raises(ServiceUnavailable, match=f'connection refused by {host}: is a registry running there'):
         client_of(host, settings).fetch('GET', '/x', 's')
     assert settings.requests.retries == 1
+
+
+def test_a_host_without_a_port_and_a_name_without_a_host() -> None:
+    refused, unknown = ConnectError('refused'), ConnectError('unknown')
+    refused.__cause__, refused.url = ConnectionRefusedError(), parse_url('https://registry.example/v2/')
+    assert explain(refused, 'registry.example') == (
+        'connection refused by registry.example at port 443: is a registry running there? '
+        'Give another port as registry.example:PORT')
+    unknown.__cause__ = socket.gaierror(-2, 'Name or service not known')
+    assert explain(unknown, 'registry-1.docker.io').endswith('such as team/app:v1, means docker.io/team/app:v1')
+    assert explain(unknown, 'registry.example').endswith('is the name right?')
 
 
 def test_a_wait_ends_when_the_run_does(server: Scripted, settings: Settings) -> None:
