@@ -60,8 +60,10 @@ def check_layout(root: str, others: Collection[str]) -> None:
 
 def check_parent(root: str, parent: str) -> None:
     """Raise OutputError unless `root` can be made, in the directory `parent`."""
+    if not os.path.lexists(parent):
+        raise OutputError(f'cannot create the directory {root}: there is no directory {parent}; create it first')
     if not os.path.isdir(parent):
-        raise OutputError(f'cannot create the directory {root}: {parent} is not a directory; create it first')
+        raise OutputError(f'cannot create the directory {root}: {parent} is not a directory; choose another one')
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f'cannot create the directory {root}: {parent} is not writable')
 

@@ -29,6 +29,8 @@ class ReadableArchive:
         self.path, self.once = path, False
         try:
             source = open(path, 'rb', buffering=0)
+        except IsADirectoryError:
+            raise ImageNotFound(f'{path} is a directory: write dir://{path} or layout://{path}') from None
         except OSError as error:
             raise ImageNotFound(f'cannot read {path}: {error.strerror}') from None
         with source:

@@ -214,7 +214,8 @@ def test_a_pipe_is_read_once_and_compressed_ones_too(tmp_path: Path) -> None:
 
 
 def test_sources_that_are_neither_file_nor_pipe_are_refused(tmp_path: Path) -> None:
-    for path, words in [(tmp_path, 'Is a directory'), (Path('/dev/zero'), 'neither a file nor a pipe'),
+    for path, words in [(tmp_path, f'is a directory: write dir://{tmp_path} or layout://'),
+                        (Path('/dev/zero'), 'neither a file nor a pipe'),
                         (tmp_path / 'nothing', 'No such file')]:
         with pytest.raises(ImageNotFound, match=f'{path}.*{words}'):
             opened(path)

@@ -330,6 +330,6 @@ def test_a_place_that_is_not_ours_is_refused_and_left_alone(
 
 
 def test_a_missing_parent_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=f'{tmp_path}/a is not a directory; create it first'):
+    with pytest.raises(OutputError, match=f'there is no directory {tmp_path}/a; create it first'):
         output(tmp_path / 'a' / 'b').prepare(sample_image())
     assert os.listdir(tmp_path) == []
