@@ -63,7 +63,8 @@ def require_base(images: Iterable[Image], output: ImageOutput, settings: Setting
         image, layer = lacking[0]
         more = f' and {len(lacking) - 1} more' if lacking[1:] else ''
         raise OutputError(f'{image.reference} needs layer {_digest(layer)}{more}, which this delta leaves out '
-                          f'and {output.location} lacks: write {layer.base} there first')
+                          f'and {output.location} lacks: first load there the archive of the earlier run, which '
+                          f'has {layer.base}')
 
 
 def _is_there(image: Image, layer: Layer, output: ImageOutput, settings: Settings) -> bool:

@@ -134,7 +134,8 @@ def _check_structure(archive: WrittenArchive, results: CheckResults) -> None:
     if archive.trouble:
         results.error(archive.path, archive.trouble.removeprefix(f'{archive.path} '))
     elif not archive.has_end:
-        results.error(archive.path, 'does not end with two zero blocks right after its last member')
+        cut = 'is cut off: it ' if archive.behind < 0 else ''
+        results.error(archive.path, f'{cut}does not end with two zero blocks right after its last member')
     elif archive.behind:
         results.error(archive.path, f'has {archive.behind} bytes behind its end, which occystrap did not write')
     for name in archive.odd:

@@ -169,7 +169,7 @@ def test_a_new_image_of_known_layers_takes_them_from_other_repositories(
     assert layers_in(tmp_path) == set()
     assert '1/1 verified' in run('process', delta, f'registry://{far.host}/mirror/{FIELDS}', '--verify=full').err
     wrong = run('process', delta, f'registry://{far.host}/elsewhere/{FIELDS}', code=1)
-    assert 'other/new:v1 needs layer' in wrong.err and f'write {source.host}/{NAMES[0]}' in wrong.err
+    assert 'other/new:v1 needs layer' in wrong.err and f'has {source.host}/{NAMES[0]}' in wrong.err
 
 
 def test_no_directory_is_left_where_no_image_came(trips: Trips, tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_three_trips_with_one_file_of_receipts(trips: Trips) -> None:
 
 
 @pytest.mark.parametrize(('arguments', 'words'), [
-    (['registry://127.0.0.1:1/x'], 'takes complete images'), (['tar://x.tar'], 'takes whole images'),
+    (['registry://127.0.0.1:1/x'], 'takes complete images'), (['tar://x.tar'], 'takes complete images'),
     (['dir://x'], 'takes complete images'), (['layout://x', '--since', 'nowhere'], 'cannot read the receipt nowhere'),
 ])
 def test_mistakes(arguments: list[str], words: str, trips: Trips) -> None:

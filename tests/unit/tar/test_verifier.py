@@ -145,6 +145,7 @@ def test_cut_at_the_end(receipt: Receipt, cut: int) -> None:
     os.truncate(receipt.path, os.path.getsize(receipt.path) - min(cut, os.path.getsize(receipt.path)))
     results = verify(receipt, FAST)
     assert results.outcome is Outcome.FAILED and 'out.tar' in str(results.problems[0])
+    assert 'is cut off' in ' '.join(map(str, results.problems))
 
 
 def test_a_missing_archive_or_a_directory_in_its_place(receipt: Receipt) -> None:
