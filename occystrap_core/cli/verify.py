@@ -21,7 +21,7 @@ from occystrap_core.errors import UsageError
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import destination_location
 from occystrap_core.receipts.destination_check import verify_receipt
-from occystrap_core.receipts.moved_receipts import receipts_at, receipts_beside
+from occystrap_core.receipts.moved_receipts import one_place_note, receipts_at, receipts_beside
 from occystrap_core.receipts.receipt_lines import read_receipts, require_digest
 from occystrap_core.receipts.uncovered_images import digests_of, uncovered_images
 from occystrap_core.report.image_report import ImageReport, layers_of
@@ -90,6 +90,8 @@ def verify(context: click.Context, /, target: str, level: str | None, at: str | 
                   for digest in digests_of(image.receipt)}
         report.images += [_unproved(*each) for each in uncovered_images(plugins, kept.receipts, failed, settings)
                           if each.name or not failed]
+    if at and not report.succeeded:
+        report.notes += one_place_note(plugins, kept.receipts, at)
     reported = show(report, common(context), evidence=True, files=files)
     context.exit(0 if report.succeeded and reported else 1)
 

@@ -1,10 +1,10 @@
 """Receipts for images that have moved: carried to another machine, or copied to another registry."""
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from occystrap_core.api.schemes import WriterScheme, load
-from occystrap_core.destinations.destination_fields import filled_in
+from occystrap_core.destinations.destination_fields import filled_in, has_fields
 from occystrap_core.errors import UsageError
 from occystrap_core.oci.reference import Reference
 from occystrap_core.plugins.manager import Plugins
@@ -31,6 +31,16 @@ def receipts_at(plugins: Plugins, receipts: Iterable[Receipt], place: str) -> li
         else:
             moved.append(replace(receipt, path=os.path.abspath(location.path)))
     return moved
+
+
+def one_place_note(plugins: Plugins, receipts: Sequence[Receipt], place: str) -> list[str]:
+    """Return a note if images of several repositories are looked for where one repository is; else nothing."""
+    written = destination_location(plugins, place)
+    repositories = {Reference.parse(each.reference).name for each in receipts}
+    if len(repositories) == 1 or has_fields(written) or plugins.find(WriterScheme, written.scheme).many.accepted:
+        return []
+    return [f'{len(receipts)} images of {len(repositories)} repositories are looked for in one place, {written}: add '
+            '{repository}']
 
 
 def _where(plugins: Plugins, receipt: Receipt) -> str:

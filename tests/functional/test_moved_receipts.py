@@ -75,6 +75,9 @@ def test_another_registry(at: str, good: bool, host: str, tmp_path: Path) -> Non
             run('process', f'registry://{host}/copy/{name}', f'registry://{other.host}/mirror/copy/{name}')
         result = run('verify', '--full', receipts, '--at', f'registry://{at.format(other.host)}', code=0 if good else 1)
         assert ('2/2 verified' in result.err) == good
+        lost = run('verify', receipts, '--at', f'registry://{other.host}/mirror', code=1)
+        assert (f'note: 2 images of 2 repositories are looked for in one place, registry://{other.host}/mirror: add '
+                '{repository}') in lost.err
         checked, = (line for line in result.err.splitlines() if line.startswith('Checked: '))
         assert checked.count('(written to ') == 1
 
