@@ -13,7 +13,7 @@ from occystrap_core.terminal import print_json, print_lines, print_message
 from occystrap_core.terminal_text import counted, images_text, size_text
 from occystrap_core.verification.expectation import Evidence
 from occystrap_core.verification.receipt import Receipt
-from occystrap_core.verification.results import Severity, problems
+from occystrap_core.verification.results import CheckResult, Severity, problems
 
 if TYPE_CHECKING:
     from occystrap_core.destinations.side_files import SideFiles
@@ -98,15 +98,20 @@ def _show_image(image: ImageReport) -> None:
         print_message(f'note: {note}')
     worth = [each for each in image.findings if each.severity is not Severity.INFO]
     for each in worth[:_SHOWN]:
-        print_message(f'{image.destination}: {each.severity.value}: {each}')
+        print_message(f'{image.destination}: {each.severity.value}: {_finding(image, each)}')
     if len(worth) > _SHOWN:
         print_message(f'{image.destination}: … and {len(worth) - _SHOWN} more')
+
+
+def _finding(image: ImageReport, finding: CheckResult) -> str:
+    """Return a finding, without its item if that is the destination, which precedes it."""
+    return finding.message if finding.item == image.destination else str(finding)
 
 
 def _show_failed(report: RunReport) -> None:
     failed = [image for image in report.images if not image.succeeded]
     for image in failed:
-        reason = image.failure or next((str(each) for each in problems(image.findings)), '')
-        print_message(f'FAILED {image.name}: {reason}')
+        reason = image.failure or next((_finding(image, each) for each in problems(image.findings)), '')
+        print_message(f'FAILED {image.name}: {reason.removeprefix(f"{image.reference} ")}')
     if not failed:
         print_message('No failed images.')

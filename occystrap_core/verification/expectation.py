@@ -52,7 +52,7 @@ class Expectation(NamedTuple):
         return cls('entry', name or manifest, Digest.of(content), len(content), covers=(manifest,))
 
     def __str__(self) -> str:
-        return f'{self.kind} {self.locator}'
+        return f'{self.kind} {self.locator}'.rstrip()
 
     @property
     def has_unknown_size(self) -> bool:

@@ -97,7 +97,7 @@ def test_writer_without_verifier_is_unverified(foreign: Callable[[str], dict[str
     env = foreign(NO_VERIFIER)
     result = occystrap('process', f'tar://{sample_archive}', 'forgetful://x', env=env).assert_code(1)
     assert result.err.splitlines()[-1].endswith('0/1 verified, 1 UNVERIFIED')
-    assert 'no installed plugin verifies forgetful://' in result.err
+    assert 'forgetful://x: unverified: no installed plugin verifies forgetful://' in result.err
     silent = occystrap('process', f'tar://{sample_archive}', 'forgetful://x', '--no-verify', env=env).assert_success()
     assert 'verif' not in silent.err
     short = occystrap('process', f'tar://{sample_archive}', 'forgetful://y', '--no-verify', env=env).assert_code(1)

@@ -48,8 +48,8 @@ such repository, or it needs a login (occystrap login)
 [2/4] 127.0.0.1:55555/team/platform/service-with-a-long-name-0:v1.0 1 layer 100.0 KiB SECONDS verified
 [3/4] 127.0.0.1:55555/team/platform/service-with-a-long-name-1:v1.1 1 layer 200.0 KiB SECONDS verified
 [4/4] 127.0.0.1:55555/team/platform/service-with-a-long-name-2:v1.2 1 layer 300.0 KiB SECONDS verified
-FAILED 127.0.0.1:55555/team/nothing:v1: 127.0.0.1:55555/team/nothing:v1 does not exist: 127.0.0.1:55555 has no \
-such repository, or it needs a login (occystrap login)
+FAILED 127.0.0.1:55555/team/nothing:v1: does not exist: 127.0.0.1:55555 has no such repository, or it needs a login \
+(occystrap login)
 Resume: run the same command; what is already there and current is skipped
 Summary: 3/4 images, 3 layers, 600.0 KiB moved, SECONDS, 3/4 verified, 1 FAILED"""
 
