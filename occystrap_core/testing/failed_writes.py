@@ -131,17 +131,6 @@ class FailedWrites(DestinationConformance):
             self.write(tmp_path, breaking_image(2, None))
         self.require_verified(self.write(tmp_path, sample_image()))
 
-    def test_what_is_in_the_way_is_left_as_it_is(self, tmp_path: Path) -> None:
-        self.require_files()
-        target = Path(self.location(tmp_path).path)
-        target.mkdir(parents=True)
-        (target / 'letter.txt').write_bytes(b'dear reader')
-        try:
-            self.write(tmp_path, sample_image())
-        except OccystrapError as error:
-            assert '\n' not in str(error), f'the message has several lines: {error}'
-        assert (target / 'letter.txt').read_bytes() == b'dear reader', 'a file of somebody else was replaced'
-
 
 def breaking_image(number: int, error: type[BaseException] | None) -> Image:
     """Return the sample image whose layer with this number ends early: by an error, or without one."""

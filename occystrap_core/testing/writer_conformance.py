@@ -22,6 +22,7 @@ from occystrap_core.plugins.resolver import open_output
 from occystrap_core.settings import VerifyLevel
 from occystrap_core.testing.conformance import REFERENCE, uri_fields
 from occystrap_core.testing.failed_writes import FailedWrites, breaking_image
+from occystrap_core.testing.occupied_places import OccupiedPlaces
 from occystrap_core.testing.round_trips import RoundTrips
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.testing.tricky_images import big_image
@@ -34,7 +35,7 @@ BIG = 64 << 20
 T = TypeVar('T')
 
 
-class WriterConformance(RoundTrips, FailedWrites):
+class WriterConformance(RoundTrips, FailedWrites, OccupiedPlaces):
     """The requirements for a writer and its verifier. Set `uri`; for a service, also `content` and `damages`."""
 
     secret_uri = ''
@@ -140,11 +141,3 @@ class WriterConformance(RoundTrips, FailedWrites):
         told = [each.name for each in self.scheme.options
                 if re.search('passw|secret|token|api_?key', each.name) and not each.secret]
         assert told == [], f'these need secret=True, or receipts and logs show them: {told}'
-
-    def test_a_file_in_the_way_gives_a_message_of_one_line(self, tmp_path: Path) -> None:
-        self.require_files()
-        (tmp_path / 'file').write_bytes(b'no directory')
-        with pytest.raises(OccystrapError) as raised:
-            self.write(tmp_path / 'file', sample_image())
-        assert '\n' not in str(raised.value) and len(str(raised.value)) > 10, f'unclear: {raised.value}'
-        assert (tmp_path / 'file').read_bytes() == b'no directory', 'a file of somebody else was replaced'

@@ -55,7 +55,10 @@ OF_WRITERS = [
     Case('WritesAnotherConfig', IMAGE, 'config', SAMPLE),
     Case('AbortsOnlyWhatWasPrepared', 'test_abort_before_prepare_leaves_nothing', 'No such file', FIRST),
     Case('SwallowsErrors', FAILING, 'DID NOT RAISE', {**FIRST, 'error': None}),
-    Case('ReplacesWhatIsInTheWay', 'test_what_is_in_the_way_is_left_as_it_is', 'letter.txt'),
+    Case('ReplacesWhatIsInTheWay', 'test_what_is_in_the_way_is_left_as_it_is', 'letter.txt', {'what': 'directory'}),
+    Case('ReplacesAFile', 'test_what_is_in_the_way_is_left_as_it_is', 'only --force', {'what': 'file'}),
+    *(Case('ReplacesALink', 'test_a_link_in_the_way_is_refused_or_followed_and_stays', 'was replaced', {'target': each})
+      for each in ('image', 'file', 'directory', 'nothing')),
     Case('LeavesLayersWhenItFailsLate', 'test_a_failing_call_in_finalize_leaves_the_old_image_or_the_new_one', 'left',
          FIRST),
     Case('LosesOddNames', IMAGE, 'digest is', {'name': 'odd_names'}),

@@ -156,6 +156,20 @@ class ReplacesWhatIsInTheWay(FlatOutput):
         super().prepare(image)
 
 
+class ReplacesAFile(FlatOutput):
+    def prepare(self, image: Image) -> None:
+        if os.path.isfile(self._root) and not os.path.islink(self._root):
+            os.unlink(self._root)
+        super().prepare(image)
+
+
+class ReplacesALink(FlatOutput):
+    def prepare(self, image: Image) -> None:
+        if os.path.islink(self._root):
+            os.unlink(self._root)
+        super().prepare(image)
+
+
 class LeavesLayersWhenItFailsLate(FlatOutput):
     def abort(self) -> None:
         self._new = []
