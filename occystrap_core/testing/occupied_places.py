@@ -1,16 +1,22 @@
 """Tests that a writer leaves alone what is not its own: files of other people, links, the work of another run."""
 import os
+import threading
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from occystrap_core.errors import OccystrapError
 from occystrap_core.testing.conformance import DestinationConformance
+from occystrap_core.testing.failed_writes import sample_image_with
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.receipt import Receipt
 
 FOREIGN = b'my thesis'
 """The content of a file that is no image."""
+_PATIENCE = 5.0
+"""Seconds after which a run goes on that another one seems to wait for."""
 
 
 class OccupiedPlaces(DestinationConformance):
@@ -31,16 +37,26 @@ class OccupiedPlaces(DestinationConformance):
             assert '\n' not in str(error) and len(str(error)) > 10, f'unclear: {error}'
             return None
 
-    @pytest.mark.parametrize('what', ['file', 'directory'])
+    @pytest.mark.parametrize('what', ['file', 'directory', 'files_named_alike'])
     def test_what_is_in_the_way_is_left_as_it_is(self, tmp_path: Path, what: str) -> None:
-        for name in self.names(tmp_path / 'free'):
-            directory = tmp_path / name
-            foreign = directory / name if what == 'file' else directory / name / 'letter.txt'
+        for number, name in enumerate(self._foreign_names(tmp_path / 'free', what)):
+            directory = tmp_path / str(number)
+            foreign = directory / name
             foreign.parent.mkdir(parents=True)
             foreign.write_bytes(FOREIGN)
             self._written(directory)
             assert foreign.is_file() and foreign.read_bytes() == FOREIGN, (
-                f'{foreign.name}, a file of somebody else, was replaced or removed: only --force may do that')
+                f'{name}, a file of somebody else, was replaced or removed: only --force may do that')
+
+    def _foreign_names(self, free: Path, what: str) -> list[Path]:
+        """Return names for foreign files: those of images, or of what is in a directory with such a name."""
+        names = [Path(name) for name in self.names(free)]
+        if what == 'file':
+            return names
+        if what == 'directory':
+            return [name / 'letter.txt' for name in names]
+        return [name / each for name in names if (free / name).is_dir()
+                for each in sorted(os.listdir(free / name)) if each not in self.private]
 
     @pytest.mark.parametrize('target', ['image', 'file', 'directory', 'nothing'])
     def test_a_link_in_the_way_is_refused_or_followed_and_stays(self, tmp_path: Path, target: str) -> None:
@@ -60,7 +76,23 @@ class OccupiedPlaces(DestinationConformance):
             if receipt:
                 self.require_verified(receipt)
             elif target == 'image':
-                assert self.content(tmp_path / 'image') == before, 'the image behind a link that was refused has changed'
+                assert self.content(tmp_path / 'image') == before, 'the image behind a refused link has changed'
+
+    def test_another_run_at_the_same_place_does_no_harm(self, tmp_path: Path) -> None:
+        self.require_files()
+        self.write(tmp_path, sample_image(variant='earlier'))
+        other = threading.Thread(target=self._refused_or_done, args=(tmp_path, ), daemon=True)
+        try:
+            receipt = self.write(tmp_path, sample_image_with(2, partial(_Meanwhile, other)), jobs=1)
+        except (OccystrapError, OSError) as error:
+            pytest.fail(f'another run at the same place harmed what this one was writing: {error}')
+        if not other.is_alive():  # otherwise it waited for this one
+            self.require_verified(receipt)
+        other.join()
+
+    def _refused_or_done(self, directory: Path) -> None:
+        with suppress(OccystrapError, OSError):
+            self.write(directory, sample_image(variant='other'))
 
     def test_a_file_in_the_way_gives_a_message_of_one_line(self, tmp_path: Path) -> None:
         self.require_files()
@@ -69,3 +101,23 @@ class OccupiedPlaces(DestinationConformance):
             self.write(tmp_path / 'file', sample_image())
         assert '\n' not in str(raised.value) and len(str(raised.value)) > 10, f'unclear: {raised.value}'
         assert (tmp_path / 'file').read_bytes() == b'no directory', 'a file of somebody else was replaced'
+
+
+class _Meanwhile:
+    """Some bytes; when half of them have been read, another thread does its work."""
+
+    def __init__(self, other: threading.Thread, content: bytes) -> None:
+        self._other, self._rest, self._half = other, memoryview(content), len(content) // 2
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        ahead = len(self._rest) - self._half
+        if ahead <= 0 and self._other.ident is None:
+            self._other.start()
+            self._other.join(_PATIENCE)
+        count = min(len(buffer), ahead if ahead > 0 else len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+    def close(self) -> None:
+        """Nothing is open."""

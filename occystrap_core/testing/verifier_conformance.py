@@ -14,10 +14,11 @@ from occystrap_core.testing.damage import SPOILS, Damage, damages_of_files, spoi
 from occystrap_core.testing.other_process import verdicts_elsewhere
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.testing.tricky_images import image_of, tar_of
+from occystrap_core.testing.watched_calls import DeniedFile, observed
 from occystrap_core.verification.expectation import UNKNOWN_SIZE, Expectation
 from occystrap_core.verification.judge import KINDS, DOCUMENT, Need
 from occystrap_core.verification.receipt import Receipt
-from occystrap_core.verification.results import CheckResults, Severity
+from occystrap_core.verification.results import CheckResults, Outcome, Severity
 
 LEVELS = pytest.mark.parametrize('level', [VerifyLevel.FAST, VerifyLevel.FULL], ids=['fast', 'full'])
 
@@ -142,6 +143,17 @@ class VerifierConformance(VerifyingPlugin, DestinationConformance):
                     said = '; '.join(map(str, verdict.problems))
                     assert said, f'{how} in place of {path.name} still verifies'
                     assert 'its verifier failed: ' not in said, f'{how} in place of {path.name}: {said}'
+
+    @LEVELS
+    def test_a_file_without_permission_is_unverified_and_not_damaged(self, tmp_path: Path, level: VerifyLevel) -> None:
+        self.require_files()
+        receipt = self.write(tmp_path, sample_image())
+        for path in self.images(tmp_path):
+            with observed(DeniedFile(path)):
+                verdict = self.verify(receipt, level)
+            said = '; '.join(map(str, verdict.problems))
+            assert verdict.outcome is not Outcome.FAILED, (
+                f'{path.name}, which may not be read, is said to be damaged, not unreachable: {said}')
 
     def test_the_receipt_of_a_replaced_image_is_not_verified_any_more(self, tmp_path: Path) -> None:
         receipt = self.write(tmp_path, sample_image())

@@ -69,6 +69,23 @@ class FailingCall:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
 
+class DeniedFile:
+    """Makes opening a file fail as without permission, also for root."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Take an audit event."""
+        if event != 'open' or not isinstance(arguments[0], str | bytes | os.PathLike):
+            return
+        path, _, flags = arguments
+        name = os.fsdecode(path)  # may be relative to an open directory, which the event does not tell
+        is_it = name == str(self._path) if os.path.isabs(name) else os.path.basename(name) == self._path.name
+        if is_it and not (isinstance(flags, int) and flags & os.O_PATH):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+
+
 class FlushedFiles:
     """Records what was flushed to the device (fsync, fdatasync, syncfs), and what got its name before that."""
 

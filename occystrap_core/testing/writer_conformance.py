@@ -40,6 +40,8 @@ class WriterConformance(RoundTrips, FailedWrites, OccupiedPlaces):
 
     secret_uri = ''
     """A destination with a password in it, `{canary}`, such as `registry://me:{canary}@localhost:5000/{name}:v1`."""
+    optional_kinds: tuple[str, ...] = ()
+    """Kinds of expectations that some receipts of the scheme do not have, so that `expects` cannot name them."""
     most_memory = 24 << 20
     """The bytes of Python's memory that may be in use, at most, while a layer of 64 MiB is written or verified."""
 
@@ -86,6 +88,12 @@ class WriterConformance(RoundTrips, FailedWrites, OccupiedPlaces):
         receipt = self.write(tmp_path, sample_image())
         again = Receipt.from_json(receipt.to_json())
         assert again == receipt and again.to_json() == receipt.to_json(), 'the receipt changes when it is stored'
+
+    def test_the_scheme_names_all_kinds_of_documents_that_a_receipt_has(self, tmp_path: Path) -> None:
+        kinds = {each.kind for each in self.write(tmp_path, sample_image()).expectations}
+        undeclared = sorted(kinds - {'config', 'manifest', 'layer', *self.scheme.expects, *self.optional_kinds})
+        assert undeclared == [], (
+            f'WriterScheme(expects=…) does not name {undeclared}: a receipt that lost them still verifies')
 
     def test_the_receipt_names_a_path_that_is_found_from_any_directory(
             self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ class TestDockerArchive(WriterConformance):
 
 class TestOciArchive(WriterConformance):
     uri = 'tar://{directory}/image.tar?format=oci'
+    optional_kinds = ('layout', 'entry')  # of this format alone
 
 
 class TestBundle(WriterConformance):
@@ -38,4 +39,5 @@ class TestMounts(WriterConformance):
     uri = 'mounts://{directory}/image'
     private = ('.occystrap',)
     secondary = ('mount.sh',)
+    optional_kinds = ('files',)  # one for each layer
     added_entries_are_damage = True

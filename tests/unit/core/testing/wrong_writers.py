@@ -1,21 +1,22 @@
-"""Writers and verifiers with one flaw each: the example plugin, changed in one place."""
+"""Writers with one flaw each: the example plugin, changed in one place. This plugin has the wrong verifiers, too."""
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from occystrap_flat import verifier
 from occystrap_flat.writer import CONFIG, FlatOutput
 
 from occystrap_core import (
-    READ, CheckResults, Image, Location, Option, OptionType, OutgoingLayer, Place, Receipt,
-    Settings, VerifyLevel, WriterScheme, WrittenImage, WrittenLayer, hookimpl,
+    CheckResults, Image, Location, Option, OptionType, OutgoingLayer, Place, Receipt, Settings, VerifyLevel,
+    WriterScheme, WrittenImage, WrittenLayer, hookimpl,
 )
 from occystrap_core.oci import Reference
-from occystrap_core.verification.results import Presence
+from tests.unit.core.testing import wrong_neighbours
+from tests.unit.core.testing.wrong_verifiers import VERIFIERS, right, written_here
 
 HOME = 'tests.unit.core.testing.wrong_writers'
 
@@ -86,6 +87,26 @@ class WritesTheTime(FlatOutput):
         return receipt
 
 
+class WritesTheYear(FlatOutput):
+    def finalize(self, image: WrittenImage) -> Receipt:
+        receipt = super().finalize(image)
+        Path(self._root, 'written-in').write_text(str(self.year()))
+        return receipt
+
+    def year(self) -> int:
+        return time.localtime().tm_year
+
+
+class WritesTheYearOfToday(WritesTheYear):
+    def year(self) -> int:
+        return datetime.now().year
+
+
+class WritesTheYearOfItsFile(WritesTheYear):
+    def year(self) -> int:
+        return time.gmtime(Path(self._root, CONFIG).stat().st_mtime).tm_year
+
+
 class HoldsALayer(FlatOutput):
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
         with layer.open() as stream:
@@ -149,25 +170,11 @@ class SwallowsErrors(FlatOutput):
             return WrittenLayer(sorted(os.listdir(self._partial))[0], layer.diff_id, 1)
 
 
-class ReplacesWhatIsInTheWay(FlatOutput):
-    def prepare(self, image: Image) -> None:
-        if os.path.isdir(self._root):
-            shutil.rmtree(self._root)
-        super().prepare(image)
-
-
-class ReplacesAFile(FlatOutput):
-    def prepare(self, image: Image) -> None:
-        if os.path.isfile(self._root) and not os.path.islink(self._root):
-            os.unlink(self._root)
-        super().prepare(image)
-
-
-class ReplacesALink(FlatOutput):
-    def prepare(self, image: Image) -> None:
-        if os.path.islink(self._root):
-            os.unlink(self._root)
-        super().prepare(image)
+class ExpectsWhatItDoesNotDeclare(FlatOutput):
+    def finalize(self, image: WrittenImage) -> Receipt:
+        receipt = super().finalize(image)
+        config, *layers = receipt.expectations
+        return replace(receipt, expectations=(config, config._replace(kind='note'), *layers))
 
 
 class LeavesLayersWhenItFailsLate(FlatOutput):
@@ -190,77 +197,13 @@ class RunsOutOfWordsOnFiles(FlatOutput):
         super().prepare(image)
 
 
-WRITERS = [each for each in list(globals().values())
+WRITERS = [each for each in [*globals().values(), *vars(wrong_neighbours).values()]
            if isinstance(each, type) and issubclass(each, FlatOutput) and each is not FlatOutput]
-
-
-def _always_yes(receipt: Receipt, level: VerifyLevel) -> CheckResults:
-    results = CheckResults()
-    for each in receipt.expectations:
-        results.found(each, size=each.size, digest=each.digest, evidence=READ)
-    return results
-
-
-def _sizes_only(receipt: Receipt, level: VerifyLevel) -> CheckResults:
-    results = CheckResults()
-    for each in receipt.expectations:
-        if os.path.isfile(path := os.path.join(receipt.path, each.locator)):
-            results.found(each, size=os.path.getsize(path), digest=each.digest, evidence=READ)
-        else:
-            results.missing(each)
-    return results
-
-
-def _silent_of_layers(receipt: Receipt, level: VerifyLevel) -> CheckResults:
-    results = _right(receipt, level)
-    results.observations = [each for each in results.observations if each.expectation.kind != 'layer']
-    return results
-
-
-def _crashes(receipt: Receipt, level: VerifyLevel) -> CheckResults:
-    os.listdir(receipt.path)
-    for each in receipt.expectations:
-        os.stat(os.path.join(receipt.path, each.locator))
-    return _right(receipt, level)
-
-
-_written_here: set[str] = set()
-
-
-def _remembers(receipt: Receipt, level: VerifyLevel) -> CheckResults:
-    return _right(receipt, level) if receipt.path in _written_here else CheckResults()
-
-
-def _changes_things(receipt: Receipt, level: VerifyLevel) -> CheckResults:
-    Path(receipt.path, 'verified').touch()
-    return _right(receipt, level)
-
-
-def _overlooks_more(receipt: Receipt, level: VerifyLevel) -> CheckResults:
-    """Takes the size from the receipt if the file has at least so many bytes."""
-    found = _right(receipt, VerifyLevel.FAST)
-    results = CheckResults()
-    for each in found.observations:
-        if each.presence is not Presence.FOUND:
-            results.missing(each.expectation)
-            continue
-        content = Path(receipt.path, each.expectation.locator).read_bytes()[:each.expectation.size]
-        results.found(each.expectation, size=len(content), digest=type(receipt.image_id).of(content), evidence=READ)
-    return results
-
-
-def _right(receipt: Receipt, level: VerifyLevel) -> CheckResults:
-    return verifier.verify(receipt, level, Settings())
-
-
-VERIFIERS: dict[str, Callable[[Receipt, VerifyLevel], CheckResults]] = {
-    'always-yes': _always_yes, 'sizes-only': _sizes_only, 'silent-of-layers': _silent_of_layers, 'crashes': _crashes,
-    'remembers': _remembers, 'changes-things': _changes_things, 'overlooks-more': _overlooks_more}
 
 
 class Remembered(FlatOutput):
     def finalize(self, image: WrittenImage) -> Receipt:
-        _written_here.add(self._root)
+        written_here.add(self._root)
         return super().finalize(image)
 
 
@@ -270,7 +213,7 @@ def register_writers() -> list[WriterScheme]:
     password = Option('password', OptionType.STRING, '')
     return [WriterScheme('right', 'occystrap_flat.writer:FlatOutput', [key]),
             WriterScheme('tells-passwords', 'occystrap_flat.writer:FlatOutput', [password]),
-            *(WriterScheme(each.__name__.lower(), f'{HOME}:{each.__name__}', [key]) for each in WRITERS),
+            *(WriterScheme(each.__name__.lower(), f'{each.__module__}:{each.__name__}', [key]) for each in WRITERS),
             *(WriterScheme(name, f'{HOME}:Remembered') for name in VERIFIERS)]
 
 
@@ -278,7 +221,7 @@ def register_writers() -> list[WriterScheme]:
 def verify_output(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults | None:
     if receipt.scheme not in {each.name for each in register_writers()}:
         return None
-    return VERIFIERS.get(receipt.scheme, _right)(receipt, level)
+    return VERIFIERS.get(receipt.scheme, right)(receipt, level)
 
 
 class AnswersForOthers:
@@ -290,7 +233,7 @@ class AnswersForOthers:
 
     @hookimpl
     def verify_output(self, receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults | None:
-        return _right(receipt, level)
+        return right(receipt, level)
 
 
 answers_for_others = AnswersForOthers()
