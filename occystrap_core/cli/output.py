@@ -58,6 +58,7 @@ def show_plan(plugins: Plugins, settings: Settings, source: str, destination: 'D
 
 
 _SHOWN = 20
+_ALIKE = 3
 
 
 def show(report: RunReport, shared: Common, evidence: bool = False, files: 'ReportFiles | None' = None) -> bool:
@@ -96,11 +97,21 @@ def show(report: RunReport, shared: Common, evidence: bool = False, files: 'Repo
 def _show_image(image: ImageReport) -> None:
     for note in image.notes:
         print_message(f'note: {note}')
-    worth = [each for each in image.findings if each.severity is not Severity.INFO]
+    worth = _folded([each for each in image.findings if each.severity is not Severity.INFO])
     for each in worth[:_SHOWN]:
         print_message(f'{image.destination}: {each.severity.value}: {_finding(image, each)}')
     if len(worth) > _SHOWN:
         print_message(f'{image.destination}: … and {len(worth) - _SHOWN} more')
+
+
+def _folded(findings: Sequence[CheckResult]) -> list[CheckResult]:
+    """Return the findings, one for all of which the same is said if these are many; JSON has each."""
+    alike: dict[tuple[Severity, str], list[CheckResult]] = {}
+    for each in findings:
+        alike.setdefault((each.severity, each.message), []).append(each)
+    return [found for first, *others in alike.values()
+            for found in ([first._replace(item=f'{first.item} and {len(others)} more')] if len(others) >= _ALIKE
+                          else [first, *others])]
 
 
 def _finding(image: ImageReport, finding: CheckResult) -> str:

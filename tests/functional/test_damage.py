@@ -62,6 +62,15 @@ def judge(occystrap: CommandLine, kind: str, damage: str, *names: str) -> None:
             assert_found(result, *names)
 
 
+def test_what_is_said_of_everything_is_one_line(written: Callable[[str], dict[str, Expectation]],
+                                                occystrap: CommandLine, tmp_path: Path) -> None:
+    written('tar://out.tar')
+    os.truncate(tmp_path / 'out.tar', 512)
+    result = verify(occystrap, 'fast')
+    assert_found(result, 'it is cut off within')
+    assert result.err.count('is not in ') == 1 and ' more: is not in ' in result.err
+
+
 def damage_file(path: Path, damage: str, offset: int = 0, size: int | None = None) -> None:
     """Remove a file, cut its last byte, or flip a bit in the middle of the given range."""
     if damage == 'removed':
