@@ -1,5 +1,6 @@
 """Tests that a writer leaves alone what is not its own: files of other people, links, the work of another run."""
 import os
+import shutil
 import threading
 from contextlib import suppress
 from functools import partial
@@ -21,6 +22,9 @@ _PATIENCE = 5.0
 
 class OccupiedPlaces(DestinationConformance):
     """What must become of that which is already where an image should go."""
+
+    removes_abandoned = False
+    """Whether the next run removes what a killed one left, as docs/plugins.md says of locked temporary files."""
 
     def names(self, directory: Path) -> list[str]:
         """Return the names that an image takes in the directory of a destination."""
@@ -93,6 +97,21 @@ class OccupiedPlaces(DestinationConformance):
     def _refused_or_done(self, directory: Path) -> None:
         with suppress(OccystrapError, OSError):
             self.write(directory, sample_image(variant='other'))
+
+    @pytest.mark.parametrize('before', [False, True], ids=['killed_first', 'killed_later'])
+    def test_what_a_killed_run_left_is_removed_by_the_next(self, tmp_path: Path, before: bool) -> None:
+        self.require_files()
+        if not self.removes_abandoned:
+            pytest.skip('removes_abandoned is not set')
+        at_work, left = tmp_path / 'at_work', tmp_path / 'left'
+        at_work.mkdir()
+        if before:
+            self.write(at_work, sample_image(variant='earlier'))
+        copying = threading.Thread(target=shutil.copytree, args=(at_work, left, True), daemon=True)
+        self.write(at_work, sample_image_with(2, partial(_Meanwhile, copying)), jobs=1)
+        self.write(left, sample_image())  # the copy is without locks, as after the end of a process
+        more = sorted(self.content(left).keys() - self.content(at_work).keys())
+        assert more == [], f'files of a run that was killed are there after the next one: {more}'
 
     def test_a_file_in_the_way_gives_a_message_of_one_line(self, tmp_path: Path) -> None:
         self.require_files()

@@ -191,3 +191,10 @@ def test_a_verifier_that_answers_for_other_schemes_is_found(tmp_path: Path) -> N
     kit.plugin, kit.uri = f'{WRITERS}:answers_for_others', 'right://{directory}/image'
     with pytest.raises(AssertionError, match='must return None'):
         kit.test_receipts_of_other_schemes_are_left_to_their_plugins(tmp_path)
+
+
+def test_a_writer_that_leaves_the_files_of_killed_runs_is_found(tmp_path: Path) -> None:
+    kit = Written()
+    kit.uri, kit.removes_abandoned = 'right://{directory}/image', True
+    with pytest.raises(AssertionError, match=r'killed.*partial'):
+        kit.test_what_a_killed_run_left_is_removed_by_the_next(tmp_path, before=True)
