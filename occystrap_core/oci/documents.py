@@ -52,7 +52,9 @@ def parse_json(raw: bytes, what: str, cap: int = MANIFEST_CAP, names: FieldNames
 
 
 def _reason(error: ValueError | RecursionError) -> str:
-    """Return what is wrong, where Python's own text tells how to change its limit of 4,300 digits."""
+    """Return what is wrong, where Python's own text tells of its stack, or how to change its limit of 4,300 digits."""
+    if isinstance(error, RecursionError):
+        return 'values are nested too deep'
     text = str(error)
     return 'a number has too many digits' if 'integer string conversion' in text else text
 

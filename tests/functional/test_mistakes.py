@@ -223,6 +223,9 @@ def test_interrupted_in_mid_copy(target: str, number: int, code: int, real_regis
     assert time.monotonic() - sent < 2.5
     assert process.returncode == code, err
     assert len(errors_in(err)) == 1 and 'interrupted' in err
+    kept = tmp_path / '.out.tar.kept'  # layers that were complete
+    assert kept.exists() == ('kept for the next run' in err and target == 'tar'), err
+    shutil.rmtree(kept, ignore_errors=True)
     if target == 'docker':
         with pytest.raises(RuntimeError):
             image_id_in_daemon(docker_daemon, f'{name}:v1')

@@ -82,7 +82,7 @@ def test_an_index_would_show_who_what_and_under_which_licence(wheels: dict[str, 
         assert shown['License-Expression'] == 'Apache-2.0' and 'Version 2.0, January 2004' in licence
         assert shown['Author'] == 'occystrap developers' and shown['Summary'] and shown['Requires-Python'] == '>=3.11'
         classifiers = shown.get_all('Classifier') or []
-        assert all(f'Programming Language :: Python :: 3.{minor}' in classifiers for minor in (11, 12, 13))
+        assert all(f'Programming Language :: Python :: 3.{minor}' in classifiers for minor in (11, 12, 13, 14))
         page = shown.get_payload()
         assert isinstance(page, str) and page.strip().startswith('# occystrap-') and 'pip install occystrap' not in page
         assert not re.findall(r'\]\((?!https://|#)', page), 'an index has no files beside the page'

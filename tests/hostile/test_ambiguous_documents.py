@@ -132,7 +132,7 @@ def test_names_that_go_treats_as_different(text: str) -> None:
     (b'{"a": ' + b'9' * 5000 + b'}', 'digits'), (b'\xef\xbb\xbf{}', 'BOM'), (b'{} {}', 'Extra data'),
     (b'{"a": "\x01"}', 'control character'), (b'{a: 1}', 'property name'),
     (b'', 'Expecting'),
-    (b'[' * 129 + b']' * 129, 'deep'), (b'{"a":' * 700 + b'1' + b'}' * 700, 'deep'), (b'[' * 10**6, 'depth'),
+    (b'[' * 129 + b']' * 129, 'deep'), (b'{"a":' * 700 + b'1' + b'}' * 700, 'deep'), (b'[' * 10**6, 'too deep'),
     ('{}'.encode('utf-16'), 'Expecting')])
 def test_invalid_json(raw: bytes, why: str) -> None:
     with pytest.raises(InvalidImage, match='is not valid JSON') as caught:

@@ -166,7 +166,8 @@ def test_a_flood_of_framing_is_cut(body: str, server: RawServer) -> None:
     server.answers[TAG] = BODIES[body]
     before = time.monotonic()
     done = run_here('info', f'registry://{server.host}/app:v1', '--timeout', '60', '--retries', '0').assert_code(1)
-    assert 'mostly framing' in done.err and time.monotonic() - before < 20
+    is_cut = 'mostly framing' in done.err or 'more than 100 trailers' in done.err  # by newer versions of Python
+    assert is_cut and time.monotonic() - before < 20
 
 
 def test_a_slow_server_is_tried_once_more_only(server: RawServer) -> None:
