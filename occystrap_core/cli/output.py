@@ -58,7 +58,7 @@ def show_plan(plugins: Plugins, settings: Settings, source: str, destination: 'D
 
 
 _SHOWN = 20
-_ALIKE = 3
+"""Findings of an image that are shown each."""
 
 
 def show(report: RunReport, shared: Common, evidence: bool = False, files: 'ReportFiles | None' = None) -> bool:
@@ -105,12 +105,12 @@ def _show_image(image: ImageReport) -> None:
 
 
 def _folded(findings: Sequence[CheckResult]) -> list[CheckResult]:
-    """Return the findings, one for all of which the same is said if these are many; JSON has each."""
+    """Return the findings, one for all of which the same is said if these are too many to be shown; JSON has each."""
     alike: dict[tuple[Severity, str], list[CheckResult]] = {}
     for each in findings:
         alike.setdefault((each.severity, each.message), []).append(each)
     return [found for first, *others in alike.values()
-            for found in ([first._replace(item=f'{first.item} and {len(others)} more')] if len(others) >= _ALIKE
+            for found in ([first._replace(item=f'{first.item} and {len(others)} more')] if len(others) >= _SHOWN
                           else [first, *others])]
 
 

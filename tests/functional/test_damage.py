@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import Receipt
+from occystrap_core.testing.sample import sample_config
+from tests.functional.archives import write_docker_archive
 from tests.functional.images import Places
 from tests.services.command_line import CommandLine, CommandResult
 from tests.services.docker_daemon import DockerDaemon
 from tests.services.registry import Registry
 from tests.services.sample import put_sample_image
+from tests.services.tiny_image import layer_tar
 
 LEVELS = ['fast', 'full']
 KINDS = ['manifest', 'config', 'layer']
@@ -62,13 +65,16 @@ def judge(occystrap: CommandLine, kind: str, damage: str, *names: str) -> None:
             assert_found(result, *names)
 
 
-def test_what_is_said_of_everything_is_one_line(written: Callable[[str], dict[str, Expectation]],
-                                                occystrap: CommandLine, tmp_path: Path) -> None:
-    written('tar://out.tar')
-    os.truncate(tmp_path / 'out.tar', 512)
-    result = verify(occystrap, 'fast')
-    assert_found(result, 'it is cut off within')
-    assert result.err.count('is not in ') == 1 and ' more: is not in ' in result.err
+def test_what_is_said_of_very_many_layers_is_one_line(occystrap: CommandLine, tmp_path: Path) -> None:
+    for count, folded in ((3, False), (25, True)):
+        layers = [layer_tar({f'etc/{number}': b'x'}) for number in range(count)]
+        write_docker_archive(tmp_path / 'many.tar', sample_config(layers), layers, 'many:v1')
+        occystrap('process', 'tar://many.tar', 'tar://out.tar', '--receipt', 'many', '--force').assert_success()
+        os.truncate(tmp_path / 'out.tar', 512)
+        result = occystrap('verify', 'many').assert_code(1)
+        said = [line for line in result.err.splitlines() if 'is not in ' in line]
+        assert (len(said) == 1) is folded and (' more: ' in said[0]) is folded
+        (tmp_path / 'many').unlink()
 
 
 def damage_file(path: Path, damage: str, offset: int = 0, size: int | None = None) -> None:
