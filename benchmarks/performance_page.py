@@ -11,7 +11,7 @@ others verify nothing. The two images are written to memory (tmpfs), ours with `
 writes, which costs little there. **Limit** is what nothing that starts as occystrap does can go below with two cores,
 at the same sizes: its start, and half of the time that the transfer, the hashes, inflating and deflating of the fastest
 libraries that we know, and writing take by themselves, but at least the longest of these steps (other than deflating,
-which can be split) for the largest layer, measured in the same run. The raw figures are in
+which can be split) for the largest layer, measured on the same machine. The raw figures are in
 `benchmarks/performance.json`. Jobs of one table may come from several runs, between which the speed of the machine
 changed: compare programs at one job, not seconds of two jobs.
 
