@@ -61,22 +61,24 @@ class TarScanner:
         end = place + fields.BLOCK
         if end <= len(chunk) and self._parser is None and not self.ended:
             flag = chunk[place + _TYPE]
+            group: Group | None = None
             if flag in _PLAIN:
                 header = bytes(chunk[place:end])
                 fields.check(header)
-                return self._found(Group(TarEntry(header, [])), end)
-            if flag == _PAX and (group := _with_records(chunk, place)):
-                return self._found(group, place + len(group.raw))
+                group = Group(TarEntry(header, []))
+            elif flag == _PAX:
+                group = _with_records(chunk, place)
+            if group:
+                self.split, self.place = False, place + (len(group.raw) or fields.BLOCK)
+                self._enter(group.entry.size)
+                return group
         self._pass_data(chunk)
         return None if self.place == len(chunk) else self._parsed(chunk)
 
-    def _found(self, group: Group, end: int) -> Group:
-        """Go to the end of headers that are whole in the chunk."""
-        self.split, self.place = False, end
-        size = group.entry.size
+    def _enter(self, size: int) -> None:
+        """Go to the data of an entry, which has this size in bytes."""
         self.padding = -size % fields.BLOCK
         self.left = size + self.padding
-        return group
 
     def _pass_data(self, chunk: memoryview) -> None:
         """Skip the rest of the data, and everything after the end of the archive."""
@@ -114,9 +116,7 @@ class TarScanner:
             self.ended = True
         else:
             group.raw = b''.join(self._raw)
-            size = 0 if group.entry.type == GLOBAL_PAX else group.entry.size
-            self.padding = -size % fields.BLOCK
-            self.left = size + self.padding
+            self._enter(0 if group.entry.type == GLOBAL_PAX else group.entry.size)
         self._raw.clear()
         return group
 
