@@ -4,7 +4,7 @@ An image in another form at its destination, such as plain tars, is compared by 
 filters changed can only be compared by its receipt, which names the source's digest.
 """
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -100,32 +100,34 @@ class _Comparison:
         A manifest there may list any blobs beside that config: at every level they are read, which alone shows that
         they are the config's layers.
         """
-        there = self._there()
-        if there is None or there.is_index or there.image_id != self._now.receipt.image_id or (
-                there.manifest_digest == self._now.receipt.manifest_digest):
-            return None
+        with ExitStack() as stack:
+            found = self._there(stack)
+            if found is None:
+                return None
+            content, there = found
+            if not isinstance(content, Image) or there.image_id != self._now.receipt.image_id or (
+                    there.manifest_digest == self._now.receipt.manifest_digest):
+                return None
+            compared = self._by_other_manifest(there)
+            layers = self._pair.settings.in_parallel(_layer_problem, content.layers)
+        findings = [*compared.verdict.findings, *(each for each in layers if each)]
+        return compared._replace(verdict=compared.verdict._replace(outcome=outcome_of(findings), findings=findings))
+
+    def _by_other_manifest(self, there: Receipt) -> Compared:
         note = (f'{self._pair.reference}: the manifest is {there.manifest_digest} here and '
                 f'{self._now.receipt.manifest_digest or "missing"} at the source; the config is the same, so the '
                 'layers are compared')
         moved = load(self._moved)(there, self._pair.location)
-        compared = self._by_receipt(replace(moved, expectations=tuple(
-            each._replace(evidence=Evidence.SOURCE) for each in moved.expectations)),
-            self._now.receipt.image_id, there.image_id, note)
-        findings = [*compared.verdict.findings, *self._other_layers()]
-        return compared._replace(verdict=compared.verdict._replace(outcome=outcome_of(findings), findings=findings))
-
-    def _other_layers(self) -> Sequence[CheckResult]:
-        """Read the layers at the destination; return those that are not what the config says."""
-        with self._opened_there() as content:
-            assert isinstance(content, Image)
-            found = self._pair.settings.in_parallel(_layer_problem, content.layers)
-        return [each for each in found if each]
+        expected = replace(moved, expectations=tuple(
+            each._replace(evidence=Evidence.SOURCE) for each in moved.expectations))
+        return self._by_receipt(expected, self._now.receipt.image_id, there.image_id, note)
 
     def _unlike(self) -> Compared:
-        there = self._there()
-        found = f'the destination has {there.image_id}' if there else 'the destination has none that can be read'
+        with ExitStack() as stack:
+            found = self._there(stack)
+        has = f'the destination has {found[1].image_id}' if found else 'the destination has none that can be read'
         return _verdict(Outcome.FAILED, Severity.ERROR, self._pair,
-                        f'the source has image {self._now.receipt.image_id}, {found}')
+                        f'the source has image {self._now.receipt.image_id}, {has}')
 
     def _at_destination(self, receipt: Receipt) -> Receipt:
         """Return the receipt for the destination, with the source's items as expectations.
@@ -139,12 +141,12 @@ class _Comparison:
             each._replace(evidence=Evidence.SOURCE, size=sizes.get(each.digest, each.size) if each.has_unknown_size
                           else each.size) for each in moved.expectations))
 
-    def _there(self) -> Receipt | None:
-        """Return a receipt for what the destination has under the image's name, made from its documents; None if
-        nothing."""
+    def _there(self, stack: ExitStack) -> tuple[Content, Receipt] | None:
+        """Return what the destination has under the image's name, open until `stack` closes it, and a receipt made from
+        its documents; None if nothing."""
         try:
-            with self._opened_there() as content:
-                return receipt_of(content, self._pair.name, '')
+            content = stack.enter_context(self._opened_there())
+            return content, receipt_of(content, self._pair.name, '')
         except (ImageNotFound, InvalidImage, UsageError):
             return None
 
