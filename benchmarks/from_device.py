@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.turns import Job, Measured, in_turn
+from benchmarks.turns import Job, Measured, in_turn, is_chosen
 from tests.services.real_image import real_image
 from tests.services.real_layers import LARGE
 
@@ -25,7 +25,7 @@ def measured(words: Sequence[str], rounds: int) -> Iterator[Measured]:
     """Yield what each program took at the jobs whose names contain one of the words, all without words."""
     for name, pattern in PLACES.items():
         job = f'verify --verify=full, {name}'
-        if not words or any(word in job for word in words):
+        if is_chosen(job, words):
             with tempfile.TemporaryDirectory() as directory:
                 written = pattern.format(directory)
                 subprocess.run([OURS, '-q', 'process', f'tar://{real_image(LARGE).archive}', written, '--receipt',

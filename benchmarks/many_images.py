@@ -17,7 +17,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-from benchmarks.turns import Measured, Taken, place, table, take
+from benchmarks.turns import Measured, Taken, is_chosen, place, table, take
 from tests.services.faults import fault_proxy
 from tests.services.many_images import FULL, ManyImages, many_images, many_registry
 
@@ -118,7 +118,7 @@ def measured(words: Sequence[str], rounds: int, count: int = FULL, latencies: Se
     with many_registry(count) as source:
         for latency, to_registry in product(latencies, (True, False)):
             job = f'registry → {"registry" if to_registry else "dir"}, {latency * 1000:.0f} ms of latency'
-            if words and not any(word in job for word in words):
+            if not is_chosen(job, words):
                 continue
             compared = programs(to_registry)
             if latency:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.turns import Measured, Taken, place, table, take
+from benchmarks.turns import Measured, Taken, is_chosen, place, table, take
 from tests.services.registry import plain_registry
 from tests.services.tiny_image import put_tiny_image
 
@@ -37,7 +37,7 @@ def measured(words: Sequence[str], rounds: int, few: int = FEW, many: int = MANY
             put_tiny_image(registry, name, 'v1', files={'etc/name': name.encode()})
         listed = [f'registry://{registry.host}/{name}:v1' for name in names]
         for job, destination in DESTINATIONS.items():
-            if not words or any(word in job for word in words):
+            if is_chosen(job, words):
                 taken: dict[str, list[Taken]] = {f'occystrap, of {few:,}': [], f'occystrap, of {many:,}': []}
                 for _ in range(min(rounds, 3)):
                     for count, each in zip((few, many), taken.values(), strict=True):

@@ -96,7 +96,12 @@ def in_turn(job: Job, rounds: int, provide: Provide = place) -> dict[str, list[T
 
 def chosen(jobs: Sequence[Job], words: Sequence[str]) -> list[Job]:
     """Return the jobs whose names contain one of the words; all without words."""
-    return [job for job in jobs if not words or any(word in job.name for word in words)]
+    return [job for job in jobs if is_chosen(job.name, words)]
+
+
+def is_chosen(job: str, words: Sequence[str]) -> bool:
+    """Return whether the name of a job contains one of the words, or there are none."""
+    return not words or any(word in job for word in words)
 
 
 def medians(taken: Sequence[Taken]) -> Taken:
