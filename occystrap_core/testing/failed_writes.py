@@ -85,23 +85,25 @@ class FailedWrites(DestinationConformance):
 
     @BEFORE
     def test_a_failing_call_in_finalize_leaves_the_old_image_or_the_new_one(self, tmp_path: Path, before: bool) -> None:
-        count = self._calls_of_finalize(tmp_path / 'none')
+        count = self.calls_of_finalize(tmp_path / 'none')
         whole = {*self._shown(self.content(tmp_path / 'none'))}
-        for number in sorted({(count - 1) * each // (MOST_CALLS - 1) for each in range(MOST_CALLS)}) if count else ():
+        for number in some_calls(count):
             directory = tmp_path / str(number)
             directory.mkdir()
             content = self.earlier(directory, before)
-            self._fail_in_finalize(directory, FailingCall(number))
+            self.fail_in_finalize(directory, FailingCall(number))
             self._require_either(directory, content, whole, number)
 
-    def _calls_of_finalize(self, directory: Path) -> int:
+    def calls_of_finalize(self, directory: Path, before: bool = False) -> int:
+        """Return how many calls finalize makes that change files, if there is an earlier image or none."""
         directory.mkdir()
+        self.earlier(directory, before)
         counting = FailingCall(sys.maxsize)
-        self._fail_in_finalize(directory, counting)
+        self.fail_in_finalize(directory, counting)
         return counting.count
 
-    def _fail_in_finalize(self, directory: Path, failing: FailingCall) -> None:
-        """Write with one call of finalize failing."""
+    def fail_in_finalize(self, directory: Path, failing: FailingCall) -> None:
+        """Write with one call of finalize failing, or watched."""
         with self.run(jobs=1) as settings:
             output = self.output(directory, settings)
             _finalize_with(output, failing)
@@ -131,6 +133,11 @@ class FailedWrites(DestinationConformance):
         with pytest.raises(OccystrapError):
             self.write(tmp_path, breaking_image(2, None))
         self.require_verified(self.write(tmp_path, sample_image()))
+
+
+def some_calls(count: int) -> list[int]:
+    """Return the numbers of at most MOST_CALLS of so many calls."""
+    return sorted({(count - 1) * each // (MOST_CALLS - 1) for each in range(MOST_CALLS)}) if count else []
 
 
 def breaking_image(number: int, error: type[BaseException] | None) -> Image:

@@ -1,6 +1,5 @@
 """Tests that a writer leaves alone what is not its own: files of other people, links, the work of another run."""
 import os
-import shutil
 import threading
 from contextlib import suppress
 from functools import partial
@@ -23,9 +22,6 @@ _PATIENCE = 5.0
 class OccupiedPlaces(DestinationConformance):
     """What must become of that which is already where an image should go."""
 
-    removes_abandoned = False
-    """Whether the next run removes what a killed one left, as docs/plugins.md says of locked temporary files."""
-
     def names(self, directory: Path) -> list[str]:
         """Return the names that an image takes in the directory of a destination."""
         self.require_files()
@@ -33,7 +29,7 @@ class OccupiedPlaces(DestinationConformance):
         self.write(directory, sample_image())
         return sorted({*os.listdir(directory)} - {*self.private})
 
-    def _written(self, directory: Path) -> Receipt | None:
+    def written_or_refused(self, directory: Path) -> Receipt | None:
         """Write the image; return its receipt, None if it was refused in one line."""
         try:
             return self.write(directory, sample_image())
@@ -48,7 +44,7 @@ class OccupiedPlaces(DestinationConformance):
             foreign = directory / name
             foreign.parent.mkdir(parents=True)
             foreign.write_bytes(FOREIGN)
-            self._written(directory)
+            self.written_or_refused(directory)
             assert foreign.is_file() and foreign.read_bytes() == FOREIGN, (
                 f'{name}, a file of somebody else, was replaced or removed: only --force may do that')
 
@@ -74,7 +70,7 @@ class OccupiedPlaces(DestinationConformance):
             link = directory / name
             link.symlink_to(tmp_path / 'image' / name if target == 'image' else tmp_path / target)
             led = os.readlink(link)
-            receipt = self._written(directory)
+            receipt = self.written_or_refused(directory)
             assert link.is_symlink() and os.readlink(link) == led, f'the symbolic link {name} was replaced or removed'
             assert (tmp_path / 'file').read_bytes() == FOREIGN, f'a foreign file was replaced through the link {name}'
             if receipt:
@@ -87,7 +83,7 @@ class OccupiedPlaces(DestinationConformance):
         self.write(tmp_path, sample_image(variant='earlier'))
         other = threading.Thread(target=self._refused_or_done, args=(tmp_path, ), daemon=True)
         try:
-            receipt = self.write(tmp_path, sample_image_with(2, partial(_Meanwhile, other)), jobs=1)
+            receipt = self.write(tmp_path, sample_image_with(2, partial(Meanwhile, other)), jobs=1)
         except (OccystrapError, OSError) as error:
             pytest.fail(f'another run at the same place harmed what this one was writing: {error}')
         if not other.is_alive():  # otherwise it waited for this one
@@ -98,21 +94,6 @@ class OccupiedPlaces(DestinationConformance):
         with suppress(OccystrapError, OSError):
             self.write(directory, sample_image(variant='other'))
 
-    @pytest.mark.parametrize('before', [False, True], ids=['killed_first', 'killed_later'])
-    def test_what_a_killed_run_left_is_removed_by_the_next(self, tmp_path: Path, before: bool) -> None:
-        self.require_files()
-        if not self.removes_abandoned:
-            pytest.skip('removes_abandoned is not set')
-        at_work, left = tmp_path / 'at_work', tmp_path / 'left'
-        at_work.mkdir()
-        if before:
-            self.write(at_work, sample_image(variant='earlier'))
-        copying = threading.Thread(target=shutil.copytree, args=(at_work, left, True), daemon=True)
-        self.write(at_work, sample_image_with(2, partial(_Meanwhile, copying)), jobs=1)
-        self.write(left, sample_image())  # the copy is without locks, as after the end of a process
-        more = sorted(self.content(left).keys() - self.content(at_work).keys())
-        assert more == [], f'files of a run that was killed are there after the next one: {more}'
-
     def test_a_file_in_the_way_gives_a_message_of_one_line(self, tmp_path: Path) -> None:
         self.require_files()
         (tmp_path / 'file').write_bytes(b'no directory')
@@ -122,7 +103,7 @@ class OccupiedPlaces(DestinationConformance):
         assert (tmp_path / 'file').read_bytes() == b'no directory', 'a file of somebody else was replaced'
 
 
-class _Meanwhile:
+class Meanwhile:
     """Some bytes; when half of them have been read, another thread does its work."""
 
     def __init__(self, other: threading.Thread, content: bytes) -> None:

@@ -47,11 +47,16 @@ def written_path(event: str, arguments: tuple[Any, ...]) -> str | None:
     return os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ''
 
 
-class FailingCall:
-    """Makes the file system call with a number, counted on this thread from 0, fail as on a full disk."""
+def _fail(path: str) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
-    def __init__(self, number: int) -> None:
-        self._number, self._thread = number, threading.get_ident()
+
+class FailingCall:
+    """Makes the file system call with a number, counted on this thread from 0, fail as on a full disk, or does
+    something else before it."""
+
+    def __init__(self, number: int, react: Callable[[str], object] = _fail) -> None:
+        self._number, self._react, self._thread = number, react, threading.get_ident()
         self.count = 0
         """How many calls were made."""
 
@@ -66,7 +71,7 @@ class FailingCall:
             return
         self.count += 1
         if self.count == self._number + 1:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+            self._react(path)
 
 
 class DeniedFile:

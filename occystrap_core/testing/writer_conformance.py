@@ -21,8 +21,8 @@ from occystrap_core.oci.reference import Reference
 from occystrap_core.plugins.resolver import open_output
 from occystrap_core.settings import VerifyLevel
 from occystrap_core.testing.conformance import REFERENCE, uri_fields
-from occystrap_core.testing.failed_writes import FailedWrites, breaking_image
-from occystrap_core.testing.occupied_places import OccupiedPlaces
+from occystrap_core.testing.failed_writes import breaking_image
+from occystrap_core.testing.killed_runs import KilledRuns
 from occystrap_core.testing.round_trips import RoundTrips
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.testing.tricky_images import big_image
@@ -35,7 +35,7 @@ BIG = 64 << 20
 T = TypeVar('T')
 
 
-class WriterConformance(RoundTrips, FailedWrites, OccupiedPlaces):
+class WriterConformance(RoundTrips, KilledRuns):
     """The requirements for a writer and its verifier. Set `uri`; for a service, also `content` and `damages`."""
 
     secret_uri = ''

@@ -4,7 +4,6 @@ from occystrap_core.testing.writer_conformance import WriterConformance
 
 
 class TestDir(WriterConformance):
-    removes_abandoned = True
     uri = 'dir://{directory}/image'
     private = ('.occystrap',)
     secondary = ('catalog.json',)
@@ -16,25 +15,21 @@ class TestDirOfSeveral(TestDir):
 
 
 class TestLayout(WriterConformance):
-    removes_abandoned = True
     uri = 'layout://{directory}/image:stable'
     private = ('.occystrap',)
     secondary = ('oci-layout',)
 
 
 class TestDockerArchive(WriterConformance):
-    removes_abandoned = True
     uri = 'tar://{directory}/image.tar'
 
 
 class TestOciArchive(WriterConformance):
-    removes_abandoned = True
     uri = 'tar://{directory}/image.tar?format=oci'
     optional_kinds = ('layout', 'entry')  # of this format alone
 
 
 class TestBundle(WriterConformance):
-    removes_abandoned = True
     inapplicable = {'killed_later': 'a copy of the earlier tree has other inodes'}
     uri = 'oci://{directory}/image'
     private = ('.occystrap',)
@@ -42,7 +37,6 @@ class TestBundle(WriterConformance):
 
 
 class TestMounts(WriterConformance):
-    removes_abandoned = True
     inapplicable = {'killed_later': 'a copy of the earlier tree has other inodes'}
     uri = 'mounts://{directory}/image'
     private = ('.occystrap',)

@@ -1,20 +1,23 @@
 """Writing flat://PATH: a directory with config.json, and the tar of each layer named by its digest."""
+import fcntl
 import os
 import re
 import secrets
 import shutil
 from contextlib import suppress
+from functools import partial
 from typing import BinaryIO
 
 from occystrap_core import (
-    Expectation, Image, ImageOutput, Location, OutgoingLayer, OutputError, Place, Receipt, Settings, WrittenImage,
-    WrittenLayer,
+    Expectation, Image, ImageOutput, InvalidImage, Location, OutgoingLayer, OutputError, Place, Receipt, Settings,
+    WrittenImage, WrittenLayer,
 )
-from occystrap_core.files import sync_directory
-from occystrap_core.oci import Reference
+from occystrap_core.files import lock_if_current, sync_directory
+from occystrap_core.oci import ImageConfig, Reference
 
 CONFIG = 'config.json'
 _LAYER = re.compile(r'[0-9a-f]{64}\.tar')
+_PARTIAL = re.compile(r'\.flat-[0-9a-f]{16}\.partial')
 
 
 class FlatOutput(ImageOutput):
@@ -23,7 +26,8 @@ class FlatOutput(ImageOutput):
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(location.with_path(os.path.abspath(location.path)), settings)  # the receipt keeps this path
         self._root = self.location.path
-        self._partial = f'{self._root}/.{secrets.token_hex(8)}.partial'
+        self._partial = f'{self._root}/.flat-{secrets.token_hex(8)}.partial'
+        self._lock: int | None = None
         self._made_root = False
         self._new: list[str] = []
 
@@ -32,14 +36,37 @@ class FlatOutput(ImageOutput):
         return Place.at(self._root)
 
     def prepare(self, image: Image) -> None:
-        """Refuse what is not ours: nothing has been read yet."""
-        present = os.listdir(self._root) if os.path.isdir(self._root) else []
-        if os.path.islink(self._root) or os.path.isfile(self._root) or present and not self._holds_image():
-            raise OutputError(f'{self._root} is there and holds no image of this format: name another directory')
+        """Refuse what is not ours: nothing has been read yet. Remove what a killed run left."""
+        if os.path.islink(self._root) or os.path.isfile(self._root):
+            raise OutputError(f'{self._root} is no directory: name another place')
         if not os.path.isdir(above := os.path.dirname(self._root)):  # its medium may not be mounted
             raise OutputError(f'there is no directory {above}: create it first')
-        self._made_root = not os.path.isdir(self._root)
-        os.makedirs(self._partial)
+        made = not os.path.isdir(self._root)
+        os.makedirs(self._root, exist_ok=True)
+        self._lock = self._locked()
+        self._made_root = made
+        self._remove_abandoned()
+        if os.listdir(self._root) and not self._holds_image():
+            raise OutputError(f'{self._root} is there and holds no image of this format: name another directory')
+        os.mkdir(self._partial)
+
+    def _locked(self) -> int:
+        """Lock the directory until the run has ended, however it ends; return its descriptor."""
+        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
+        with suppress(BlockingIOError):
+            locked = lock_if_current(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, partial(os.lstat, self._root))
+            if locked is not None:
+                return locked
+        raise OutputError(f'another run is at work in {self._root}: wait until it has ended')
+
+    def _remove_abandoned(self) -> None:
+        """Remove what killed runs left: as this run has the lock, no other one is at work here."""
+        for entry in [*os.scandir(self._root)]:
+            if _PARTIAL.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                for name in _layers_of(f'{entry.path}/{CONFIG}') - _layers_of(f'{self._root}/{CONFIG}'):
+                    with suppress(FileNotFoundError):  # it was killed before this layer got its name
+                        os.unlink(f'{self._root}/{name}')
+                shutil.rmtree(entry.path)
 
     def _holds_image(self) -> bool:
         """Return whether the directory has the config of an image, and no other config.json."""
@@ -72,17 +99,26 @@ class FlatOutput(ImageOutput):
         self._new = []  # from here on they belong to an image
         self._flush_names()
         self._remove_all_but({*names.values()})
+        self._unlock()
         config = Expectation('config', CONFIG, image.config.digest, len(image.config.raw))
         return image.receipt(self.location, [config], locate=lambda layer: names[layer.locator])
 
     def abort(self) -> None:
         """Remove what is not part of an image, after an error or a signal."""
+        if self._lock is None:  # nothing was written, and another run may be at work
+            return
         shutil.rmtree(self._partial, ignore_errors=True)
         for name in self._new:
             with suppress(FileNotFoundError):  # the last one may not have got its name
                 os.unlink(f'{self._root}/{name}')
         if self._made_root and not os.listdir(self._root):
             os.rmdir(self._root)
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _flush(self, file: BinaryIO) -> None:
         if self.settings.sync:  # no name may be visible before what it names is on the device
@@ -99,3 +135,10 @@ class FlatOutput(ImageOutput):
         for name in os.listdir(self._root):
             if _LAYER.fullmatch(name) and name not in names:
                 os.unlink(f'{self._root}/{name}')
+
+
+def _layers_of(config: str) -> set[str]:
+    """Return the names of the layers that the config in a file lists; none if the file is missing or incomplete."""
+    with suppress(FileNotFoundError, InvalidImage), open(config, 'rb') as file:
+        return {f'{diff_id.hex}.tar' for diff_id in ImageConfig.parse(file.read()).diff_ids}
+    return set()

@@ -29,6 +29,7 @@ class Case(NamedTuple):
 
 IMAGE = 'test_an_image_is_verified_at_both_levels_and_can_be_read_back'
 FAILING = 'test_a_failure_in_any_layer_leaves_nothing'
+KILLED = 'test_what_a_killed_run_left_is_removed_by_the_next'
 FLUSHED = 'test_with_sync_no_name_appears_before_its_content_is_flushed'
 SAMPLE, FIRST, EARLIER = {'name': 'sample'}, {'before': False}, {'before': True}
 OF_WRITERS = [
@@ -61,6 +62,13 @@ OF_WRITERS = [
     Case('TakesAnyConfigForItsOwn', 'test_what_is_in_the_way_is_left_as_it_is', 'config.json',
          {'what': 'files_named_alike'}),
     Case('RemovesWhatOthersWrite', 'test_another_run_at_the_same_place_does_no_harm', 'another run'),
+    Case('LeavesWhatKilledRunsLeft', KILLED, 'holds no image', FIRST),
+    Case('LeavesWhatKilledRunsLeft', KILLED, 'there after the next one', EARLIER),
+    Case('LeavesLayersOfKilledRuns', KILLED, 'holds no image', FIRST),
+    Case('RemovesAllThatIsPartial', 'test_nothing_else_is_removed_with_what_a_killed_run_left', 'thesis',
+         {'what': 'beside'}),
+    Case('RemovesWhatLinksLeadTo', 'test_nothing_else_is_removed_with_what_a_killed_run_left', 'target',
+         {'what': 'link'}),
     Case('ReplacesAFile', 'test_what_is_in_the_way_is_left_as_it_is', 'only --force', {'what': 'file'}),
     *(Case('ReplacesALink', 'test_a_link_in_the_way_is_refused_or_followed_and_stays', 'was replaced', {'target': each})
       for each in ('image', 'file', 'directory', 'nothing')),
@@ -191,10 +199,3 @@ def test_a_verifier_that_answers_for_other_schemes_is_found(tmp_path: Path) -> N
     kit.plugin, kit.uri = f'{WRITERS}:answers_for_others', 'right://{directory}/image'
     with pytest.raises(AssertionError, match='must return None'):
         kit.test_receipts_of_other_schemes_are_left_to_their_plugins(tmp_path)
-
-
-def test_a_writer_that_leaves_the_files_of_killed_runs_is_found(tmp_path: Path) -> None:
-    kit = Written()
-    kit.uri, kit.removes_abandoned = 'right://{directory}/image', True
-    with pytest.raises(AssertionError, match=r'killed.*partial'):
-        kit.test_what_a_killed_run_left_is_removed_by_the_next(tmp_path, before=True)

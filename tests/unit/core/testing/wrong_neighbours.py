@@ -39,3 +39,28 @@ class ReplacesALink(FlatOutput):
         if os.path.islink(self._root):
             os.unlink(self._root)
         super().prepare(image)
+
+
+class LeavesWhatKilledRunsLeft(FlatOutput):
+    def _remove_abandoned(self) -> None:
+        pass
+
+
+class RemovesAllThatIsPartial(FlatOutput):
+    def _remove_abandoned(self) -> None:
+        for left in Path(self._root).glob('*.partial'):
+            shutil.rmtree(left)
+        super()._remove_abandoned()
+
+
+class RemovesWhatLinksLeadTo(FlatOutput):
+    def _remove_abandoned(self) -> None:
+        for left in Path(self._root).glob('.*.partial'):
+            shutil.rmtree(os.path.realpath(left))
+        super()._remove_abandoned()
+
+
+class LeavesLayersOfKilledRuns(FlatOutput):
+    def _remove_abandoned(self) -> None:
+        for left in Path(self._root).glob('.*.partial'):
+            shutil.rmtree(left)
