@@ -1,6 +1,8 @@
 """Tar entries as filters see them: what headers say, with changes that keep all else byte for byte."""
 from occystrap_core.tar import header as fields
-from occystrap_core.tar.entry_headers import GLOBAL_PAX, GNU_LONG_LINK, GNU_SPARSE, PAX, EntryHeaders
+from occystrap_core.tar.entry_headers import (
+    BLOCK_DEVICE, CHARACTER_DEVICE, GLOBAL_PAX, GNU_LONG_LINK, GNU_SPARSE, PAX, SYMLINK, EntryHeaders,
+)
 from occystrap_core.tar.pax import Records, write_records
 
 _OWNERS = (b'uid', b'gid', b'uname', b'gname')
@@ -39,8 +41,9 @@ class TarEntry(EntryHeaders):
         self._put(fields.LINKNAME, target[:100].ljust(100, b'\0'))
 
     def become(self, file: 'TarEntry') -> None:
-        """Turn a hard link into a copy of its target: type, size, sparse map and attributes of `file`, its own name."""
-        self.set_linkname(b'')
+        """Turn a hard link into a copy of its target, which may be a symlink, device or pipe: all of `file` but its
+        name."""
+        self.set_linkname(file.linkname if file.type == SYMLINK else b'')
         own = self._own_records()
         keys = {key for key, _ in own} | {b'path', b'linkpath', *_TIMES, *_OWNERS}
         records = [(key, value) for key, value in file._own_records() if key not in keys]
@@ -49,7 +52,9 @@ class TarEntry(EntryHeaders):
         self._set_own_records([*own, *records])
         self._put(fields.TYPE, file.type)
         self.type = file.type
-        self._put(fields.SIZE, bytes(file._header[fields.SIZE]))
+        devices = (fields.DEVICE_MAJOR, fields.DEVICE_MINOR) if file.type in (CHARACTER_DEVICE, BLOCK_DEVICE) else ()
+        for field in (fields.SIZE, *devices):
+            self._put(field, bytes(file._header[field]))
         if file.type == GNU_SPARSE:
             self._put(fields.GNU_SPARSE_MAP, bytes(file._header[fields.GNU_SPARSE_MAP]))
 

@@ -8,11 +8,12 @@ from occystrap_core.errors import OutputError
 from occystrap_core.files.stream import CHUNK
 from occystrap_core.name_memory import Share
 from occystrap_core.tar.entry import TarEntry
-from occystrap_core.tar.entry_headers import HARD_LINK
+from occystrap_core.tar.entry_headers import BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, HARD_LINK, SYMLINK
 from occystrap_core.tar.globs import plain_path
 from occystrap_core.tar.path_keys import COST, path_key
 
-_REGULAR = (b'0', b'7', b'S')
+_LINKED = (b'0', b'7', b'S', SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, FIFO)
+"""The types that hard links may lead to: all but directories."""
 _FIELDS = 3
 """For each file: its offset in the temporary file, the length of its headers, the length of its sparse map and data."""
 
@@ -47,7 +48,7 @@ class LeftOut:
             target = plain_path(entry.linkname)
             known = self._numbers.get(path_key(target))
             self._keep(key, self._add_name(target) if known is None else known)
-        elif entry.type in _REGULAR:
+        elif entry.type in _LINKED:
             headers = entry.raw
             self._keep(key, self._add_place(len(headers)))
             self._current = self._numbers[key]

@@ -67,6 +67,20 @@ def test_hard_links_over_links_that_go(kind: int) -> None:
     assert contents(made) == {'c': b'content', 'd': '= c'}
 
 
+@FORMATS
+@pytest.mark.parametrize('target', ['etc/x', LONG])
+def test_hard_links_to_what_is_no_file(kind: int, target: str) -> None:
+    entries = [entry('gone', target), hard('link', './gone'), hard('again', 'gone'),
+               entry('gone.p', b'', tarfile.FIFOTYPE), hard('pipe', 'gone.p'),
+               entry('gone.d', b'', tarfile.CHRTYPE, devmajor=1, devminor=3), hard('device', 'gone.d'), entry('z', b'z')]
+    made = through(tar_of(entries, kind), 'exclude:pattern=gone*')
+    assert contents(made) == {'link': f'-> {target}', 'again': '= link', 'pipe': None, 'device': None, 'z': b'z'}
+    with tarfile.open(fileobj=io.BytesIO(made)) as archive:
+        device = archive.getmember('device')
+        assert archive.getmember('pipe').isfifo()
+        assert (device.type, device.devmajor, device.devminor) == (tarfile.CHRTYPE, 1, 3)
+
+
 def test_attributes_go_with_the_file() -> None:
     attributes = {'SCHILY.xattr.security.capability': 'cap'}
     entries = [entry('gone', b'x', pax_headers=attributes), hard('stays', 'gone', pax_headers={'mtime': '7.5'})]
