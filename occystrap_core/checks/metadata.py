@@ -1,13 +1,15 @@
 """Checking metadata: config and manifest, the layers' numbers, sizes and compressions."""
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from occystrap_core.checks.findings import Findings, rule_of
-from occystrap_core.errors import ImageError
+from occystrap_core.errors import ImageError, InvalidImage
 from occystrap_core.files.compression import Peeked, detect_compression
 from occystrap_core.image.image import Image, ImageIndex
 from occystrap_core.image.layer import Layer
 from occystrap_core.oci import media_types
 from occystrap_core.oci.config_json import parse_config
+from occystrap_core.oci.descriptor import Descriptor
 from occystrap_core.oci.documents import parse_object
 from occystrap_core.oci.field_names import CONFIG_FIELDS, EXACT, MANIFEST_FIELDS, FieldNames
 from occystrap_core.oci.manifest import Index, Manifest
@@ -33,10 +35,26 @@ def check_document(document: Manifest | Index, name: str, findings: Findings) ->
         findings.add('manifest-content-type', f'{name}: the manifest, a {document.media_type}, is served as '
                                               f'{document.served_as or "nothing"!r}')
     _check_spelling(document.raw, MANIFEST_FIELDS, f'{name}: the manifest', findings)
+    _check_fields(said, name, findings)
     if isinstance(document, Index):
         for entry in document.manifests:
             if media_types.is_generic(entry.media_type):
                 findings.add('entry-media-type', f'{name}: {entry.digest} is listed as {entry.media_type!r}')
+
+
+def _check_fields(said: Mapping[str, Any], name: str, findings: Findings) -> None:
+    """Check fields that are not needed to copy an image, and make programs in Go refuse the document."""
+    annotations = said.get('annotations')
+    if annotations is not None and not (isinstance(annotations, dict) and all(
+            isinstance(each, str | None) for each in annotations.values())):
+        findings.add('manifest-fields', f'{name}: the annotations of the manifest are not an object of strings')
+    if not isinstance(said.get('artifactType'), str | None):
+        findings.add('manifest-fields', f'{name}: the artifactType of the manifest is not a string')
+    try:
+        if said.get('subject') is not None:
+            Descriptor.from_json(said['subject'], 'the subject')
+    except InvalidImage as error:
+        findings.add(rule_of(error, 'manifest-fields'), f'{name}: {error}')
 
 
 def check_index(index: ImageIndex, findings: Findings) -> None:
@@ -93,6 +111,10 @@ def _check_config(image: Image, findings: Findings) -> None:
     if rootfs.get('diff_ids') is None:
         findings.add('diff-ids-missing', 'the config has no list of diff_ids, expected an empty one')
     _check_spelling(image.config.raw, CONFIG_FIELDS, 'the config', findings)
+    try:
+        _ = image.config.platform
+    except InvalidImage as error:
+        findings.add(rule_of(error, 'config-invalid'), str(error))
     missing = [name for name in ('architecture', 'os') if not document.get(name)]
     if missing:
         findings.add('config-platform', f'the config does not say {" and ".join(missing)}')

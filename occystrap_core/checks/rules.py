@@ -26,6 +26,9 @@ RULES: dict[str, tuple[Level, str]] = {
     'manifest-size': (_E, 'the size of the manifest is not the one in the index'),
     'manifest-media-type': (_E, 'Content-Type, mediaType, fields and index entry disagree about the kind of the '
                                 'manifest'),
+    'manifest-fields': (_E, 'annotations, subject or artifactType of the manifest or index have a value that programs '
+                            'refuse'),
+    'descriptor-data': (_E, 'a descriptor has data that are not the blob with its digest, and programs may use either'),
     'manifest-untyped': (_W, 'the manifest or index has no mediaType'),
     'manifest-version': (_W, 'the manifest or index has no schemaVersion'),
     'manifest-content-type': (_W, 'the registry serves the manifest or index with a Content-Type other than its '

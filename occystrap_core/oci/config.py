@@ -61,8 +61,9 @@ class ImageConfig:
 
     @property
     def platform(self) -> Platform:
-        """The image's platform."""
-        return Platform.from_json(self.document)
+        """The image's platform; raises InvalidImage if a field of it is not a string."""
+        with set_error_rule('config'):
+            return Platform.from_json(self.document, 'the config')
 
     @property
     def history(self) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ class Descriptor:
     def from_json(cls, document: object, what: str) -> Self:
         """Return the descriptor in a parsed document; raises InvalidImage, naming `what`, if it is malformed.
 
-        A missing media type is read as an empty one, as by programs in Go.
+        A missing media type is read as an empty one, as by programs in Go. Data in a descriptor must be the blob's.
         """
         if not isinstance(document, dict):
             raise InvalidImage(f'{what}: a descriptor is not a JSON object')
@@ -39,11 +39,14 @@ class Descriptor:
         if not isinstance(urls, (list, tuple)) or not isinstance(annotations, dict) or not all(
                 isinstance(each, str) for each in (*urls, *annotations.values(), kind)):
             raise InvalidImage(f'{what}: a descriptor has malformed urls, annotations or artifactType')
+        digest = Digest(document.get('digest'))
+        if document.get('data'):
+            _require_same_data(document['data'], digest, size, what)
         media_type = document.get('mediaType')
         if media_type is not None:
             required_field(document, 'mediaType', str, what)
-        return cls(media_type or '', Digest(document.get('digest')), size,
-                   Platform.from_json(platform) if isinstance(platform, dict) else None,
+        return cls(media_type or '', digest, size,
+                   Platform.from_json(platform, what) if isinstance(platform, dict) else None,
                    tuple(urls), annotations, kind)
 
     def checked(self, raw: bytes, what: str) -> bytes:
@@ -67,3 +70,16 @@ class Descriptor:
         if self.artifact_type:
             document['artifactType'] = self.artifact_type
         return document
+
+
+def _require_same_data(data: object, digest: Digest, size: int, what: str) -> None:
+    """Raise InvalidImage unless `data`, in base64, is the described blob, which some programs then do not read."""
+    import base64  # late, as descriptors hardly ever have data
+    import binascii
+    try:
+        embedded = base64.b64decode(str(data).replace('\n', '').replace('\r', ''), validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidImage(f'{what}: the data in the descriptor of {digest} are not base64') from None
+    if len(embedded) != size or Digest.of(embedded, digest.algorithm) != digest:
+        raise InvalidImage(f'{what}: the data in the descriptor of {digest} have another digest, and programs may use '
+                           'either', 'descriptor-data')

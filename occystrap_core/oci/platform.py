@@ -41,15 +41,16 @@ class Platform(NamedTuple):
         return cls(parts[0], architecture, parts[2] if len(parts) == 3 else '')
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Return the platform of an index entry or config; raises InvalidImage if a field is not a string.
+    def from_json(cls, document: Mapping[str, Any], what: str) -> Self:
+        """Return the platform of an index entry or config; raises InvalidImage, naming `what`, if a field is not a
+        string.
 
         A null counts as missing, as in the programs that write these documents.
         """
         found = (document.get(name) for name in ('os', 'architecture', 'variant'))
         values = ['' if each is None else each for each in found]
         if not all(isinstance(value, str) for value in values):
-            raise InvalidImage('a platform has a field that is not a string')
+            raise InvalidImage(f'{what}: a platform has a field that is not a string')
         return cls(*values)
 
     @classmethod

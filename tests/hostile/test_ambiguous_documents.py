@@ -1,12 +1,13 @@
 """Documents that two programs read differently: a name twice, or twice but for its case, as Go folds it."""
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from occystrap_core.errors import InvalidImage
-from occystrap_core.oci import Digest
+from occystrap_core.oci import Digest, Manifest
 from occystrap_core.oci.documents import parse_json
 from occystrap_core.oci.field_names import CONFIG_FIELDS, STRICT
 from tests.hostile.documents import BLOB, Edit, Written, instead, put_in
@@ -59,6 +60,40 @@ def test_ambiguous_documents_are_refused_under_their_own_rule(number: int, tmp_p
     checked = run_here('check', source, '-O', 'json')
     findings = json.loads(checked.out)['images'][0]['findings']
     assert checked.code == 1 and [each['rule'] for each in findings] == ['document-ambiguous'], checked
+
+
+CONFIG = Written().config
+
+
+@pytest.mark.parametrize('data', [b'{}', CONFIG[:-1], b'x' * len(CONFIG), CONFIG])
+def test_data_in_a_descriptor_are_the_blob(data: bytes, tmp_path: Path, server: Scripted) -> None:
+    edit = put_in('"config": {', f'"data": "{b64encode(data).decode()}", ')
+    source = Written({'manifest': edit}).put('layout', tmp_path / 'source', server)
+    result = run_here('-q', 'process', source, f'layout://{tmp_path}/out')
+    if data == CONFIG:
+        result.assert_code(0)
+    else:
+        is_refused(result, f'{Digest.of(CONFIG)} have another digest, and programs may use either')
+
+
+@pytest.mark.parametrize('field', ['"annotations": {"a": 1}', '"annotations": []', '"artifactType": 5', '"subject": 5'])
+def test_fields_that_go_refuses_are_found(field: str, tmp_path: Path, server: Scripted) -> None:
+    edit = instead('"annotations": {"n": "1", "N": "2"}', field)
+    source = Written({'manifest': edit}).put('layout', tmp_path / 'source', server)
+    assert 'manifest-fields' in run_here('check', source).assert_code(1).out
+
+
+def test_a_platform_that_go_refuses_is_found(tmp_path: Path, server: Scripted) -> None:
+    edit = put_in('"os": "linux"', ', "variant": ["v8"]')
+    source = Written({'config': edit}).put('layout', tmp_path / 'source', server)
+    out = run_here('check', source).assert_code(1).out
+    assert 'config-invalid' in out and 'the config: a platform has a field that is not a string' in out
+
+
+@pytest.mark.parametrize('data', ['"e30"', '5', '["e30="]'])
+def test_data_that_are_not_base64(data: str) -> None:
+    with pytest.raises(InvalidImage, match='are not base64'):
+        Manifest.parse(Written({'manifest': put_in('"config": {', f'"data": {data}, ')}).manifest)
 
 
 @pytest.mark.parametrize('scheme', [*STORED, *SAVED])

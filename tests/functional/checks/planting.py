@@ -273,6 +273,10 @@ OF_BLOBS: dict[str, Callable[[], Parts]] = {
     'layer-media-type': lambda: Parts(pack=lambda tar: zstandard.compress(tar)),
     'manifest-invalid': lambda: Parts(edit_manifest=lambda manifest: {
         **manifest, 'config': {**manifest['config'], 'size': -1}}),
+    'manifest-fields': lambda: Parts(edit_manifest=lambda manifest: {
+        **manifest, 'subject': {'digest': '../../x', 'size': 1}}),
+    'descriptor-data': lambda: Parts(edit_manifest=lambda manifest: {
+        **manifest, 'config': {**manifest['config'], 'data': 'b3RoZXI='}}),
     'manifest-untyped': lambda: Parts(edit_manifest=lambda manifest: {**manifest, 'mediaType': None}),
     'config-media-type': lambda: Parts(edit_manifest=lambda manifest: {
         **manifest, 'config': {**manifest['config'], 'mediaType': 'application/octet-stream'}}),

@@ -72,7 +72,8 @@ def test_hard_links_over_links_that_go(kind: int) -> None:
 def test_hard_links_to_what_is_no_file(kind: int, target: str) -> None:
     entries = [entry('gone', target), hard('link', './gone'), hard('again', 'gone'),
                entry('gone.p', b'', tarfile.FIFOTYPE), hard('pipe', 'gone.p'),
-               entry('gone.d', b'', tarfile.CHRTYPE, devmajor=1, devminor=3), hard('device', 'gone.d'), entry('z', b'z')]
+               entry('gone.d', b'', tarfile.CHRTYPE, devmajor=1, devminor=3), hard('device', 'gone.d'),
+               entry('z', b'z')]
     made = through(tar_of(entries, kind), 'exclude:pattern=gone*')
     assert contents(made) == {'link': f'-> {target}', 'again': '= link', 'pipe': None, 'device': None, 'z': b'z'}
     with tarfile.open(fileobj=io.BytesIO(made)) as archive:

@@ -2,6 +2,7 @@
 import json
 import threading
 import time
+from base64 import b64encode
 
 import pytest
 
@@ -232,7 +233,8 @@ def test_layers_of_an_index_are_all_that_is_moved() -> None:
 
 def test_a_changed_entry_loses_the_bytes_that_were_embedded_in_it() -> None:
     image = sample_image()
-    entry = {**descriptor_of(image).to_json(), 'data': 'e30='}
+    assert image.manifest
+    entry = {**descriptor_of(image).to_json(), 'data': b64encode(image.manifest.raw).decode()}
     index = Index.parse(json.dumps({'schemaVersion': 2, 'manifests': [entry]}).encode())
     other = Descriptor(entry['mediaType'], Digest.of(b'other'), 5)
     assert index.replaced({0: descriptor_of(image)}) is index
