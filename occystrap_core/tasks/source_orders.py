@@ -1,10 +1,12 @@
 """The orders of a command line or a list: each source with each of its destinations, opened, and with its filters."""
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache, lru_cache, partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
 
 from occystrap_core.api.image_input import ImageInput
 from occystrap_core.api.image_list import ImageList, ListedImage
@@ -51,7 +53,7 @@ class Order(NamedTuple):
     def requested(self) -> Sequence[str]:
         """What determines the copied content besides the source, as written on the command line."""
         chosen = [f'--platform={self.platform}'] if self.platform else []
-        return [*chosen, *(f'--filter={text}' for text in self.written_filters)]
+        return [*chosen, *(f'--filter={_one_word(text)}' for text in self.written_filters)]
 
 
 class Orders:
@@ -207,7 +209,8 @@ class Orders:
         destination = self._goes_to(goes)
         if self._settings.base is not None:
             require_deltas(self._plugins, destination)
-        recipe = ' '.join([__version__, *(entry.filters or ())]) if all(each.repeatable for each in filters) else None
+        words = map(_one_word, entry.filters or ())
+        recipe = ' '.join([__version__, *words]) if all(each.repeatable for each in filters) else None
         chosen = settings.platforms or settings.platform
         if option := opened.location.options.get('platform'):  # the option takes precedence over --platform
             settings = settings.choosing(option)
@@ -216,6 +219,11 @@ class Orders:
         settings = replace(settings, bringer=self._settings.bringer or bringer)
         return Order(opened, source_location(self._plugins, entry.source), destination, filters, recipe, settings,
                      self.entries, str(chosen or ''), tuple(entry.filters or ()), len(entry.destinations) > 1)
+
+
+def _one_word(text: str) -> str:
+    """Return a filter without spaces: one whose pattern reads like a second filter must not be taken for two."""
+    return re.sub(r'[%\s]', lambda found: quote(found[0]), text)
 
 
 def _filled(entry: ListedImage, order: ListedImage) -> ListedImage:

@@ -182,3 +182,18 @@ def test_entries_count_as_platforms_but_for_attestations() -> None:
         *entries, entry(image.manifest.descriptor, 'unknown/unknown', 'sha256:1'),
         entry(image.manifest.descriptor, '', 'sha256:1')]])
     assert Origin.of(index).platforms == ('linux/amd64', 'linux/arm64', 'unknown')
+
+
+@pytest.mark.parametrize('options', [['--layer-cache'], ['--resume', '--receipt']], ids=['cached', 'resumed'])
+def test_a_filter_that_reads_like_two_is_one(options: list[str], tmp_path: Path) -> None:
+    archive = write_docker_archive(tmp_path / 'a.tar', sample_config(), sample_layers(), 'app:v1')
+    process = ['process', f'tar://{archive}', f'layout://{tmp_path}/L:v1']
+    file = str(tmp_path / 'file')
+    given = [word for option in options for word in (option, file)]
+    two = ['exclude:pattern=/etc', '--filter=owner:uid=7']
+    run_here(*process, '-f', *two, *given[-2:]).assert_code(0)
+    for one in ('exclude:pattern=/etc owner:uid=7', f'exclude:pattern=/etc {two[1]}'):
+        run_here(*process, '-f', one, *given).assert_code(0)
+        assert run_here('search', f'layout://{tmp_path}/L', 'etc').out
+        run_here(*process, '-f', *two, *given[-2:]).assert_code(0)
+        assert not run_here('search', f'layout://{tmp_path}/L', 'etc').out
