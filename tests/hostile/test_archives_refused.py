@@ -137,6 +137,13 @@ REFUSED: dict[str, tuple[Members, str]] = {
     '28 an OCI manifest above': (Layout(entry={'digest': 'sha256:../../x'}).members(), 'digest'),
     '29 two manifests': ([*docker_members(), docker_members()[-1]], 'two members manifest.json'),
     '29 two manifests, one with ./': ([*docker_members(), ('./manifest.json', b'[]')], 'two members manifest.json'),
+    '29 two manifests, one with /': ([*docker_members(), ('/manifest.json', b'[]')], 'two members manifest.json'),
+    '29 two manifests, one through ..': ([*docker_members(), ('x/..//./manifest.json', b'[]')],
+                                         'two members manifest.json'),
+    '29 two manifests, one a link': ([('manifest.json', 'other'), ('other', docker_members()[-1][1]),
+                                      *docker_members()], 'two members manifest.json'),
+    '29 a directory that is a link': ([*docker_members(), ('x', 'y'), ('x/manifest.json', b'[]')],
+                                      'x/manifest.json lies below the link x'),
     '29 two indexes': ([*oci_members(), oci_members()[1]], 'two members index.json'),
     '29 two configs': ([*docker_members(), docker_members()[-2]], 'two members'),
 }

@@ -50,7 +50,7 @@ class Archive:
 
     @property
     def members(self) -> Mapping[str, Member]:
-        """The regular files by name, without a leading `./`."""
+        """The regular files by the name that they have when the archive is unpacked, without a leading `./`."""
         return self._members
 
     def has(self, name: str) -> bool:
@@ -64,21 +64,24 @@ class Archive:
 
     def find(self, name: str) -> Member:
         """Return a member, following links; raises InvalidImage if it does not exist, or links form a circle."""
-        seen: set[str] = set()
-        current = _safe(name, self.name)
-        while current in self._links:
-            if current in seen:
-                raise InvalidImage(f'{self.name}: the link {name} leads back to itself')
-            seen.add(current)
-            current = self._links[current]
-        if current not in self._members:
+        *_, last = self._names(name)
+        if last not in self._members:
             raise InvalidImage(f'{self.name} has no member {name}', problem='missing')
-        return self._members[current]
+        return self._members[last]
+
+    def _names(self, name: str) -> list[str]:
+        """Return a name, and those to which links lead from there; raises InvalidImage for a circle."""
+        names = [_safe(name, self.name)]
+        while names[-1] in self._links:
+            if (target := self._links[names[-1]]) in names:
+                raise InvalidImage(f'{self.name}: the link {name} leads back to itself')
+            names.append(target)
+        return names
 
     def read(self, name: str, cap: int) -> bytes:
         """Return a small member; raises InvalidImage if it is missing, exists twice, or has more than `cap` bytes."""
         member = self.find(name)
-        if self.counts[member.name] > 1:
+        if any(self.counts[each] > 1 for each in self._names(name)):
             raise InvalidImage(f'{self.name} has two members {name}')
         if member.size > cap:
             raise InvalidImage(f'{self.name}: {name} has {member.size} bytes, more than the {cap} allowed')
@@ -112,6 +115,7 @@ class Archive:
                     if number == _COUNT_CAP:
                         raise InvalidImage(f'it has more than {_COUNT_CAP} members')
                     self._add(entry, reader)
+                self._refuse_linked_directories()
                 return reader.has_end and not reader.has_trailing_data
         except InvalidImage as error:
             if self.name in str(error):
@@ -119,7 +123,7 @@ class Archive:
             raise error.renamed(f'{self.name} is not a tar archive, or damaged: {error}') from None
 
     def _add(self, entry: TarEntry, reader: TarFileReader) -> None:
-        name = os.fsdecode(entry.name).removeprefix('./').rstrip('/')
+        name = _unpacked_name(os.fsdecode(entry.name))
         self.counts[name] += 1
         size, offset = entry.size, reader.offset
         if size > self.size - offset:
@@ -136,6 +140,13 @@ class Archive:
 
     def _check_headers(self, name: str, entry: TarEntry, reader: TarFileReader) -> None:
         """Check the headers of the next entry; for subclasses."""
+
+    def _refuse_linked_directories(self) -> None:
+        """Raise InvalidImage for a member below a link: programs that unpack the archive write it elsewhere."""
+        for name in self.counts if self._links else ():
+            for above in PurePosixPath(name).parents:
+                if str(above) in self._links:
+                    raise InvalidImage(f'{self.name}: {name} lies below the link {above}')
 
 
 class WrittenArchive(Archive):
@@ -209,6 +220,15 @@ def _member(name: str, size: int, reader: TarFileReader) -> Member:
 def _padding(file: BinaryIO, member: Member) -> bytes:
     file.seek(member.offset + member.size)
     return file.read(-member.size % TAR_BLOCK)
+
+
+def _unpacked_name(name: str) -> str:
+    """Return the name under which a member lies when the archive is unpacked, as docker load does before it reads any.
+    """
+    plain = name.removeprefix('./').rstrip('/')
+    if plain.startswith(('/', '.')) or '//' in plain or '/.' in plain:
+        return os.path.normpath(plain.lstrip('/') or '.')
+    return plain
 
 
 def _safe(name: str, archive: str) -> str:
