@@ -12,6 +12,7 @@ from occystrap_core.plugins.resolver import require_many
 from occystrap_core.report.first_lines import FirstLines
 from occystrap_core.settings import Settings
 from occystrap_core.tasks.image_task import ImageTask
+from occystrap_core.tasks.task_places import refuse_sources_within
 
 
 class LaterPlaces:
@@ -42,6 +43,7 @@ class LaterPlaces:
         if self._is_another_name(task):
             return False
         images, reference = task.images, task.reference
+        refuse_sources_within([task], self._plugins)
         self._claims.reads(images.location_of(reference), images.place(reference), task.source)
         self._require_beside(task)
         if not self._claims.claim(task.place, task.source, task.destination, task.form):

@@ -1,5 +1,7 @@
 """The places of a run's images: no two are the same, and none is a source or another file that the run writes."""
+import os
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from itertools import chain
 
 from occystrap_core.api.place import Place
@@ -28,6 +30,7 @@ class TaskPlaces:
         self._require_room(placed)
         found = list(self._once_each(placed))
         refuse_nested(found, self._plugins)
+        refuse_sources_within(found, self._plugins)
         return found
 
     def placed(self, task: ImageTask) -> ImageTask:
@@ -109,6 +112,23 @@ def refuse_nested(tasks: Sequence[ImageTask], plugins: Plugins) -> None:
             if name and (outer := roots.get(root)):
                 raise UsageError(f'{task.destination} lies within {outer.destination}, a destination of the same run: '
                                  'choose a place beside it')
+
+
+def refuse_sources_within(tasks: Sequence[ImageTask], plugins: Plugins) -> None:
+    """Raise UsageError if a source is within a destination, where it would be lost if the format replaces that."""
+    sources: dict[str, ImageTask] = {}
+    kept: dict[Hashable, tuple[ImageTask, KeptPath]] = {}
+    for task in tasks:
+        (_, source), goes = places_of(task)
+        sources.setdefault(source, task)
+        for each in kept_paths(plugins, [goes] if goes[1] else ()):
+            kept[Place(each.path).root] = task, each
+    for source, task in sources.items():
+        for root, name in upwards(os.path.realpath(source)) if source and kept else ():
+            outer, place = kept.get(root, (task, KeptPath('')))
+            if name and any(fnmatchcase(name, each) for each in place.names):
+                raise UsageError(f'{task.source} lies within {outer.destination}, a destination of the same run, which '
+                                 'may replace it: choose a place beside it')
 
 
 def _refuse_two_streams(tasks: Sequence[ImageTask], plugins: Plugins) -> None:

@@ -1,5 +1,6 @@
 """One place holds one image: two for one place, or a copy onto its source, are refused before anything is read."""
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,20 @@ def test_an_image_does_not_replace_the_source_of_another(lies: str, goes: str, h
             is_refused(run_here('process', source), 'tar://b.tar', lies.partition('?')[0], REPLACES, code=2)
             is_refused(run_here('process', source, '--dry-run'), REPLACES, code=2)
     assert not (here / 'out.tar').exists()
+
+
+@pytest.mark.parametrize(('lies', 'goes'), [
+    ('layout://T/rootfs/L', 'oci://T'), ('tar://T/manifest/a.tar', 'dir://link/T?expand=true'),
+    ('tar://T/layers/../layers/a.tar', 'mounts://T')])
+def test_a_destination_is_not_replaced_around_a_source(lies: str, goes: str, here: Path) -> None:
+    run_here('process', 'tar://a.tar', goes).assert_code(0)
+    scheme, _, place = lies.partition('://')
+    run_here('process', 'tar://b.tar', f'{scheme}://{os.path.normpath(place)}').assert_code(0)
+    before = sorted(here.rglob('*'))
+    source = plan(here, (lies, 'tar://out.tar', ''), ('tar://b.tar', goes, ''))
+    for given in ([lies, goes], [source]):
+        is_refused(run_here('process', *given, '--force'), 'lies within', 'choose a place beside it', code=2)
+    assert [each for each in sorted(here.rglob('*')) if each.name != 'plan.toml'] == before
 
 
 def test_two_sources_are_not_swapped(here: Path) -> None:
