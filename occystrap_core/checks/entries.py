@@ -33,7 +33,12 @@ class EntryChecks:
         self.whiteouts: set[bytes] = set()
 
     def entry(self, entry: TarEntry) -> TarEntry:
-        """Check an entry, and return it unchanged. Raises InvalidImage for malformed numbers."""
+        """Check an entry, and return it unchanged.
+
+        Raises InvalidImage for malformed numbers, also where their type of entry does not need them: programs in Go
+        refuse the layer.
+        """
+        entry.require_numbers()
         if entry.type == kinds.GLOBAL_PAX:
             self._add('pax-global', entry, 'a global PAX header')
             return entry

@@ -155,10 +155,13 @@ class EntryHeaders:
     @property
     def device(self) -> tuple[int, int]:
         """Major and minor number of a device; 0 in V7 headers, which have no field for them."""
-        if self._header[fields.MAGIC][:5] != fields.USTAR_MAGIC[:5]:
-            return 0, 0
-        return (fields.read_number(bytes(self._header[fields.DEVICE_MAJOR]), 'devmajor'),
-                fields.read_number(bytes(self._header[fields.DEVICE_MINOR]), 'devminor'))
+        return fields.read_device(bytes(self._header))
+
+    def require_numbers(self) -> None:
+        """Raise InvalidImage for a malformed number in any of the headers, also where it is not needed."""
+        for header in (*(raw for raw, _ in self._extended), bytes(self._header)):
+            fields.read_attributes(header)
+            fields.read_device(header)
 
     @property
     def header(self) -> bytes:

@@ -42,6 +42,13 @@ def read_attributes(header: bytes) -> tuple[int, int, int, int]:
             read_number(header[MTIME], 'mtime'))
 
 
+def read_device(header: bytes) -> tuple[int, int]:
+    """Return major and minor number; 0 in V7 headers, which have no field for them. Raises InvalidImage."""
+    if header[MAGIC][:5] != USTAR_MAGIC[:5]:
+        return 0, 0
+    return read_number(header[DEVICE_MAJOR], 'devmajor'), read_number(header[DEVICE_MINOR], 'devminor')
+
+
 def read_number(field: bytes, what: str) -> int:
     """Return a number written in octal or, as GNU does, in base 256; raises InvalidImage."""
     if field[-1] in b'\0 ' and not field[:-1].strip(b'01234567'):

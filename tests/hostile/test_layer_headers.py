@@ -48,6 +48,15 @@ def test_a_layer_that_programs_refuse_is_refused_and_fails_the_check(what: str, 
     assert (rule, 'error') in {(each['rule'], each['level']) for each in found['findings']}
 
 
+@pytest.mark.parametrize('field', ['mode', 'uid', 'gid', 'mtime', 'major', 'minor'])
+def test_numbers_that_nobody_needs_fail_the_check(field: str, tmp_path: Path) -> None:
+    odd = {field: b'00x0000\0'}
+    long = member(b'long', b'name', kind=b'L', **odd) + member(b'n')
+    for tar in (member(b'a') + header(b'b', kind=b'1', linkname=b'a', **odd) + END, long + END):
+        done = run_here('check', f'tar://{image(tmp_path, tar)}').assert_code(1)
+        assert 'tar-invalid' in done.out and '00x0000' in done.out
+
+
 @pytest.mark.parametrize('what', READ)
 def test_a_layer_that_docker_reads_is_unpacked(what: str, tmp_path: Path) -> None:
     tar, name = READ[what]
