@@ -23,6 +23,7 @@ from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.plugins.resolver import open_filters
 from occystrap_core.settings import Settings
 from occystrap_core.testing.conformance import Conformance, tars_of
+from occystrap_core.testing.later_run import filtered_later
 from occystrap_core.testing.sample import sample_image, sample_layers
 from occystrap_core.testing.tricky_images import TRICKY, big_image, plain_image, tar_of
 from occystrap_core.testing.watched_calls import observed, written_path
@@ -58,6 +59,15 @@ class FilterConformance(Conformance):
             ImageCopy(self.made(directory, settings).apply(image), output, settings, 'sample').run()
         assert output.written
         return output.written
+
+    def digests(self, directory: Path) -> list[str]:
+        """Return the digests of config and layers of the sample image after the filter."""
+        written = self.copied(directory, sample_image())
+        return [str(written.config.digest), *map(str, written.config.diff_ids)]
+
+    def test_another_process_years_later_makes_the_same_image(self, tmp_path: Path) -> None:
+        later = filtered_later(self.plugin, self.filter, self.settings, tmp_path)
+        assert later == self.digests(tmp_path), 'the result depends on the clock, or on hash() of names'
 
     def test_the_same_image_gives_the_same_bytes_each_time(self, tmp_path: Path) -> None:
         first = self.filtered(tmp_path, sample_image())

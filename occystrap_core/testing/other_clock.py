@@ -1,48 +1,33 @@
-"""A clock that is ahead by years, for this process, to see whether what is written depends on the time."""
+"""A clock that is ahead by years, for a whole process, to see whether what is written depends on the time.
+
+`set_ahead` must be called before anything else is imported that could keep a function of these modules by its name.
+"""
 import datetime
 import os
-import sys
 import time
 from collections.abc import Callable
-from typing import Any, cast
-
-import pytest
+from typing import Any
 
 AHEAD = 7 * 365 * 86400 + 12_345
 """Seconds: another year, month, day, hour, minute and second, also after rounding."""
-_DATETIME, _DATE = datetime.datetime, datetime.date
+_DATETIME = datetime.datetime
 
 
-def set_clock_ahead(patches: pytest.MonkeyPatch) -> None:
-    """Let time and datetime be ahead until the patches are undone, and the times of files written from now on.
-
-    Also where a module has imported a function by its name.
-    """
-    found = _others(time.time())
-    for name in ('supports_dir_fd', 'supports_fd', 'supports_follow_symlinks'):
-        able = getattr(os, name)
-        patches.setattr(os, name, {*able, *(other for original, other in found.items() if original in able)})
-    others = {id(original): other for original, other in found.items()}
-    for module in list(sys.modules.values()):
-        if module is not sys.modules[__name__]:
-            for name, value in list(getattr(module, '__dict__', {}).items()):
-                if id(value) in others:
-                    patches.setattr(module, name, others[id(value)])
-
-
-def _others(start: float) -> dict[Any, Any]:
-    """Return what replaces each function and class that tells the time."""
+def set_ahead() -> None:
+    """Let time and datetime be ahead from now on, and the times of files that are written from now on."""
     clock, clock_ns, strftime = time.time, time.time_ns, time.strftime
-    found: dict[Any, Any] = {
-        clock: lambda: clock() + AHEAD,
-        clock_ns: lambda: clock_ns() + AHEAD * 10**9,
-        strftime: lambda form, *given: strftime(form, *given or (time.localtime(clock() + AHEAD),)),
-        _DATETIME: _Datetime, _DATE: _Date}
-    for at_second in (time.localtime, time.gmtime, time.ctime):
-        found[at_second] = _at(cast(Callable[[float], object], at_second), clock)
-    for status in (os.stat, os.lstat, os.fstat):
-        found[status] = _status(cast(Callable[..., os.stat_result], status), start)
-    return found
+    start = clock()
+    others: dict[Any, dict[str, Any]] = {
+        time: {'time': lambda: clock() + AHEAD, 'time_ns': lambda: clock_ns() + AHEAD * 10**9,
+               'strftime': lambda form, *given: strftime(form, *given or (time.localtime(),)),
+               **{name: _at(getattr(time, name), clock) for name in ('localtime', 'gmtime', 'ctime')}},
+        datetime: {'datetime': _Datetime, 'date': _Date},
+        os: {name: _status(getattr(os, name), start) for name in ('stat', 'lstat', 'fstat')}}
+    for able in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
+        able.update([other for name, other in others[os].items() if getattr(os, name) in able])
+    for module, functions in others.items():
+        for name, other in functions.items():
+            setattr(module, name, other)
 
 
 def _at(call: Callable[[float], object], clock: Callable[[], float]) -> Callable[..., object]:
@@ -50,7 +35,7 @@ def _at(call: Callable[[float], object], clock: Callable[[], float]) -> Callable
 
 
 def _status(call: Callable[..., os.stat_result], start: float) -> Callable[..., os.stat_result]:
-    """Return a stat that has files of this run, by their times, written as late as the clock says."""
+    """Return a stat that has files of this process, by their times, written as late as the clock says."""
     def status(*arguments: Any, **named: Any) -> os.stat_result:
         found = call(*arguments, **named)
         if found.st_mtime < start - 1:  # the file system's clock may be a little behind

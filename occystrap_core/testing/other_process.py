@@ -10,18 +10,23 @@ from occystrap_core.terminal import print_json
 from occystrap_core.testing.tested_plugin import plugins_with
 from occystrap_core.verification.receipt import Receipt
 
-_START = 'import json, sys; sys.path[:] = json.loads(sys.argv[1]); from occystrap_core.testing import other_process; ' \
-         'other_process.answer(sys.argv[2])'
+_PATH = 'import json, sys; sys.path[:] = json.loads(sys.argv[1]); '
+_START = 'from occystrap_core.testing import other_process; other_process.answer(sys.argv[2])'
+
+
+def output_of(code: str, given: str, *arguments: str) -> str:
+    """Return what a new process prints that runs some code of Python in `/`, and finds what we import."""
+    command = [sys.executable, '-c', _PATH + code, json.dumps(sys.path), *arguments]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, cwd='/', check=False)
+    assert done.returncode == 0, f'another process fails: {done.stderr[-2000:]}'
+    return done.stdout
 
 
 def verdicts_elsewhere(plugin: str, receipts: Sequence[Receipt]) -> list[str]:
     """Return for each receipt `verified` if it is at both levels, otherwise what is wrong; all are verified in one new
     process."""
     asked = '\n'.join(each.to_json() for each in receipts)
-    command = [sys.executable, '-c', _START, json.dumps(sys.path), plugin]
-    done = subprocess.run(command, input=asked, capture_output=True, text=True, cwd='/', check=False)
-    assert done.returncode == 0, f'the process that verifies failed: {done.stderr[-2000:]}'
-    found: list[str] = json.loads(done.stdout)['verdicts']
+    found: list[str] = json.loads(output_of(_START, asked, plugin))['verdicts']
     return found
 
 
