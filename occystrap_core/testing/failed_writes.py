@@ -1,18 +1,16 @@
 """Tests that a writer stopped at any moment leaves nothing of its image, and the previous image unchanged."""
 import sys
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.errors import Cancelled, OccystrapError, ServiceUnavailable
-from occystrap_core.files.stream import Readable
 from occystrap_core.image.image import Image
-from occystrap_core.image.layer import Layer, StoredLayer
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.settings import VerifyLevel
+from occystrap_core.testing.altered_images import breaking_image
 from occystrap_core.testing.conformance import REFERENCE, DestinationConformance
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.testing.watched_calls import FailingCall, observed
@@ -138,42 +136,6 @@ class FailedWrites(DestinationConformance):
 def some_calls(count: int) -> list[int]:
     """Return the numbers of at most MOST_CALLS of so many calls."""
     return sorted({(count - 1) * each // (MOST_CALLS - 1) for each in range(MOST_CALLS)}) if count else []
-
-
-def breaking_image(number: int, error: type[BaseException] | None) -> Image:
-    """Return the sample image whose layer with this number ends early: by an error, or without one."""
-    return sample_image_with(number, partial(_Breaking, error))
-
-
-def sample_image_with(number: int, opener: Callable[[bytes], Readable]) -> Image:
-    """Return the sample image with another way to open the blob of the layer with this number, given its bytes."""
-    image = sample_image()
-    layers: list[Layer] = []
-    for layer in image.layers:
-        assert isinstance(layer, StoredLayer) and layer.descriptor and layer.diff_id
-        with layer.stored() as stream:
-            blob = b''.join(bytes(chunk) for chunk in stream.chunks())
-        other = StoredLayer(layer.index, layer.descriptor, layer.diff_id, partial(opener, blob))
-        layers.append(other if layer.index == number else layer)
-    return Image(image.reference, image.config, layers, image.manifest)
-
-
-class _Breaking:
-    """Returns the first half of some bytes, then raises an error or ends."""
-
-    def __init__(self, error: type[BaseException] | None, blob: bytes) -> None:
-        self._rest, self._error = memoryview(blob)[:len(blob) // 2], error
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        if not self._rest and self._error:
-            raise self._error('this layer fails, for a test')
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 def _blob_of(image: Image, number: int) -> str:

@@ -7,6 +7,7 @@ import io
 import tarfile
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,14 +17,18 @@ from occystrap_core.api.image_filter import ImageFilter
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.api.uri import Location
 from occystrap_core.api.written_image import OutgoingLayer, WrittenImage, WrittenLayer
-from occystrap_core.files.stream import Readable
+from occystrap_core.errors import OccystrapError, ServiceUnavailable
+from occystrap_core.files.compression import inflate
+from occystrap_core.files.stream import ByteStream, Readable
 from occystrap_core.image.image import Image
 from occystrap_core.oci.digest import Digest
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.plugins.resolver import open_filters
 from occystrap_core.settings import Settings
-from occystrap_core.testing.conformance import Conformance, tars_of
+from occystrap_core.testing.altered_images import breaking_image
+from occystrap_core.testing.conformance import tars_of
 from occystrap_core.testing.later_run import filtered_later
+from occystrap_core.testing.process_manners import ProcessManners
 from occystrap_core.testing.sample import sample_image, sample_layers
 from occystrap_core.testing.tricky_images import TRICKY, big_image, plain_image, tar_of
 from occystrap_core.testing.watched_calls import observed, written_path
@@ -34,7 +39,7 @@ BIG = 64 << 20
 """The size in bytes of the layer with which memory is measured."""
 
 
-class FilterConformance(Conformance):
+class FilterConformance(ProcessManners):
     """The requirements for a filter."""
 
     filter = ''
@@ -60,6 +65,12 @@ class FilterConformance(Conformance):
         assert output.written
         return output.written
 
+    def use(self, directory: Path) -> None:
+        """Copy an image through the filter, after one that breaks off."""
+        with suppress(OccystrapError):
+            self.filtered(directory, breaking_image(1, ServiceUnavailable))
+        self.copied(directory, sample_image())
+
     def digests(self, directory: Path) -> list[str]:
         """Return the digests of config and layers of the sample image after the filter."""
         written = self.copied(directory, sample_image())
@@ -68,6 +79,33 @@ class FilterConformance(Conformance):
     def test_another_process_years_later_makes_the_same_image(self, tmp_path: Path) -> None:
         later = filtered_later(self.plugin, self.filter, self.settings, tmp_path)
         assert later == self.digests(tmp_path), 'the result depends on the clock, or on hash() of names'
+
+    def test_layers_give_the_same_bytes_in_any_order(self, tmp_path: Path) -> None:
+        forwards = self.filtered(tmp_path, sample_image())
+        with self.run(temporary=str(tmp_path)) as settings:
+            image = self.made(tmp_path, settings).apply(sample_image())
+            backwards = []
+            for layer in reversed(image.layers):
+                with layer.tar() as stream:
+                    backwards.append(b''.join(map(bytes, stream.chunks())))
+        assert backwards[::-1] == forwards, 'the filter keeps state between layers, which are read in any order'
+
+    def test_a_damaged_layer_is_not_hidden(self, tmp_path: Path) -> None:
+        tar = sample_layers()[0]
+        image = plain_image([tar], [lambda: io.BytesIO(tar[:-1] + b'!')])
+        with pytest.raises(OccystrapError):
+            self.filtered(tmp_path, image)
+            pytest.fail('damage after the last entry is not noticed: read the layer to its end')
+
+    def test_the_blob_of_a_layer_has_its_tar(self, tmp_path: Path) -> None:
+        with self.run(temporary=str(tmp_path)) as settings:
+            image = self.made(tmp_path, settings).apply(sample_image())
+            for layer, tar in zip(image.layers, tars_of(image), strict=True):
+                if layer.descriptor is not None:
+                    with layer.stored() as stream, ByteStream(inflate(stream, 'the blob')) as found:
+                        content = b''.join(map(bytes, found.chunks()))
+                    assert content == tar, (
+                        f'the blob of layer {layer.index} is that of another tar, so registries get the unfiltered one')
 
     def test_the_same_image_gives_the_same_bytes_each_time(self, tmp_path: Path) -> None:
         first = self.filtered(tmp_path, sample_image())

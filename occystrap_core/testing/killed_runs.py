@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core.testing.failed_writes import FailedWrites, sample_image_with, some_calls
-from occystrap_core.testing.occupied_places import FOREIGN, Meanwhile, OccupiedPlaces
+from occystrap_core.testing.altered_images import Meanwhile, sample_image_with
+from occystrap_core.testing.failed_writes import FailedWrites, some_calls
+from occystrap_core.testing.occupied_places import FOREIGN, OccupiedPlaces
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.testing.watched_calls import FailingCall
 

@@ -9,14 +9,12 @@ import pytest
 
 from occystrap_core.errors import OccystrapError
 from occystrap_core.testing.conformance import DestinationConformance
-from occystrap_core.testing.failed_writes import sample_image_with
+from occystrap_core.testing.altered_images import Broken, Meanwhile, sample_image_with
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.receipt import Receipt
 
 FOREIGN = b'my thesis'
 """The content of a file that is no image."""
-_PATIENCE = 5.0
-"""Seconds after which a run goes on that another one seems to wait for."""
 
 
 class OccupiedPlaces(DestinationConformance):
@@ -78,6 +76,19 @@ class OccupiedPlaces(DestinationConformance):
             elif target == 'image':
                 assert self.content(tmp_path / 'image') == before, 'the image behind a refused link has changed'
 
+    def test_a_failure_leaves_what_others_put_there_meanwhile(self, tmp_path: Path) -> None:
+        names, directory, foreign = self.names(tmp_path / 'free'), tmp_path / 'failing', set[Path]()
+        directory.mkdir()
+
+        def put() -> None:
+            for path in (directory / name / 'letter.txt' for name in names if (directory / name).is_dir()):
+                path.write_bytes(FOREIGN)
+                foreign.add(path)
+        with suppress(OccystrapError):
+            self.write(directory, sample_image_with(2, partial(Broken, threading.Thread(target=put))), jobs=1)
+        gone = [path.name for path in foreign if not path.is_file()]
+        assert gone == [], f'somebody else put these there while the image was written, and they were removed: {gone}'
+
     def test_another_run_at_the_same_place_does_no_harm(self, tmp_path: Path) -> None:
         self.require_files()
         self.write(tmp_path, sample_image(variant='earlier'))
@@ -101,23 +112,3 @@ class OccupiedPlaces(DestinationConformance):
             self.write(tmp_path / 'file', sample_image())
         assert '\n' not in str(raised.value) and len(str(raised.value)) > 10, f'unclear: {raised.value}'
         assert (tmp_path / 'file').read_bytes() == b'no directory', 'a file of somebody else was replaced'
-
-
-class Meanwhile:
-    """Some bytes; when half of them have been read, another thread does its work."""
-
-    def __init__(self, other: threading.Thread, content: bytes) -> None:
-        self._other, self._rest, self._half = other, memoryview(content), len(content) // 2
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        ahead = len(self._rest) - self._half
-        if ahead <= 0 and self._other.ident is None:
-            self._other.start()
-            self._other.join(_PATIENCE)
-        count = min(len(buffer), ahead if ahead > 0 else len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
-
-    def close(self) -> None:
-        """Nothing is open."""

@@ -13,6 +13,7 @@ from occystrap_core.api.schemes import InputScheme
 from occystrap_core.files.stream import Readable
 from occystrap_core.image.image import Image, ImageIndex
 from occystrap_core.plugins.resolver import open_source, source_location
+from occystrap_core.testing.altered_images import Meanwhile, sample_image_with
 from occystrap_core.testing.conformance import uri_fields
 from occystrap_core.testing.later_run import write_later
 from occystrap_core.testing.sample import sample_image
@@ -76,8 +77,21 @@ class RoundTrips(VerifierConformance):
             (tmp_path / name).mkdir()
             receipt = self.write(tmp_path / name, plain_image(tars, openers), jobs=len(tars) if openers else 1)
             self.require_verified(receipt)
-            contents.append(_expected(receipt))
-        assert contents[0] == contents[1], 'the image depends on the order in which its layers arrive'
+            contents.append((_expected(receipt), self._public(tmp_path / name)))
+        changed = _names_of_changes(contents[0][1], contents[1][1])
+        assert contents[0] == contents[1], f'the image depends on the order in which its layers arrive: {changed}'
+
+    def test_an_image_that_is_written_meanwhile_does_no_harm(self, tmp_path: Path) -> None:
+        one, two = tmp_path / 'one', tmp_path / 'two'
+        for directory in (one, two):
+            directory.mkdir()
+        receipts: list[Receipt] = []
+        other = threading.Thread(target=lambda: receipts.append(self.write(two, sample_image(variant='two'))))
+        receipt = self.write(one, sample_image_with(2, partial(Meanwhile, other)), jobs=1)
+        other.join()
+        assert receipts, 'an image cannot be written while another one is written elsewhere'
+        for each in (receipt, *receipts):
+            self.require_verified(each)
 
     def test_writing_again_changes_nothing(self, tmp_path: Path) -> None:
         first = self.write(tmp_path, sample_image())
@@ -117,12 +131,27 @@ def _meeting(tars: list[bytes]) -> list[Callable[[], Readable]]:
     return [partial(_Met, tar, barrier, number) for number, tar in enumerate(tars)]
 
 
-class _Met(io.BytesIO):
+class _Met:
+    """Some bytes; their readers meet before the first and before the last of them."""
+
     def __init__(self, tar: bytes, barrier: threading.Barrier, number: int) -> None:
-        super().__init__(tar)
+        self._tar, self._barrier, self._number = io.BytesIO(tar), barrier, number
+        self._last = len(tar) - 1
+        self._meet()
+
+    def _meet(self) -> None:
         with suppress(threading.BrokenBarrierError):  # a writer may take one layer at a time
-            barrier.wait(0.2)
-        threading.Event().wait(0.002 * (barrier.parties - number))
+            self._barrier.wait(0.2)
+        threading.Event().wait(0.002 * (self._barrier.parties - self._number))
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        before = self._last - self._tar.tell()
+        if before == 0:
+            self._meet()
+        return self._tar.readinto(buffer[:before] if before > 0 else buffer)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def _expected(receipt: Receipt) -> list[tuple[object, ...]]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 
 from occystrap_core.files.compressors import compress
-from occystrap_core.files.stream import ByteStream, Readable
+from occystrap_core.files.stream import CHUNK, ByteStream, Readable
 from occystrap_core.image.image import Child, Content, Image, ImageIndex
 from occystrap_core.image.layer import Layer, StoredLayer, TarLayer
 from occystrap_core.image.sequential_image import SequentialImage
@@ -19,6 +19,8 @@ from occystrap_core.oci.platform import Platform
 from occystrap_core.oci.reference import Reference
 from occystrap_core.testing.sample import SAMPLE, config_of, sample_config, sample_image, sample_layers
 
+LARGE = 4 << 20
+"""The size in bytes of a layer that must not be read as a whole."""
 EMPTY = bytes(10240)
 """A tar without entries, as tar and Docker write it."""
 _REFERENCE = Reference.parse(SAMPLE)
@@ -93,6 +95,12 @@ def _whiteouts() -> Image:
         tar_of(('.wh.etc', b''), ('etc.d', b'4'))])
 
 
+def _several_chunks() -> Image:
+    """Return an image with a layer of more bytes than are in all buffers together, no two parts of which are equal."""
+    content = b''.join(number.to_bytes(8, 'big') for number in range(9 * CHUNK // 8))
+    return image_of([tar_of(('numbers', content))], 'gzip-fast')
+
+
 def _names() -> Image:
     return image_of([tar_of((b'caf\xe9', b'latin-1'), ('new\nline', b'1'), (' blank ', b'2'), ('%41?x=1#y', b'3'),
                             ('deep/' * 60 + 'file', b'deep'), ('n' * 255, b'longest'))])
@@ -147,6 +155,7 @@ TRICKY: dict[str, Callable[[], Content]] = {
     'many_layers': _many_layers,
     'whiteouts': _whiteouts,
     'odd_names': _names,
+    'several_chunks': _several_chunks,
     'zstd': lambda: sample_image(compression='zstd'),
     'uncompressed_blobs': lambda: image_of(sample_layers(), 'none'),
 }
@@ -164,5 +173,5 @@ def _blob(tar: bytes, compression: str) -> bytes:
 
 def _stored(index: int, tar: bytes, compression: str) -> StoredLayer:
     blob = _blob(tar, compression)
-    kind = {'none': media_types.OCI_LAYER}.get(compression, f'{media_types.OCI_LAYER}+{compression}')
+    kind = media_types.OCI_LAYER + {'none': '', 'gzip-fast': '+gzip'}.get(compression, f'+{compression}')
     return StoredLayer(index, Descriptor(kind, Digest.of(blob), len(blob)), Digest.of(tar), partial(io.BytesIO, blob))

@@ -12,8 +12,9 @@ from occystrap_core.settings import VerifyLevel
 from occystrap_core.testing.conformance import Conformance, DestinationConformance
 from occystrap_core.testing.damage import SPOILS, Damage, damages_of_files, spoiled
 from occystrap_core.testing.other_process import verdicts_elsewhere
+from occystrap_core.testing.process_manners import bytes_read
 from occystrap_core.testing.sample import sample_image
-from occystrap_core.testing.tricky_images import image_of, tar_of
+from occystrap_core.testing.tricky_images import LARGE, big_image, image_of, tar_of
 from occystrap_core.testing.watched_calls import DeniedFile, observed
 from occystrap_core.verification.expectation import UNKNOWN_SIZE, Expectation
 from occystrap_core.verification.judge import KINDS, DOCUMENT, Need
@@ -60,6 +61,7 @@ class VerifierConformance(VerifyingPlugin, DestinationConformance):
     def _undetected(self, directory: Path, *levels: VerifyLevel) -> str:
         """Return the kinds of damage after which a receipt is still verified, at the first of these levels."""
         receipt, undetected = self.write(directory, sample_image()), []
+        self.require_verified(receipt, levels[0])  # what is remembered of this must not hide the damage
         for damage in self.damages(directory, receipt):
             if damage.level in levels:
                 with damage.done():
@@ -112,6 +114,51 @@ class VerifierConformance(VerifyingPlugin, DestinationConformance):
         assert results is not None, 'verify_output says that its own receipt has another scheme'
         silent = {*receipt.expectations} - {each.expectation for each in results.observations}
         assert not silent, f'nothing is reported of {", ".join(map(str, silent))}'
+
+    def test_reports_of_several_images_are_independent(self, tmp_path: Path) -> None:
+        receipts = []
+        for name in ('one', 'two'):
+            (tmp_path / name).mkdir()
+            receipts.append(self.write(tmp_path / name, sample_image(variant=name)))
+        first = self.observe(receipts[0], VerifyLevel.FAST)
+        seen = [*first.observations] if first else []
+        self.observe(receipts[1], VerifyLevel.FAST)
+        assert first and first.observations == seen, 'a report is changed by that of another image'
+
+    @LEVELS
+    def test_what_is_missing_has_failed_and_is_not_unverified(self, tmp_path: Path, level: VerifyLevel) -> None:
+        self.require_files()
+        receipt = self.write(tmp_path, sample_image())
+        for path in self.images(tmp_path):
+            with spoiled(path, 'nothing', tmp_path):
+                verdict = self.verify(receipt, level)
+            assert verdict.outcome is Outcome.FAILED, (
+                f'{path.name} is missing, and the outcome is {verdict.outcome.value}: report missing or differs, not '
+                'unreachable')
+
+    @LEVELS
+    def test_a_link_in_place_of_a_file_is_not_verified(self, tmp_path: Path, level: VerifyLevel) -> None:
+        self.require_files()
+        place, elsewhere = tmp_path / 'place', tmp_path / 'elsewhere'
+        place.mkdir()
+        receipt = self.write(place, sample_image())
+        for path in self.images(place):
+            if str(path) == receipt.path:
+                continue  # users may name a file of one image by a link
+            elsewhere.write_bytes(path.read_bytes())
+            with spoiled(path, 'nothing', place):
+                path.symlink_to(elsewhere)
+                assert self.is_refused(receipt, level), (
+                    f'a link to an equal file elsewhere, in place of {path.name}, is verified: use lstat')
+
+    def test_fast_verification_reads_no_layer(self, tmp_path: Path) -> None:
+        self.require_files()
+        receipt = self.write(tmp_path, big_image(LARGE))
+        self.verify(receipt, VerifyLevel.FAST)
+        before = bytes_read()
+        self.verify(receipt, VerifyLevel.FAST)
+        read = bytes_read() - before
+        assert read < LARGE // 2, f'--verify=fast reads {read} bytes of an image whose layer has {LARGE}'
 
     def test_verification_in_another_process_needs_the_receipt_alone(self, tmp_path: Path) -> None:
         receipts = []

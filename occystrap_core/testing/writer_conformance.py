@@ -10,6 +10,7 @@ import os
 import re
 import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,13 +21,15 @@ from occystrap_core.errors import OccystrapError
 from occystrap_core.oci.reference import Reference
 from occystrap_core.plugins.resolver import open_output
 from occystrap_core.settings import VerifyLevel
+from occystrap_core.testing.altered_images import breaking_image
 from occystrap_core.testing.conformance import REFERENCE, uri_fields
-from occystrap_core.testing.failed_writes import breaking_image
 from occystrap_core.testing.killed_runs import KilledRuns
+from occystrap_core.testing.process_manners import ProcessManners
 from occystrap_core.testing.round_trips import RoundTrips
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.testing.tricky_images import big_image
 from occystrap_core.testing.watched_calls import FlushedFiles, observed
+from occystrap_core.testing.written_files import WrittenFiles
 from occystrap_core.verification.receipt import Receipt
 
 CANARY = 'hunter2-CANARY'
@@ -35,7 +38,7 @@ BIG = 64 << 20
 T = TypeVar('T')
 
 
-class WriterConformance(RoundTrips, KilledRuns):
+class WriterConformance(RoundTrips, KilledRuns, WrittenFiles, ProcessManners):
     """The requirements for a writer and its verifier. Set `uri`; for a service, also `content` and `damages`."""
 
     secret_uri = ''
@@ -44,6 +47,12 @@ class WriterConformance(RoundTrips, KilledRuns):
     """Kinds of expectations that some receipts of the scheme do not have, so that `expects` cannot name them."""
     most_memory = 24 << 20
     """The bytes of Python's memory that may be in use, at most, while a layer of 64 MiB is written or verified."""
+
+    def use(self, directory: Path) -> None:
+        """Have a write fail, then write and verify."""
+        with suppress(OccystrapError):
+            self.write(directory, breaking_image(2, None))
+        self.require_verified(self.write(directory, sample_image()))
 
     @property
     def scheme(self) -> WriterScheme:
@@ -144,6 +153,10 @@ class WriterConformance(RoundTrips, KilledRuns):
                 assert CANARY not in str(error), f'a secret is in a message: {error}'
             else:
                 assert CANARY not in receipt.to_json(), 'a secret is in the receipt'
+        if '{directory}' in self.uri:
+            telling = [name for name, each in self.content(tmp_path).items()
+                       if isinstance(each, bytes) and CANARY.encode() in each]
+            assert telling == [], f'a secret is in these files: {telling}'
 
     def test_options_whose_names_say_secret_are_declared_secret(self) -> None:
         told = [each.name for each in self.scheme.options

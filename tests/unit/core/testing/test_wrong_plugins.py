@@ -3,7 +3,7 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -13,18 +13,11 @@ from occystrap_core.testing.filter_conformance import FilterConformance
 from occystrap_core.testing.input_conformance import InputConformance
 from occystrap_core.testing.policy_conformance import PolicyConformance
 from occystrap_core.testing.writer_conformance import WriterConformance
+from tests.unit.core.testing import careless_cases
+from tests.unit.core.testing.careless_cases import Case
 
 sys.path.append(str(Path(__file__).parents[4] / 'docs/examples/occystrap-flat'))
 WRITERS, INPUTS = 'tests.unit.core.testing.wrong_writers', 'tests.unit.core.testing.wrong_inputs'
-
-
-class Case(NamedTuple):
-    """A wrong plugin, the test that finds it, with what that is called with, and words of its message."""
-
-    plugin: str
-    test: str
-    says: str
-    parameters: dict[str, Any] = {}
 
 
 IMAGE = 'test_an_image_is_verified_at_both_levels_and_can_be_read_back'
@@ -88,17 +81,19 @@ OF_WRITERS = [
     Case('remembers', 'test_verification_in_another_process_needs_the_receipt_alone', 'another process'),
     Case('changes-things', 'test_verification_changes_nothing', 'has changed'),
     Case('overlooks-more', 'test_removed_cut_and_longer_files_are_found_by_fast_verification', 'longer'),
+    *careless_cases.WRITERS,
 ]
 OF_INPUTS = [
     Case('ReadsLayersToOpen', 'test_opening_reads_no_layer', 'open reads'),
     Case('ChecksNothing', 'test_damaged_bytes_are_never_given_out_as_an_image', 'other bytes'),
-    Case('LeaksDescriptors', 'test_closing_gives_back_all_descriptors', 'descriptors are open'),
+    Case('LeaksDescriptors', careless_cases.CLOSED, 'descriptors are open'),
     Case('KnowsAnotherDigest', 'test_the_digest_that_is_present_is_that_of_what_is_opened', 'is not the digest'),
     Case('CrashesOnNoise', 'test_something_else_in_its_place_is_an_error_without_an_unknown_exception', '',
          {'how': 'noise'}),
     Case('SharesOneFile', 'test_layers_can_be_opened_again_and_from_several_threads', ''),
     Case('NamesNothing', 'test_an_image_that_is_not_there_is_an_error_that_names_it', 'does not name'),
     Case('FindsAnotherNameEachTime', 'test_an_image_has_a_name_that_opens_it', 'other names'),
+    *careless_cases.INPUTS,
 ]
 OF_FILTERS = [
     Case('WritesTheTimeIntoEntries', 'test_the_same_image_gives_the_same_bytes_each_time', 'not deterministic'),
@@ -109,6 +104,7 @@ OF_FILTERS = [
     Case('HoldsLayers', 'test_a_layer_is_never_held_in_memory', 'MiB of memory'),
     Case('LeavesLayersOut', 'test_config_and_layers_of_the_result_agree', 'diff_ids', SAMPLE),
     Case('NamesOtherDigests', 'test_the_digest_of_a_layer_is_that_of_its_bytes', 'diff_id'),
+    *careless_cases.FILTERS,
 ]
 
 
@@ -151,11 +147,12 @@ def _kit(case: Case, right: bool) -> Conformance:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Conformance, Case], None]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+        ) -> Callable[[Conformance, Case], None]:
     """Run one test of a kit."""
     def call(kit: Conformance, case: Case) -> None:
         test = getattr(kit, case.test)
-        given = {'tmp_path': tmp_path, 'monkeypatch': monkeypatch, **case.parameters}
+        given = {'tmp_path': tmp_path, 'monkeypatch': monkeypatch, 'capfd': capfd, **case.parameters}
         if 'level' in given:
             given['level'] = VerifyLevel[str(given['level'])]
         test(**{name: given[name] for name in inspect.signature(test).parameters})
@@ -178,8 +175,13 @@ def test_a_right_plugin_passes_it(case: Case, run: Callable[[Conformance, Case],
     run(_kit(case, right=True), case)
 
 
-def test_twenty_five_and_more_plugins_are_wrong() -> None:
-    assert len({case.plugin for case in CASES}) > 25
+def test_an_input_that_ignores_the_platform_is_found(tmp_path: Path) -> None:
+    kit = Read()
+    kit.written = kit.uri = 'layout://{directory}/image'
+    kit.test_the_platform_that_was_chosen_is_opened(tmp_path)
+    kit.uri = 'ignorestheplatform://{directory}/image'
+    with pytest.raises(AssertionError, match='--platform=linux/arm64 gives linux/amd64'):
+        kit.test_the_platform_that_was_chosen_is_opened(tmp_path)
 
 
 def test_a_kit_that_finds_nothing_to_damage_or_to_refuse_fails(tmp_path: Path) -> None:

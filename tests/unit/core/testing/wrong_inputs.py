@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from occystrap_dir import plugin as directories
+
 from occystrap_core import (
     EntryFilter, FilterKind, Image, ImageFilter, ImageInput, ImageNotFound, InputScheme, InvalidImage, Layer, Option,
     WriterScheme, hookimpl,
@@ -188,8 +190,12 @@ FILTERS = [each for each in list(globals().values()) if isinstance(each, type) a
 
 @hookimpl
 def register_inputs() -> list[InputScheme]:
+    from tests.unit.core.testing import careless_inputs
+    options = next(each.options for each in directories.register_inputs() if each.name == 'layout')
     return [InputScheme('right-source', f'{HOME}:RightInput'),
-            *(InputScheme(each.__name__.lower(), f'{HOME}:{each.__name__}') for each in INPUTS)]
+            *(InputScheme(each.__name__.lower(), f'{each.__module__}:{each.__name__}')
+              for each in [*INPUTS, *careless_inputs.INPUTS]),
+            InputScheme('ignorestheplatform', 'tests.unit.core.testing.careless_inputs:IgnoresThePlatform', options)]
 
 
 @hookimpl
@@ -199,6 +205,8 @@ def register_writers() -> list[WriterScheme]:
 
 @hookimpl
 def register_filters() -> list[FilterKind]:
+    from tests.unit.core.testing import careless_inputs
     file = Option('file', help='a file')
     return [FilterKind('right', f'{HOME}:RightFilter'),
-            *(FilterKind(each.__name__.lower(), f'{HOME}:{each.__name__}', [file]) for each in FILTERS)]
+            *(FilterKind(each.__name__.lower(), f'{each.__module__}:{each.__name__}', [file])
+              for each in [*FILTERS, *careless_inputs.FILTERS])]

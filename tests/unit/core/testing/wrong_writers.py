@@ -15,7 +15,8 @@ from occystrap_core import (
     WriterScheme, WrittenImage, WrittenLayer, hookimpl,
 )
 from occystrap_core.oci import Reference
-from tests.unit.core.testing import wrong_neighbours
+from tests.unit.core.testing import careless_writers, wrong_neighbours
+from tests.unit.core.testing.careless_verifiers import CARELESS
 from tests.unit.core.testing.wrong_verifiers import VERIFIERS, right, written_here
 
 HOME = 'tests.unit.core.testing.wrong_writers'
@@ -197,7 +198,7 @@ class RunsOutOfWordsOnFiles(FlatOutput):
         super().prepare(image)
 
 
-WRITERS = [each for each in [*globals().values(), *vars(wrong_neighbours).values()]
+WRITERS = [each for home in (globals(), vars(wrong_neighbours), vars(careless_writers)) for each in list(home.values())
            if isinstance(each, type) and issubclass(each, FlatOutput) and each is not FlatOutput]
 
 
@@ -214,14 +215,14 @@ def register_writers() -> list[WriterScheme]:
     return [WriterScheme('right', 'occystrap_flat.writer:FlatOutput', [key]),
             WriterScheme('tells-passwords', 'occystrap_flat.writer:FlatOutput', [password]),
             *(WriterScheme(each.__name__.lower(), f'{each.__module__}:{each.__name__}', [key]) for each in WRITERS),
-            *(WriterScheme(name, f'{HOME}:Remembered') for name in VERIFIERS)]
+            *(WriterScheme(name, f'{HOME}:Remembered') for name in (*VERIFIERS, *CARELESS))]
 
 
 @hookimpl
 def verify_output(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults | None:
     if receipt.scheme not in {each.name for each in register_writers()}:
         return None
-    return VERIFIERS.get(receipt.scheme, right)(receipt, level)
+    return {**VERIFIERS, **CARELESS}.get(receipt.scheme, right)(receipt, level)
 
 
 class AnswersForOthers:
