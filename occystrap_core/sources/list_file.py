@@ -53,7 +53,7 @@ class ListFile(ImageList):
             try:
                 found.append(ListedImage(source_uri(written), where=self._where(number)))
             except UsageError as error:
-                problems.add(f'line {number}: {error}')
+                problems.add(str(error), number)
         problems.report()
         if not found:
             raise UsageError(f'{name} lists no images: write one reference or URI per line')

@@ -24,6 +24,7 @@ _MOST_PARTS = 64
 _PART = r'(?:"[^"\n]*+"|\'[^\'\n]*+\'|[A-Za-z0-9_-]++)[ \t]*+'
 _LONG_KEY = re.compile(rf'(?<![A-Za-z0-9_.-])(?:{_PART}\.[ \t]*+){{{_MOST_PARTS}}}')
 """A dotted key that is so long that tomllib would take time and memory quadratic in its length."""
+_AT_LINE = re.compile(r'\(at line (\d+), column (\d+)\)$')
 _MOST = 100
 """The largest number of files that a plan may include, directly and indirectly."""
 
@@ -65,8 +66,7 @@ class _PlanFile:
         """`read` collects all files that are read; `within` are the files that include this one, `given` their
         defaults."""
         self._path, self._read, self._within, self._given = path, read, within, given
-        self._name = file_name(path)
-        self._problems = Problems(self._name)
+        self._problems = Problems(file_name(path))
         self._read.append(path)
         document, self._lines = _read_document(path)
         self._document = self._expanded(document, ())
@@ -78,7 +78,7 @@ class _PlanFile:
         first `checked` images are read, and may raise, later.
         """
         document = self._document
-        self._refuse_unknown(document, TOP, (), 'the plan')
+        self._refuse_unknown(document, TOP, ())
         defaults, images, include = document.get('defaults') or {}, document.get('images'), document.get('include')
         shared = self._table(defaults, SHARED, ('defaults',), 'defaults').over(self._given)
         found: list[ListedImage | None] = []
@@ -98,52 +98,52 @@ class _PlanFile:
             yield from self._images_of(number, path, shared)
             self._problems.report()
 
-    def _add(self, path: Path, text: str) -> None:
-        """Add a mistake, with the line of the value at `path`, or of the nearest value above it."""
+    def _add(self, path: Path, text: str, part: str = '') -> None:
+        """Add a mistake in a part of the plan, with the line of the value at `path`, or of the nearest value above it.
+        """
         line = next((self._lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self._lines), 0)
-        self._problems.add(f'line {line}: {text}' if line else text)
+        self._problems.add(text, line, part)
 
-    def _refuse_unknown(self, written: Mapping[str, Any], known: Sequence[str], path: Path, where: str) -> None:
+    def _refuse_unknown(self, written: Mapping[str, Any], known: Sequence[str], path: Path, part: str = '') -> None:
         """Report every unknown key, with the nearest known one."""
         for key in written:
             if key not in known:
-                self._add((*path, key), f'{where}: unknown key {str(key)[:50]!r}{nearest(str(key)[:50], known)}')
+                self._add((*path, key), f'unknown key {str(key)[:50]!r}{nearest(str(key)[:50], known)}', part)
 
-    def _table(self, written: object, keys: Mapping[str, Key], path: Path, where: str) -> Table:
+    def _table(self, written: object, keys: Mapping[str, Key], path: Path, part: str) -> Table:
         """Return the values of a table; mistakes are reported."""
         if not isinstance(written, dict):
-            self._add(path, f'{where}: expected a table')
+            self._add(path, 'expected a table', part)
             return Table()
-        self._refuse_unknown(written, list(keys), path, where)
+        self._refuse_unknown(written, list(keys), path, part)
         values: dict[str, Any] = {}
         for name in [each for each in written if each in keys]:
             try:
                 values[name] = keys[name].read(written[name])
             except UsageError as error:
-                self._add((*path, name), f'{where}: {name}: {error}')
+                self._add((*path, name), f'{name}: {error}', part)
         if 'destination' in written and 'destinations' in written:
-            self._add((*path, 'destinations'), f'{where}: destination and destinations are both given: leave out one')
+            self._add((*path, 'destinations'), 'destination and destinations are both given: leave out one', part)
         options = {name: values.pop(name) for name in list(values) if keys[name].option}
         return Table(values, {**values.pop('options', {}), **options})
 
     def _image(self, number: int, written: object, defaults: Table) -> ListedImage | None:
         """Return an image, with defaults for missing values; None if it has no valid source."""
-        path, where = ('images', number), f'image {number + 1}'
-        table = self._table(written, {'source': SOURCE, **SHARED}, path, where)
+        path, part = ('images', number), f'image {number + 1}'
+        table = self._table(written, {'source': SOURCE, **SHARED}, path, part)
         if not isinstance(written, dict) or 'source' not in table.values:
             if isinstance(written, dict) and 'source' not in written:
-                self._add(path, f'{where}: source: expected a URI or a reference')
+                self._add(path, 'source: expected a URI or a reference', part)
             return None
-        source = self._source(table, defaults, path, where)
+        source = self._source(table, defaults, path, part)
         if source is None:
             return None
         values = table.over(defaults).values
-        one, line = values.get('destination'), self._lines.get(path)
-        place = f'line {line}, {where}' if line else where
+        one = values.get('destination')
         return ListedImage(source, values.get('destinations') or ((one,) if one else ()), values.get('platform'),
-                           values.get('filters'), f'{self._name}, {place}')
+                           values.get('filters'), self._problems.where(self._lines.get(path, 0), part))
 
-    def _source(self, table: Table, defaults: Table, path: Path, where: str) -> str | None:
+    def _source(self, table: Table, defaults: Table, path: Path, part: str) -> str | None:
         """Return the URI of a source with its options, which take precedence over defaults; None if it is malformed."""
         try:
             uri = source_uri(table.values['source'])
@@ -151,7 +151,7 @@ class _PlanFile:
             if twice := sorted(given.keys() & table.options.keys()):
                 raise UsageError(f'{twice[0]} is in the URI and a key: leave out one')
         except UsageError as error:
-            self._add((*path, 'source'), f'{where}: source: {error}')
+            self._add((*path, 'source'), f'source: {error}', part)
             return None
         options = {name: each for name, each in table.over(defaults).options.items() if name not in given}
         added = '&'.join(f'{quote(name)}={quote(option)}' for name, option in options.items())
@@ -220,7 +220,10 @@ def _parse_toml(path: str) -> tuple[Any, Mapping[Path, int]]:
     try:
         return tomllib.loads(text), toml_lines(text)
     except ValueError as error:  # TOMLDecodeError, and errors of int() and dates
-        raise UsageError(f'{file_name(path)} is not valid TOML: {error}') from None
+        line = _AT_LINE.search(str(error))
+        where = Problems(file_name(path)).where(int(line[1]) if line else 0)
+        reason = _AT_LINE.sub(r'(column \2)', str(error))
+        raise UsageError(f'{where}: not valid TOML: {reason}') from None
 
 
 def _parse_yaml(path: str) -> tuple[Any, Mapping[Path, int]]:

@@ -29,18 +29,22 @@ class Problems:
         self._file = file
         self._found: list[str] = []
 
-    def add(self, text: str) -> None:
-        """Add a mistake; `text` says where in the file it is."""
-        self._found.append(text)
+    def add(self, text: str, line: int = 0, part: str = '') -> None:
+        """Add a mistake, with its line, 0 if unknown, and a part of the file, such as an image."""
+        self._found.append(f'{self.where(line, part)}: {text}')
+
+    def where(self, line: int, part: str = '') -> str:
+        """Return the name of a line or of a part of the file."""
+        return ', '.join(each for each in (self._file, f'line {line}' if line else '', part) if each)
 
     def report(self) -> None:
         """Raise UsageError with all mistakes, if there are any."""
         if len(self._found) == 1:
-            raise UsageError(f'{self._file}: {self._found[0]}')
+            raise UsageError(self._found[0])
         if self._found:
             left = len(self._found) - _SHOWN
             more = f'; and {left} more' if left > 0 else ''
-            raise UsageError(f'{self._file}: {len(self._found)} errors: {"; ".join(self._found[:_SHOWN])}{more}')
+            raise UsageError(f'{len(self._found)} errors: {"; ".join(self._found[:_SHOWN])}{more}')
 
 
 def file_name(path: str) -> str:

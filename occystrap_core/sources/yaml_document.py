@@ -49,6 +49,6 @@ def parse_yaml(text: str, name: str) -> tuple[Any, Mapping[Path, int]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f', line {mark.line + 1}' if mark else ''
-        raise UsageError(f'{name}{where} cannot be parsed: {error.problem or error.context}') from None
+        raise UsageError(f'{name}{where}: cannot be parsed: {error.problem or error.context}') from None
     except (yaml.YAMLError, ValueError) as error:  # characters that YAML does not allow, dates that do not exist
-        raise UsageError(f'{name} cannot be parsed: {" ".join(str(error).split())}') from None
+        raise UsageError(f'{name}: cannot be parsed: {" ".join(str(error).split())}') from None

@@ -186,7 +186,7 @@ def _read(path: Path) -> dict[str, bytes]:
             continue
         found = _ENTRY.fullmatch(line.strip())
         if not found:
-            raise UsageError(f'{path}: line {number} is not a user with a bcrypt password: create it with htpasswd -B')
+            raise UsageError(f'{path}, line {number}: not a user with a bcrypt password: create it with htpasswd -B')
         hashes[found[1]] = found[2].encode()
     if not hashes:
         raise UsageError(f'{path} has no users: add one with htpasswd -B {path} USER')

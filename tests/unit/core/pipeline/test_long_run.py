@@ -239,5 +239,5 @@ def test_later_mistakes_in_a_list_fail_alone(tmp_path: Path) -> None:
 
 def test_mistakes_at_the_beginning_of_a_list_are_refused_together(tmp_path: Path) -> None:
     (listed := tmp_path / 'images.txt').write_text('%%\n%%%\nmemory://three\n')
-    with pytest.raises(UsageError, match='2 errors: line 1: .*; line 2: '):
+    with pytest.raises(UsageError, match='2 errors: .*images.txt, line 1: .*; .*images.txt, line 2: '):
         process(f'list://{listed}')

@@ -53,7 +53,7 @@ def test_a_list_that_is_cut_short_prunes_nothing(prune: str, tmp_path: Path) -> 
 
 def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(b'host.example/a:1\nhost.example/A:1\n')))
-    with pytest.raises(UsageError, match="^stdin: line 2: .*malformed repository 'A'"):
+    with pytest.raises(UsageError, match="^stdin, line 2: .*malformed repository 'A'"):
         entries_of('list://-')
 
 
@@ -62,7 +62,7 @@ def test_all_errors_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         entries_in(tmp_path, 'images.txt', text)
     message = str(caught.value)
-    assert message.startswith(f'{tmp_path}/images.txt: 4 errors: line 2: ') and message.isprintable()
+    assert message.startswith(f'4 errors: {tmp_path}/images.txt, line 2: ') and message.isprintable()
     assert all(f'line {line}: ' in message for line in (2, 3, 5, 6)) and 'line 4' not in message
 
 
@@ -99,10 +99,10 @@ def test_no_file_a_directory_and_endless_files(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize(('text', 'words'), [
     (b'', 'lists no images'), (b'# nothing\n', 'lists no images'), (b'a\ncaf\xe9\n', 'not UTF-8 at byte 5'),
-    (b'a\n\0\n', 'is not text'), (b'a\nB\nC\n', '2 errors: line 2: .*; line 3: ')])
+    (b'a\n\0\n', 'is not text'), (b'a\nB\nC\n', '2 errors: .*images.txt, line 2: .*images.txt, line 3: ')])
 def test_a_mistake_at_the_beginning_of_a_long_list_is_refused(text: bytes, words: str, tmp_path: Path) -> None:
     (path := tmp_path / 'images.txt').write_bytes(text)
-    with pytest.raises(UsageError, match=f'images.txt.* {words}'):
+    with pytest.raises(UsageError, match=words):
         next(iter(opened_list(f'list://{path}').stream(checked=4)))
 
 

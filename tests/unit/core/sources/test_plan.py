@@ -71,7 +71,7 @@ def test_all_errors_in_one_line(tmp_path: Path) -> None:
             filters = ['f:x']
             """)
     message = str(caught.value)
-    assert message.startswith(f'{tmp_path}/p.toml: 8 errors: ') and '\n' not in message
+    assert message.startswith(f'8 errors: {tmp_path}/p.toml, line 2: ') and '\n' not in message
     for words in ("unknown key 'wrong'", 'defaults: platform: ', 'defaults: options: ', 'image 1: unknown key '
                   "'sorce'; did you mean 'source'?", 'image 1: source: expected a URI or a reference',
                   'image 2: source: ', 'image 2: destination: ', "image 2: filters: filter f: 'x' is not key=value"):
@@ -86,8 +86,8 @@ def test_all_errors_in_one_line(tmp_path: Path) -> None:
     ("images = [{source = 'a', filters = [1]}]", 'image 1: filters: expected text'),
     ("images = [{source = 'a', platform = 1}]", 'image 1: platform: expected text'),
     ("images = [{source = 'a', platform = ' '}]", 'image 1: platform: expected text'),
-    ('[[images]]\nsource = x', 'p.toml is not valid TOML: .*line 2'),
-    ('a = 1\na = 2\n', 'p.toml is not valid TOML: Cannot'),
+    ('[[images]]\nsource = x', 'p.toml, line 2: not valid TOML: .*column 10'),
+    ('a = 1\na = 2\n', 'p.toml, line 2: not valid TOML: Cannot'),
     ('a = ' + '[' * 5000, 'p.toml.* (nested|TOML)'), (f'a = {"1" * 10000}', 'not valid TOML'),
     ('a' + '.a' * 64 + ' = 1', 'a key has more than 64 parts'), ('[a' + ' . "a"' * 64 + ']', 'more than 64 parts')])
 def test_invalid_plans(text: str, words: str, tmp_path: Path) -> None:
@@ -96,13 +96,13 @@ def test_invalid_plans(text: str, words: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(('text', 'words'), [
-    ('', 'expected a plan'), ('- a', 'expected a plan'), ('images: [', 'line 1 cannot be parsed'),
-    ('images:\n- source: a\n  source: b', 'line 3 cannot be parsed: a key appears twice'),
-    ('? [a]\n: b', 'line 1 cannot be parsed: a key'),
-    ('images: !!python/object/apply:os.system [false]', 'line 1 cannot be parsed'),
-    ('a: &a [x]\nb: *a', 'line 2 cannot be parsed: plans have no aliases'),
-    ('images:\n- source: yes', 'image 1: source'), ('a: \x07', 'p.yaml.* cannot be parsed'),
-    ('a: 2001-99-99', 'p.yaml cannot be parsed'), ('a: b\n---\nc: d', 'line 2 cannot be parsed'),
+    ('', 'expected a plan'), ('- a', 'expected a plan'), ('images: [', 'line 1: cannot be parsed'),
+    ('images:\n- source: a\n  source: b', 'line 3: cannot be parsed: a key appears twice'),
+    ('? [a]\n: b', 'line 1: cannot be parsed: a key'),
+    ('images: !!python/object/apply:os.system [false]', 'line 1: cannot be parsed'),
+    ('a: &a [x]\nb: *a', 'line 2: cannot be parsed: plans have no aliases'),
+    ('images:\n- source: yes', 'image 1: source'), ('a: \x07', 'p.yaml.*: cannot be parsed'),
+    ('a: 2001-99-99', 'p.yaml: cannot be parsed'), ('a: b\n---\nc: d', 'line 2: cannot be parsed'),
     ('[' * 20_000, 'nested too deep'), ('#' * (1 << 20) + '\na: b', 'more than the 1 MiB')])
 def test_invalid_yaml_plans(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=words) as caught:

@@ -20,15 +20,16 @@ def test_all_mistakes_have_their_lines(tmp_path: Path, monkeypatch: pytest.Monke
             "filters = [\n  'owner', # fine\n  7]\n")
     with pytest.raises(UsageError) as caught:
         entries_in(tmp_path, 'm.toml', text)
-    found = str(caught.value).partition(': 5 errors: ')[2].split('; line ')
-    assert [each.removeprefix('line ').split(':')[0] for each in found] == ['10', '3', '4', '8', '11']
-    assert found[0] == 'line 10: the environment variable NOWHERE is not set'
+    found = str(caught.value).removeprefix('5 errors: ').split(f'; {tmp_path}/m.toml, ')
+    assert [each.split(':')[0] for each in found] == [
+        f'{tmp_path}/m.toml, line 10', 'line 3, defaults', 'line 4, defaults', 'line 8, image 1', 'line 11, image 2']
+    assert found[0] == f'{tmp_path}/m.toml, line 10: the environment variable NOWHERE is not set'
     assert "unknown key 'platfrom'; did you mean 'platform'?" in found[1]
     assert 'image 1: newest: expected a number of' in found[3]
 
 
 def test_lines_of_yaml(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="line 3: image 1: platform: .*; line 4: image 2: source: "):
+    with pytest.raises(UsageError, match="m.yaml, line 3, image 1: platform: .*; .*m.yaml, line 4, image 2: source: "):
         entries_in(tmp_path, 'm.yaml', 'images:\n- source: app:v1\n  platform: 7\n- {destination: "dir://x"}\n')
 
 
@@ -61,9 +62,9 @@ def test_selection_is_part_of_the_source(tmp_path: Path) -> None:
     first, second = entries_in(tmp_path, 'm.toml', text)
     assert first.source == ('registry://a.example/x:*?newest=3&exclude=%3A%2A-rc%2A%2C%3Aa&semver=%3E%3D1%20%3C2')
     assert second.source == 'registry://a.example/y:*?newest=1&exclude=%3A%2A-rc%2A%2C%3Aa&prune=true'
-    with pytest.raises(UsageError, match='line 3: image 1: semver: expected a range of versions'):
+    with pytest.raises(UsageError, match='line 3, image 1: semver: expected a range of versions'):
         entries_in(tmp_path, 'm.toml', "[[images]]\nsource = 'a.example/x:*'\nsemver = 'new'\n")
-    with pytest.raises(UsageError, match='line 2: image 1: source: newest is in the URI and a key'):
+    with pytest.raises(UsageError, match='line 2, image 1: source: newest is in the URI and a key'):
         entries_in(tmp_path, 'm.toml', "[[images]]\nsource = 'a.example/x:*?newest=1'\nnewest = 2\n")
 
 
@@ -79,7 +80,7 @@ def test_included_plans(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r'a.toml includes itself: .*a.toml → .*b.yaml → .*c.toml → .*a.toml'):
         entries_of(f'plan://{tmp_path}/a.toml')
     (tmp_path / 'sub/c.toml').write_text("[[images]]\nsource = 7\n[[images]]\n")
-    words = 'a.toml: line 1: include: .*b.yaml: line 2: include: .*c.toml: 2 errors: line 2'
+    words = 'a.toml, line 1: include: .*b.yaml, line 2: include: 2 errors: .*c.toml, line 2, image 1: .*c.toml, line 3'
     with pytest.raises(UsageError, match=words):
         entries_of(f'plan://{tmp_path}/a.toml')
     with pytest.raises(UsageError, match='line 1: include: .*none.toml cannot be read'):
@@ -149,5 +150,5 @@ def test_plans_that_are_included_behind_the_first_images_are_read_when_it_is_the
     (tmp_path / 'bad.toml').write_text("[[images]]\nsource = 'three'\n")
     assert [each.source for each in found] == ['registry://docker.io/three']
     (tmp_path / 'bad.toml').write_text('colour = 1\n')
-    with pytest.raises(UsageError, match='mirror.toml: line 1: include: .*bad.toml'):
+    with pytest.raises(UsageError, match='mirror.toml, line 1: include: .*bad.toml'):
         list(opened.stream(checked=2))

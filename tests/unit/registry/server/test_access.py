@@ -144,7 +144,7 @@ def test_users_come_and_go_while_it_runs(serve: Serve, htpasswd: Path, capsys: p
     assert [pull(place, login(user, PASSWORD)).status_code for user in ('ann', 'eve')] == [401, 200]
     htpasswd.write_text('half a li')
     assert [pull(place, login(user, PASSWORD)).status_code for user in ('ann', 'eve')] == [401, 200]
-    assert capsys.readouterr().err.count('line 1 is not a user') == 1
+    assert capsys.readouterr().err.count('line 1: not a user') == 1
     htpasswd.unlink()
     assert pull(place, login('eve', PASSWORD)).status_code == 200
     htpasswd.write_text(whole)
@@ -159,7 +159,7 @@ def test_too_many_logins_at_once_are_put_off(serve: Serve, htpasswd: Path, monke
 
 
 @pytest.mark.parametrize(('text', 'message'), [
-    ('ann:$apr1$x$y\n', 'line 1 is not a user with a bcrypt password'), ('\n\nann:secret\n', 'line 3'),
+    ('ann:$apr1$x$y\n', 'line 1: not a user with a bcrypt password'), ('\n\nann:secret\n', 'line 3'),
     ('', 'no users'),
     ('# only\n', 'no users')])
 def test_a_file_that_is_no_htpasswd_is_refused_without_being_quoted(text: str, message: str, tmp_path: Path) -> None:
