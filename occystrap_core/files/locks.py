@@ -5,7 +5,12 @@ between threads if each opens the file itself.
 """
 import fcntl
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+_PATIENCE = 5.0
+"""Seconds to wait for the lock of a directory."""
 
 
 def is_current(descriptor: int, status: Callable[[], os.stat_result | None]) -> bool:
@@ -38,6 +43,33 @@ def lock_if_current(descriptor: int, operation: int, status: Callable[[], os.sta
         if not current:
             os.close(descriptor)
     return descriptor if current else None
+
+
+@contextmanager
+def locked_directory(path: str) -> Iterator[None]:
+    """Lock a directory while something in it is checked and then replaced.
+
+    Whoever can read the directory can lock it, so that after a few seconds this goes on without the lock, as where
+    there are no locks.
+    """
+    descriptor = -1
+    try:
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            _try_to_lock(descriptor)
+        yield
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _try_to_lock(descriptor: int) -> None:
+    end = time.monotonic() + _PATIENCE
+    while time.monotonic() < end:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PATIENCE / 500)
 
 
 def remove_if_abandoned(descriptor: int, status: Callable[[], os.stat_result | None], remove: Callable[[], object], *,

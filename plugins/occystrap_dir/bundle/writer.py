@@ -34,6 +34,7 @@ class BundleOutput(ImageOutput):
         above, name = os.path.split(os.path.realpath(self.location.path))
         self._staging = Staging(Beneath(above), name, settings.sync, lambda names: may_replace(names, MARKS))
         self._unpacking = Unpacking(self._staging, self.location.path, self._limits, settings.sync)
+        self._content: Image | None = None
 
     def place(self, reference: Reference) -> Place:
         """Return the directory: a bundle has one image."""
@@ -57,8 +58,14 @@ class BundleOutput(ImageOutput):
 
     def prepare(self, image: Image) -> None:
         """Check the destination, and begin a bundle beside it; raises OutputError."""
+        self._content = image
         self.require_possible(image)
         self._unpacking.begin(ROOTFS)
+
+    def _look_again(self) -> None:
+        """Refuse to replace what another run has written meanwhile, or somebody has changed; raises OutputError."""
+        if self._content and os.path.lexists(self.location.path):
+            self.require_possible(self._content)
 
     def _spare_changes(self) -> None:
         """Refuse to replace a bundle that was changed since it was written; raises OutputError."""
@@ -90,7 +97,7 @@ class BundleOutput(ImageOutput):
             for name, content in ((CONFIG, config), (KEPT, f'{receipt.to_json()}\n'.encode())):
                 with self._new_file(name) as file:
                     file.write(content)
-        self._staging.commit(mode=self._limits.mode)
+        self._staging.commit(mode=self._limits.mode, check=self._look_again)
         self.notes = [*self._limits.notes, *_notes_on_labels(image.config)]
         return receipt
 

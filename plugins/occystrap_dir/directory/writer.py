@@ -47,6 +47,7 @@ class DirOutput(ImageOutput):
                                     name_of_layer)
         self._place = self._workspace.place
         self._new: NewImage | None = None
+        self._content: Image | None = None
         self.commits = self._unique and not self._expansion and not self.location.options.get('checksums')
 
     def place(self, reference: Reference) -> Place:
@@ -83,6 +84,7 @@ class DirOutput(ImageOutput):
 
     def prepare(self, image: Image) -> None:
         """Check the destination, and begin to write; raises OutputError."""
+        self._content = image
         self.require_possible(image)
         self._workspace.enter()
         if self._expansion:
@@ -184,6 +186,9 @@ class DirOutput(ImageOutput):
     def _write(self, images: Sequence[NewImage]) -> None:
         alone = keeps_checksums(self._root)  # each update starts from the file
         with output_errors(self._root), images[0].workspace.locked():
+            if self._content and not self._unique:  # another run may have finished meanwhile
+                spare_expansions(self._root, [SINGLE], self.settings)
+                require_same_repository(self._root, names_of_single(self._root), self._content, self.settings)
             for group in [[image] for image in images] if alone else [images]:
                 catalog, notes = self._catalog() if self._unique else (Catalog(), [])
                 publish(group, catalog)

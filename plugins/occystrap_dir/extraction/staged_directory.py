@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from occystrap_core import OutputError
-from occystrap_core.files import lock_if_current, output_errors, remove_if_abandoned
+from occystrap_core.files import lock_if_current, locked_directory, output_errors, remove_if_abandoned
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.destination import check_parent
 from occystrap_dir.workspace.one_name import WrongKind
@@ -78,10 +78,11 @@ class Staging:
             self._lock = lock_if_current(descriptor, fcntl.LOCK_EX, lambda: self._place.status(self._name))
         return self._lock is not None
 
-    def commit(self, name: str = '', mode: int | None = None) -> None:
+    def commit(self, name: str = '', mode: int | None = None, check: Callable[[], object] = list) -> None:
         """Rename the directory to its destination, or to another name, and remove what it replaced.
 
-        With `mode`, set that first. Raises OutputError.
+        With `mode`, set that first. `check` is called before the rename, and raises OutputError if what another run
+        has written meanwhile would be lost. Raises OutputError.
         """
         target = name or self._target
         with self._mutex, output_errors(f'{self._place.path}/{target}'):
@@ -90,7 +91,9 @@ class Staging:
                 os.fchmod(self._lock, mode)
             if self._sync:
                 _sync_file_system(self._lock)
-            replaced = self._rename_to(target)
+            with locked_directory(self.above):
+                check()
+                replaced = self._rename_to(target)
             if self._sync:
                 self._place.sync(os.path.dirname(target))
             if replaced:  # it is not locked: another run may be removing it as abandoned

@@ -7,7 +7,7 @@ out again. The resulting bytes are the same.
 """
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
@@ -96,10 +96,12 @@ class ArchiveBuilder:
         """Counts beginnings and ends of moving members; odd while members are being moved."""
         return self._moves
 
-    def finish(self, documents: Sequence[tuple[str, bytes]], members: Sequence[Region] | None = None) -> None:
+    def finish(self, documents: Sequence[tuple[str, bytes]], members: Sequence[Region] | None = None,
+               check: Callable[[], object] = list) -> None:
         """Write headers, documents and the end, and rename the archive to its path; raises OutputError, Cancelled.
 
-        `members` are those to keep, in this order; by default all that have a name.
+        `members` are those to keep, in this order; by default all that have a name. `check` is called before the
+        rename, and raises OutputError if something would be lost.
         """
         with self._working(), output_errors(self.path):
             if members is None:
@@ -120,7 +122,7 @@ class ArchiveBuilder:
                         region.offset, region.header = first[region.name].offset, first[region.name].header
             tail = b''.join(_whole_member(name, data) for name, data in documents if name not in first) + TAR_END
             self._files[-1].write_at(tail, self._end)
-            self._files[-1].complete(self._end + len(tail))
+            self._files[-1].complete(self._end + len(tail), check)
         self._appeared = True
         try:
             self.discard()

@@ -4,11 +4,14 @@ import os
 import re
 import stat
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from occystrap_core.files import CHUNK, WRITEBACK, PartialFile, lock_if_current, remove_if_abandoned, sync_directory
+from occystrap_core.files import (
+    CHUNK, WRITEBACK, PartialFile, lock_if_current, locked_directory, remove_if_abandoned, sync_directory,
+)
 from occystrap_core.tar import TAR_BLOCK
 
 _RANDOM = re.compile(r'[0-9a-f]{8}\.partial')
@@ -80,11 +83,17 @@ class ArchiveFile(PartialFile):
             self.written(target, moved)
             start, target, count = start + moved, target + moved, count - moved
 
-    def complete(self, size: int) -> None:
-        """Truncate the file to `size` bytes, flush it and rename it to its final path. Raises OSError."""
+    def complete(self, size: int, check: Callable[[], object] = list) -> None:
+        """Truncate the file to `size` bytes, flush it and rename it to its final path, unless `check` raises.
+
+        `check` looks again at what would be replaced, since another run may have finished meanwhile; no third one can
+        do so before the rename. Raises OSError, and what `check` raises.
+        """
         os.ftruncate(self.fileno(), size)
         self.flush()
-        os.replace(self._partial, self._path)
+        with locked_directory(os.path.dirname(self._path)):
+            check()
+            os.replace(self._partial, self._path)
         if self._sync:
             sync_directory(os.path.dirname(self._path))
 

@@ -1,6 +1,6 @@
 """Building docker archives of one image."""
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from occystrap_core import Expectation, Image, Layer, OutgoingLayer, Settings, WrittenImage, WrittenLayer
@@ -64,12 +64,13 @@ class DockerArchiveBuilder:
             self._kept.note(stream.digest, region.size, layer.source_blob, partial(self._archive.reread, region))
         return region.name
 
-    def finish(self, image: WrittenImage, tags: Sequence[str]) -> list[Expectation]:
-        """Write config and manifest, rename the archive to its path, and return the expectations for these two."""
+    def finish(self, image: WrittenImage, tags: Sequence[str], check: Callable[[], object]) -> list[Expectation]:
+        """Write config and manifest, rename the archive to its path unless `check` raises, and return the expectations
+        for these two."""
         config_name = f'{image.config.digest.hex}.json'
         manifest = json.dumps([{'Config': config_name, 'RepoTags': list(tags) or None,
                                 'Layers': [layer.locator for layer in image.layers]}]).encode()
-        self._archive.finish([(config_name, image.config.raw), ('manifest.json', manifest)])
+        self._archive.finish([(config_name, image.config.raw), ('manifest.json', manifest)], check=check)
         return [Expectation('manifest', 'manifest.json', Digest.of(manifest), len(manifest)),
                 Expectation('config', config_name, image.config.digest, len(image.config.raw))]
 

@@ -27,8 +27,7 @@ class DockerArchiveOutput(ArchiveOutput):
 
     def require_possible(self, content: Image | ImageIndex) -> None:
         """Raise OutputError if the file may not be replaced."""
-        check_destination(self.location.path, self.settings)
-        self._spare_others(content.reference)
+        self._require_replaceable(content.reference)
 
     def prepare(self, image: Image) -> None:
         """Lay out the archive."""
@@ -46,7 +45,8 @@ class DockerArchiveOutput(ArchiveOutput):
     def finalize(self, image: WrittenImage) -> Receipt:
         """Write the documents and rename the archive to its path."""
         tag = tag_of(self.location, image.reference)
-        documents = self._builder.finish(image, [tag] if tag else [])
+        documents = self._builder.finish(image, [tag] if tag else [],
+                                         lambda: self._require_replaceable(image.reference))
         self.kept_blobs.finish()
         self.notes = self._builder.notes
         return image.receipt(self.location, documents)
@@ -55,6 +55,10 @@ class DockerArchiveOutput(ArchiveOutput):
         """Remove what was written; raises OutputError for what cannot be removed."""
         self.kept = self.kept_blobs.leave(self.may_go_on)
         self._builder.discard()
+
+    def _require_replaceable(self, reference: Reference) -> None:
+        check_destination(self.location.path, self.settings)
+        self._spare_others(reference)
 
     def _spare_others(self, reference: Reference) -> None:
         """Refuse to replace other images, or an index; raises OutputError."""

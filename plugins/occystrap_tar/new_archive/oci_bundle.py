@@ -15,6 +15,7 @@ from occystrap_tar.archive.present_images import PresentImage
 from occystrap_tar.new_archive.archive_builder import ArchiveBuilder
 from occystrap_tar.new_archive.archive_file import Region
 from occystrap_tar.new_archive.carried_images import CarriedImage, carried_images
+from occystrap_tar.new_archive.destination_file import check_destination
 from occystrap_tar.new_archive.replaced_archive import ReplacedArchive
 
 
@@ -185,16 +186,25 @@ class OciBundle:
                               'fewer images to one archive')
         with self._lock:
             archive = self._begun()
+            digests = self.digests.union(each.digest for each in index.manifests)
             if not self._settings.force:
-                self._replaced.require_kept_digests(self._path, self.digests.union(
-                    each.digest for each in index.manifests))
+                self._replaced.require_kept_digests(self._path, digests)
             rank = dict(zip(named, range(len(named)), strict=True))
             members = sorted((self._blobs[name].region for name in rank), key=lambda region: (
                 self._order(region, rank) if alone else (0, region.offset)))
-        archive.finish([(LAYOUT_FILE, LAYOUT_VERSION), (INDEX_FILE, document)], members)
+        archive.finish([(LAYOUT_FILE, LAYOUT_VERSION), (INDEX_FILE, document)], members,
+                       lambda: self._look_again(digests))
         with self._lock:
             self.notes = archive.notes
             self._end()
+
+    def _look_again(self, digests: Collection[Digest | None]) -> None:
+        """Raise OutputError if images would be lost that another run has written meanwhile."""
+        check_destination(self._path, self._settings)
+        found = ReplacedArchive.at(self._path, self._settings)
+        if found is not self._replaced and not self._settings.force:
+            found.require_kept(self._path, self.names, self.digests)
+            found.require_kept_digests(self._path, digests)
 
     def _order(self, region: Region, rank: Mapping[str, int]) -> tuple[int, int]:
         return (0, region.offset) if region in self._reserved else (1, rank[region.name])

@@ -1,22 +1,28 @@
 """HOSTILE 56: two processes write into one directory, one of them killed now and then: all is there, and whole."""
+import io
 import json
 import os
 import random
 import shutil
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from occystrap_core import Image, OutputError, Receipt
+from occystrap_core.image.layer import TarLayer
 from occystrap_core.oci import Digest
-from occystrap_core.testing.sample import sample_config
+from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
+from occystrap_core.verification.results import Outcome
 from tests.hostile.in_process import run_here
 from tests.hostile.writers.conftest import MakePlace
 from tests.hostile.writers.images import NEW, OLD, noise
 from tests.hostile.writers.places import IN_DIRECTORIES, InDirectory, Place, Tree
 from tests.services.command_line import CommandLine
+from tests.unit.tar.archives import verify, write
 
 COUNT = 20
 ROUNDS = int(os.environ.get('OCCYSTRAP_TEST_ROUNDS', '10'))
@@ -154,3 +160,50 @@ def test_56_two_processes_with_different_tags(place: Place, overlapping: list[st
         name(number): {'v1': f'manifest-team_app-{number:02}-v1.json'} for number in (0, 15)}
     assert len(list(place.path.glob('*/layer.tar'))) == 4  # base-0 and middle-0 once
     run_here('verify', '--full', f'dir://{place.path}').assert_success()
+
+
+ALONE = ['tar://{}/a.tar', 'tar://{}/a.tar?format=oci', 'dir://{}/d', 'dir://{}/d?expand=true', 'oci://{}/b']
+
+
+def interrupted(name: str, destination: str, by: Callable[[], object]) -> None:
+    """Write the sample image under a name, and call `by` while it is written."""
+    image = sample_image(name, stored=False)
+    calls = iter([by])
+
+    def opened(tar: bytes) -> io.BytesIO:
+        for call in calls:  # once
+            call()
+        return io.BytesIO(tar)
+    layers = [TarLayer(index, Digest.of(tar), partial(opened, tar)) for index, tar in enumerate(sample_layers())]
+    write(Image(image.reference, image.config, layers), destination)
+
+
+def other(name: str, destination: str, done: list[Receipt]) -> Callable[[], object]:
+    """Return what writes another image there in another run, and keeps its receipt."""
+    return lambda: done.append(write(sample_image(name, stored=False, variant='other'), destination))
+
+
+@pytest.mark.parametrize('destination', ALONE)
+def test_56_what_another_run_has_just_written_is_not_lost(destination: str, tmp_path: Path) -> None:
+    place, done = destination.format(tmp_path), list[Receipt]()
+    with pytest.raises(OutputError, match='would be lost'):
+        interrupted('team/app:v1', place, other('team/other:v1', place, done))
+    assert verify(done[0]).outcome is Outcome.VERIFIED
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith('.')]
+
+
+@pytest.mark.parametrize('destination', ALONE)
+def test_56_a_newer_version_replaces_one_that_was_just_written(destination: str, tmp_path: Path) -> None:
+    place, done = destination.format(tmp_path), list[Receipt]()
+    interrupted('team/app:v1', place, other('team/app:v1', place, done))
+    assert verify(done[0]).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(('destination', 'tree'), [
+    ('oci://{}/b', 'b/rootfs'), ('dir://{}/d?expand=true', 'd/manifest')])
+def test_56_a_file_that_somebody_has_just_put_there_is_not_lost(destination: str, tree: str, tmp_path: Path) -> None:
+    place, mine = destination.format(tmp_path), tmp_path / tree / 'mine'
+    write(sample_image('app:v1', stored=False, variant='other'), place)
+    with pytest.raises(OutputError, match='was changed since it was written'):
+        interrupted('app:v1', place, lambda: mine.write_text('mine'))
+    assert mine.read_text() == 'mine'
