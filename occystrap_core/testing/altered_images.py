@@ -3,14 +3,14 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from occystrap_core.errors import ServiceUnavailable
+from occystrap_core.errors import Cancelled, ServiceUnavailable
 from occystrap_core.files.stream import Readable
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer, StoredLayer
 from occystrap_core.testing.sample import sample_image
 
-_PATIENCE = 5.0
-"""Seconds after which a run goes on that another one seems to wait for."""
+PATIENCE = 5.0
+"""Seconds after which nothing is waited for any more, such as for a run that seems to wait for another."""
 
 
 def breaking_image(number: int, error: type[BaseException] | None) -> Image:
@@ -59,7 +59,7 @@ class Meanwhile:
         ahead = len(self._rest) - self._half
         if ahead <= 0 and self._other.ident is None:
             self._other.start()
-            self._other.join(_PATIENCE)
+            self._other.join(PATIENCE)
         count = min(len(buffer), ahead if ahead > 0 else len(self._rest))
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
@@ -77,3 +77,23 @@ class Broken(Meanwhile):
         if self._other.ident is not None:
             raise ServiceUnavailable('this layer fails, for a test')
         return count
+
+
+class Hanging:
+    """The first half of some bytes; then reading waits, and fails as after a signal."""
+
+    def __init__(self, hangs: threading.Event, goes_on: threading.Event, content: bytes) -> None:
+        self._hangs, self._goes_on, self._rest = hangs, goes_on, memoryview(content)[:len(content) // 2]
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        if not self._rest:
+            self._hangs.set()
+            self._goes_on.wait(PATIENCE)
+            raise Cancelled('interrupted')
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -1,6 +1,8 @@
 """Tests that a writer stopped at any moment leaves nothing of its image, and the previous image unchanged."""
 import sys
+import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,9 +10,11 @@ import pytest
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.errors import Cancelled, OccystrapError, ServiceUnavailable
 from occystrap_core.image.image import Image
+from occystrap_core.image.layer import Layer
+from occystrap_core.layers.outgoing_layer import Outgoing
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.settings import VerifyLevel
-from occystrap_core.testing.altered_images import breaking_image
+from occystrap_core.testing.altered_images import PATIENCE, Hanging, breaking_image, sample_image_with
 from occystrap_core.testing.conformance import REFERENCE, DestinationConformance
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.testing.watched_calls import FailingCall, observed
@@ -73,6 +77,24 @@ class FailedWrites(DestinationConformance):
             with pytest.raises((OccystrapError, Cancelled)):
                 self.write(directory, breaking_image(number, error), jobs=1)
             self.require_unchanged(directory, content, f'layer {number} failed')
+
+    @BEFORE
+    def test_abort_leaves_nothing_while_a_layer_is_still_being_written(self, tmp_path: Path, before: bool) -> None:
+        self.require_files()
+        content = self.earlier(tmp_path, before)
+        hangs, goes_on, failed = threading.Event(), threading.Event(), list[BaseException]()
+        image = sample_image_with(0, partial(Hanging, hangs, goes_on))
+        with self.run() as settings:
+            output = self.output(tmp_path, settings)
+            output.prepare(image)
+            thread = threading.Thread(target=_write_layer, args=(output, image.layers[0], failed), daemon=True)
+            thread.start()
+            hangs.wait(PATIENCE)
+            output.abort()
+            goes_on.set()
+            thread.join(PATIENCE)
+        self.require_unchanged(tmp_path, content, 'abort while a thread was writing a layer')
+        assert failed, 'write_layer succeeds after abort'
 
     def test_a_layer_with_wrong_bytes_is_refused_with_its_digest(self, tmp_path: Path) -> None:
         image = breaking_image(1, None)
@@ -150,3 +172,10 @@ def _finalize_with(output: ImageOutput, failing: FailingCall) -> None:
         with observed(failing):
             return finalize(image)  # type: ignore[arg-type]
     output.finalize = failing_finalize  # type: ignore[method-assign, assignment]
+
+
+def _write_layer(output: ImageOutput, layer: Layer, failed: list[BaseException]) -> None:
+    try:
+        output.write_layer(Outgoing(layer, output.layer_form, lambda count: None))
+    except BaseException as error:
+        failed.append(error)

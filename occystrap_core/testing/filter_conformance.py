@@ -166,6 +166,19 @@ class FilterConformance(ProcessManners):
             for layer, tar in zip(image.layers, tars_of(image), strict=True):
                 assert layer.diff_id in (None, Digest.of(tar)), f'layer {layer.index} has a diff_id of other bytes'
 
+    def test_closing_the_result_closes_the_image(self, tmp_path: Path) -> None:
+        called: list[str] = []
+        image = sample_image()
+        image.on_copied(lambda: called.append('copied'))
+        image.on_close(lambda: called.append('close'))
+        with self.run(temporary=str(tmp_path)) as settings:
+            result = self.made(tmp_path, settings).apply(image)
+            tars_of(result)
+            result.copied()
+            result.close()
+        lost = sorted({'copied', 'close'} - {*called})
+        assert lost == [], f'what waits for {lost} of the image is not called: the result must call it'
+
     def test_the_source_is_left_as_it_is(self, tmp_path: Path) -> None:
         image = sample_image()
         self.copied(tmp_path, image)

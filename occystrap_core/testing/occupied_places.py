@@ -56,6 +56,30 @@ class OccupiedPlaces(DestinationConformance):
         return [name / each for name in names if (free / name).is_dir()
                 for each in sorted(os.listdir(free / name)) if each not in self.private]
 
+    @pytest.mark.parametrize('what', ['nothing', 'file', 'directory', 'link', 'missing'])
+    def test_a_dry_run_refuses_what_a_run_refuses(self, tmp_path: Path, what: str) -> None:
+        names = self._foreign_names(tmp_path / 'free', 'directory' if what == 'directory' else 'file')
+        for number, name in enumerate(names):
+            directory = tmp_path / str(number)
+            foreign = directory / name
+            if what != 'missing':
+                foreign.parent.mkdir(parents=True)
+            if what == 'link':
+                foreign.symlink_to(tmp_path / 'nothing')
+            elif what in ('file', 'directory'):
+                foreign.write_bytes(FOREIGN)
+            possible = self._is_possible(directory)
+            assert possible == (self.written_or_refused(directory) is not None), (
+                f'{what} at {name}: a dry run {"accepts" if possible else "refuses"} it, unlike prepare')
+
+    def _is_possible(self, directory: Path) -> bool:
+        try:
+            with self.run() as settings:
+                self.output(directory, settings).require_possible(sample_image())
+        except OccystrapError:
+            return False
+        return True
+
     @pytest.mark.parametrize('target', ['image', 'file', 'directory', 'nothing'])
     def test_a_link_in_the_way_is_refused_or_followed_and_stays(self, tmp_path: Path, target: str) -> None:
         names = self.names(tmp_path / 'image')

@@ -51,7 +51,9 @@ class WrittenFiles(DestinationConformance):
             self.write(tmp_path, sample_image())
         finally:
             os.umask(before)
-        closed = [path.name for path in self.images(tmp_path) if not path.stat().st_mode & 0o044]
+        files = self.images(tmp_path)
+        above = {each for path in files for each in path.parents if tmp_path in each.parents}
+        closed = [path.name for path in (*files, *above) if not path.stat().st_mode & 0o044]
         assert closed == [], f'these have the mode of a temporary file, so only their user can read them: {closed}'
 
     def test_a_path_may_have_any_characters(self, tmp_path: Path) -> None:

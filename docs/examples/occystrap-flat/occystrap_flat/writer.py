@@ -9,8 +9,8 @@ from functools import partial
 from typing import BinaryIO
 
 from occystrap_core import (
-    Expectation, Image, ImageOutput, InvalidImage, Location, OutgoingLayer, OutputError, Place, Receipt, Settings,
-    WrittenImage, WrittenLayer,
+    Expectation, Image, ImageIndex, ImageOutput, InvalidImage, Location, OutgoingLayer, OutputError, Place, Receipt,
+    Settings, WrittenImage, WrittenLayer,
 )
 from occystrap_core.files import lock_if_current, sync_directory
 from occystrap_core.oci import ImageConfig, Reference
@@ -35,19 +35,25 @@ class FlatOutput(ImageOutput):
         """Return the directory, which holds one image, whatever its name."""
         return Place.at(self._root)
 
-    def prepare(self, image: Image) -> None:
-        """Refuse what is not ours: nothing has been read yet. Remove what a killed run left."""
+    def require_possible(self, content: Image | ImageIndex) -> None:
+        """Refuse what is not ours, also in a dry run: nothing has been read yet."""
         if os.path.islink(self._root) or os.path.isfile(self._root):
             raise OutputError(f'{self._root} is no directory: name another place')
         if not os.path.isdir(above := os.path.dirname(self._root)):  # its medium may not be mounted
             raise OutputError(f'there is no directory {above}: create it first')
+        present = os.listdir(self._root) if os.path.isdir(self._root) else []
+        if {*present} - {*self._abandoned()} and not self._holds_image():
+            raise OutputError(f'{self._root} is there and holds no image of this format: name another directory')
+
+    def prepare(self, image: Image) -> None:
+        """Make a temporary directory in the image's, after removing what killed runs left there."""
+        self.require_possible(image)
         made = not os.path.isdir(self._root)
         os.makedirs(self._root, exist_ok=True)
         self._lock = self._locked()
         self._made_root = made
-        self._remove_abandoned()
-        if os.listdir(self._root) and not self._holds_image():
-            raise OutputError(f'{self._root} is there and holds no image of this format: name another directory')
+        for name in self._abandoned():
+            self._remove(name)
         os.mkdir(self._partial)
 
     def _locked(self) -> int:
@@ -59,14 +65,23 @@ class FlatOutput(ImageOutput):
                 return locked
         raise OutputError(f'another run is at work in {self._root}: wait until it has ended')
 
-    def _remove_abandoned(self) -> None:
-        """Remove what killed runs left: as this run has the lock, no other one is at work here."""
-        for entry in [*os.scandir(self._root)]:
-            if _PARTIAL.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
-                for name in _layers_of(f'{entry.path}/{CONFIG}') - _layers_of(f'{self._root}/{CONFIG}'):
-                    with suppress(FileNotFoundError):  # it was killed before this layer got its name
-                        os.unlink(f'{self._root}/{name}')
-                shutil.rmtree(entry.path)
+    def _abandoned(self) -> list[str]:
+        """Return the names of what killed runs left, if no other run has the lock: layers without an image, if they got
+        their names, and the temporary directories that tell of them."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            left = [entry.name for entry in os.scandir(self._root)
+                    if _PARTIAL.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)]
+            layers = {name for each in left for name in _layers_of(f'{self._root}/{each}/{CONFIG}')}
+            return [*layers - _layers_of(f'{self._root}/{CONFIG}'), *left]
+        return []
+
+    def _remove(self, name: str) -> None:
+        """Remove a layer or a temporary directory, if it is there."""
+        with suppress(FileNotFoundError):
+            if _LAYER.fullmatch(name):
+                os.unlink(f'{self._root}/{name}')
+            else:
+                shutil.rmtree(f'{self._root}/{name}')
 
     def _holds_image(self) -> bool:
         """Return whether the directory has the config of an image, and no other config.json."""
@@ -109,8 +124,7 @@ class FlatOutput(ImageOutput):
             return
         shutil.rmtree(self._partial, ignore_errors=True)
         for name in self._new:
-            with suppress(FileNotFoundError):  # the last one may not have got its name
-                os.unlink(f'{self._root}/{name}')
+            self._remove(name)
         if self._made_root and not os.listdir(self._root):
             os.rmdir(self._root)
         self._unlock()

@@ -38,6 +38,10 @@ WRITERS = [
     Case('LeavesFilesOpen', CLOSED, 'descriptors are open'),
     Case('KeepsItsLockWhenItFails', CLOSED, 'descriptors are open'),
     Case('RemovesItsDirectoryWithAllInIt', 'test_a_failure_leaves_what_others_put_there_meanwhile', 'letter.txt'),
+    Case('RefusesTooLate', 'test_a_dry_run_refuses_what_a_run_refuses', 'a dry run accepts', {'what': 'file'}),
+    Case('MakesItsDirectoryForItsUserAlone', 'test_others_may_read_what_was_written', "'image'"),
+    Case('ComesBackAfterAbort', 'test_abort_leaves_nothing_while_a_layer_is_still_being_written', 'this is left',
+         {'before': False}),
     Case('WritesInADryRun', 'test_a_dry_run_writes_nothing', 'require_possible writes'),
     Case('follows-links', 'test_a_link_in_place_of_a_file_is_not_verified', 'use lstat', {'level': 'FAST'}),
     Case('follows-links', 'test_a_link_in_place_of_a_file_is_not_verified', 'use lstat', {'level': 'FULL'}),
@@ -71,5 +75,6 @@ FILTERS = [
     Case('DatesTheConfig', LATER, 'on the clock'),
     Case('OrdersByHash', LATER, 'hash()'),
     Case('ReadsNoFurtherThanTheLastEntry', 'test_a_damaged_layer_is_not_hidden', 'read the layer to its end'),
+    Case('LosesWhatWaits', 'test_closing_the_result_closes_the_image', 'copied'),
     Case('PrintsWhatItFilters', PRINTED, 'filtering'),
 ]

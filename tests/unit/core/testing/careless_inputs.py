@@ -169,6 +169,11 @@ class ReadsNoFurtherThanTheLastEntry(ImageFilter):
         return Image(image.reference, image.config, [*map(_Repacked, image.layers)])
 
 
+class LosesWhatWaits(RightFilter):
+    def apply(self, image: Image) -> Image:
+        return Image(image.reference, image.config, super().apply(image).layers)
+
+
 class PrintsWhatItFilters(RightFilter):
     def apply(self, image: Image) -> Image:
         print(f'filtering {image.reference}')

@@ -1,11 +1,13 @@
 """Writers that do harm to what is not their own: the example plugin, changed in one place."""
 import os
 import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from occystrap_flat.writer import CONFIG, FlatOutput
 
-from occystrap_core import Image
+from occystrap_core import Image, OutgoingLayer, WrittenLayer
 
 
 class ReplacesWhatIsInTheWay(FlatOutput):
@@ -42,25 +44,53 @@ class ReplacesALink(FlatOutput):
 
 
 class LeavesWhatKilledRunsLeft(FlatOutput):
-    def _remove_abandoned(self) -> None:
-        pass
+    def _abandoned(self) -> list[str]:
+        return []
 
 
 class RemovesAllThatIsPartial(FlatOutput):
-    def _remove_abandoned(self) -> None:
+    def prepare(self, image: Image) -> None:
         for left in Path(self._root).glob('*.partial'):
             shutil.rmtree(left)
-        super()._remove_abandoned()
+        super().prepare(image)
 
 
 class RemovesWhatLinksLeadTo(FlatOutput):
-    def _remove_abandoned(self) -> None:
+    def prepare(self, image: Image) -> None:
         for left in Path(self._root).glob('.*.partial'):
             shutil.rmtree(os.path.realpath(left))
-        super()._remove_abandoned()
+        super().prepare(image)
 
 
 class LeavesLayersOfKilledRuns(FlatOutput):
-    def _remove_abandoned(self) -> None:
-        for left in Path(self._root).glob('.*.partial'):
-            shutil.rmtree(left)
+    def _abandoned(self) -> list[str]:
+        return [name for name in super()._abandoned() if name.endswith('.partial')]
+
+
+class RefusesTooLate(FlatOutput):
+    def require_possible(self, content: object) -> None:
+        pass
+
+    def prepare(self, image: Image) -> None:
+        super().require_possible(image)
+        super().prepare(image)
+
+
+class MakesItsDirectoryForItsUserAlone(FlatOutput):
+    def prepare(self, image: Image) -> None:
+        super().prepare(image)
+        os.chmod(self._root, 0o700)
+
+
+class ComesBackAfterAbort(FlatOutput):
+    def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
+        with layer.open() as stream:
+            content = b''.join(bytes(chunk) for chunk in _until_it_fails(stream.chunks()))
+        os.makedirs(self._partial, exist_ok=True)
+        Path(self._partial, stream.digest.hex if stream.ended else 'rest').write_bytes(content)
+        return WrittenLayer(stream.digest.hex)
+
+
+def _until_it_fails(chunks: Iterable[memoryview]) -> Iterator[memoryview]:
+    with suppress(BaseException):
+        yield from chunks
