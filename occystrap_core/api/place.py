@@ -28,6 +28,17 @@ class Place(NamedTuple):
         return cls(os.path.realpath(path), name, apart)
 
     @staticmethod
+    def absolute(path: str) -> str:
+        """Return an absolute path, without links where `..` follows one: it leads above what the link leads to.
+
+        So the system reads `link/../name`; os.path.abspath makes another path of it.
+        """
+        above, last = os.path.split(path.rstrip(os.sep))
+        if '..' not in path.split(os.sep):
+            return os.path.abspath(path)
+        return os.path.realpath(path) if last in ('.', '..') else os.path.join(os.path.realpath(above), last)
+
+    @staticmethod
     def canonical_host(host: str, *default_ports: int) -> str:
         """Return `host[:port]` in one form: lower case, addresses in their usual notation, this machine as localhost.
 

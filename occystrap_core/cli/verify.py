@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from occystrap_core.api.options import OptionType
+from occystrap_core.api.place import Place
 from occystrap_core.api.schemes import WriterScheme, load
 from occystrap_core.api.uri import parse_uri, redact
 from occystrap_core.cli.common import common, load_plugins
@@ -146,7 +147,7 @@ def _kept(plugins: Plugins, target: str, at: str | None, expect: str | None) -> 
     Raises UsageError if there are none.
     """
     if '://' not in target and os.path.isdir(target):
-        target = str(destination_location(plugins, os.path.abspath(target)))
+        target = str(destination_location(plugins, Place.absolute(target)))
     if '://' not in target:
         receipts = read_receipts(target, expected=require_digest(target, expect) if expect else None)
         moved = receipts_at(plugins, receipts, at) if at else receipts_beside(target, receipts)

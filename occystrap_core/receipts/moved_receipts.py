@@ -3,6 +3,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from occystrap_core.api.place import Place
 from occystrap_core.api.schemes import WriterScheme, load
 from occystrap_core.destinations.destination_fields import filled_in, has_fields
 from occystrap_core.errors import UsageError
@@ -29,7 +30,7 @@ def receipts_at(plugins: Plugins, receipts: Iterable[Receipt], place: str) -> li
         if scheme.moved:
             moved.append(load(scheme.moved)(receipt, location))
         else:
-            moved.append(replace(receipt, path=os.path.abspath(location.path)))
+            moved.append(replace(receipt, path=Place.absolute(location.path)))
     return moved
 
 
@@ -54,7 +55,7 @@ def receipts_beside(file: str, receipts: Iterable[Receipt]) -> list[Receipt]:
 
     For each local destination, the last parts of its path are looked up beside the file.
     """
-    directory = os.path.dirname(os.path.abspath(file))
+    directory = os.path.dirname(Place.absolute(file))
     return [_beside(directory, receipt) for receipt in receipts]
 
 

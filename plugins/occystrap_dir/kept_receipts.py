@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
 
-from occystrap_core import InvalidImage, KeptReceipts, Location, OccystrapError, Receipt
+from occystrap_core import InvalidImage, KeptReceipts, Location, OccystrapError, Place, Receipt
 from occystrap_core.oci import MANIFEST_CAP, Digest, Offer, Reference, canonical, names_of, parse_name, select_offers
 from occystrap_dir.directory.catalog import CATALOG, parse_catalog
 from occystrap_dir.directory.manifests import CAP
@@ -73,7 +73,7 @@ def _kept(location: Location, scheme: str, listing: Callable[[str], list[_Listed
     unproved += [(each.name, 'the destination has no receipt of this image: copy it again, or give a receipt file')
                  for each in listed if each.digest not in proved and name in ('', each.name, *each.other_names)
                  and (name or not each.is_referrer())]
-    moved_here = os.path.abspath(root)
+    moved_here = Place.absolute(root)
     kept = KeptReceipts([receipt.at(moved_here) for receipt in receipts if _is_named(receipt, name)], unproved)
     image = location.options.get('image')
     return _selected(kept, image, root) if image else kept

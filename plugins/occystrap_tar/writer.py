@@ -1,7 +1,6 @@
 """The writers of tar://: of docker archives and OCI archives, to a file or to stdout."""
-import os
 
-from occystrap_core import ImageOutput, Location, Settings
+from occystrap_core import ImageOutput, Location, Place, Settings
 
 
 def tar_output(location: Location, settings: Settings) -> ImageOutput:
@@ -10,7 +9,7 @@ def tar_output(location: Location, settings: Settings) -> ImageOutput:
     if location.path == '-':
         from occystrap_tar.new_archive.stdout_output import DockerToStdout, OciToStdout
         return OciToStdout(location, settings) if oci else DockerToStdout(location, settings)
-    location = location.with_path(os.path.abspath(location.path))
+    location = location.with_path(Place.absolute(location.path))
     if oci:
         from occystrap_tar.new_archive.oci_output import OciArchiveOutput
         return OciArchiveOutput(location, settings)

@@ -237,6 +237,24 @@ def test_a_destination_is_not_replaced_around_a_source(lies: str, goes: str, her
     assert [each for each in sorted(here.rglob('*')) if each.name != 'plan.toml'] == before
 
 
+@pytest.mark.parametrize('form', ['tar://{}.tar', 'tar://{}.tar?format=oci', 'layout://{}', 'dir://{}', 'oci://{}',
+                                  'mounts://{}', 'dir://{}?expand=true'])
+def test_a_path_leads_where_the_system_finds_it(form: str, here: Path) -> None:
+    """`..` behind a link leads above what the link leads to, not above the link."""
+    (here / 'elsewhere/inner').mkdir(parents=True)
+    (here / 'inner').symlink_to('elsewhere/inner')
+    before = sorted(here.iterdir())
+    run_here('process', 'tar://b.tar', form.format('inner/../out'), '--receipt', 'receipt').assert_code(0)
+    assert (here / 'elsewhere/out').exists() or (here / 'elsewhere/out.tar').exists()
+    assert sorted(here.iterdir()) == sorted([*before, here / 'receipt'])
+    place = form.format('inner/../out').partition('?')[0]
+    run_here('verify', 'receipt', '--at', form.format('inner/../out')).assert_code(0)
+    if not form.startswith(('oci', 'mounts')):
+        run_here('process', 'tar://a.tar', form.format('out')).assert_code(0)
+        digest = run_here('info', 'tar://b.tar', '-O', 'json').json()['images'][0]['image_id']
+        assert digest in run_here('info', place).assert_code(0).out
+
+
 def test_two_sources_are_not_swapped(here: Path) -> None:
     source = plan(here, ('tar://a.tar', 'tar://b.tar', ''), ('tar://b.tar', 'tar://a.tar', ''))
     is_refused(run_here('process', source), REPLACES, code=2)

@@ -29,7 +29,7 @@ class BundleOutput(ImageOutput):
     in_order = unpacks = True
 
     def __init__(self, location: Location, settings: Settings) -> None:
-        super().__init__(location.with_path(os.path.abspath(location.path)), settings)
+        super().__init__(location.with_path(Place.absolute(location.path)), settings)
         self._limits = Limits(self.location.options)
         above, name = os.path.split(os.path.realpath(self.location.path))
         self._staging = Staging(Beneath(above), name, settings.sync, lambda names: may_replace(names, MARKS))

@@ -1,8 +1,7 @@
 """Comparing an image in a directory with a receipt for another place: by its name, config and layers."""
-import os
 from dataclasses import replace
 
-from occystrap_core import READ, CheckResults, Expectation, Location, Receipt, Settings, VerifyLevel
+from occystrap_core import READ, CheckResults, Expectation, Location, Place, Receipt, Settings, VerifyLevel
 from occystrap_core.oci import CONFIG_CAP, Digest, ImageConfig, Reference, first_names, parse_name
 from occystrap_dir.directory.catalog_images import Choice, list_choices, saved_image
 from occystrap_dir.directory.manifests import SavedImage
@@ -15,7 +14,7 @@ def moved(receipt: Receipt, location: Location) -> Receipt:
 
     A receipt for a directory holds for the same bytes at another path.
     """
-    path = os.path.abspath(location.path)
+    path = Place.absolute(location.path)
     if receipt.scheme == 'dir':
         return receipt.at(path)
     return replace(receipt.located_by_diff_id(), scheme='dir', path=path, options={})

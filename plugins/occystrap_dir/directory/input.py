@@ -25,7 +25,7 @@ class DirInput(ImageInput):
 
     def __init__(self, location: Location, settings: Settings) -> None:
         super().__init__(location, settings)
-        self._root = os.path.abspath(location.path)
+        self._root = Place.absolute(location.path)
         self._chosen: dict[Reference, Choice] = {}
 
     def references(self) -> Sequence[Reference]:

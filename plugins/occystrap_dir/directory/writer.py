@@ -1,5 +1,4 @@
 """Writing dir://: a directory in the layout of `docker save`, every layer as its uncompressed tar."""
-import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,7 @@ class DirOutput(ImageOutput):
     layer_form = LayerForm.TAR
 
     def __init__(self, location: Location, settings: Settings) -> None:
-        super().__init__(without_rebuilding(location).with_path(os.path.abspath(location.path)), settings)
+        super().__init__(without_rebuilding(location).with_path(Place.absolute(location.path)), settings)
         self._rebuild = settings.rebuild_index or bool(location.options.get('rebuild_index'))
         self._root = self.location.path
         self._unique = bool(self.location.options['unique_names'])

@@ -1,8 +1,7 @@
 """Locations of images in layouts: `PATH`, `PATH:TAG`, `PATH@DIGEST` or both."""
-import os
 from typing import NamedTuple
 
-from occystrap_core import InvalidImage, Location, UsageError
+from occystrap_core import InvalidImage, Location, Place as PlaceOfImage, UsageError
 from occystrap_core.oci import Digest, require_layout_name, split_pinned
 
 
@@ -28,7 +27,7 @@ def parse_place(path: str) -> Place:
     if (colon and not tag) or ((colon or digest) and not name):
         raise UsageError(f'layout://{path} is not of the form layout://PATH[:TAG]: end a path that contains a colon '
                          'with a slash')
-    return Place(os.path.abspath(directory + slash + name), tag, digest)
+    return Place(PlaceOfImage.absolute(directory + slash + name), tag, digest)
 
 
 def with_tag_as_option(location: Location) -> Location:

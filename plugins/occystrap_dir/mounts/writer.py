@@ -40,7 +40,7 @@ class MountsOutput(ImageOutput):
     unpacks = True
 
     def __init__(self, location: Location, settings: Settings) -> None:
-        super().__init__(without_rebuilding(location).with_path(os.path.abspath(location.path)), settings)
+        super().__init__(without_rebuilding(location).with_path(Place.absolute(location.path)), settings)
         self._rebuild = settings.rebuild_index or bool(location.options.get('rebuild_index'))
         self._taken_away: list[str] = []
         self._root = self.location.path

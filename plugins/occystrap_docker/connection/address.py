@@ -78,7 +78,7 @@ def find_address(options: Mapping[str, Any]) -> Address:
     engine = PODMAN if options.get('engine') == PODMAN.name else DOCKER
     _refuse_contradictions(options, engine)
     if given := options.get('socket'):
-        return _address(given if '://' in given else f'unix://{os.path.abspath(given)}', engine, 'socket=', options)
+        return _address(given if '://' in given else f'unix://{Place.absolute(given)}', engine, 'socket=', options)
     if given := options.get('host'):
         return _address(given, engine, 'host=', options)
     named = options.get('context') or ''

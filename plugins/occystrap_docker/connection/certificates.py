@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from occystrap_core import UsageError
+from occystrap_core import Place, UsageError
 
 if TYPE_CHECKING:
     from docker.tls import TLSConfig
@@ -52,7 +52,7 @@ def find_certificates(url: str, options: Mapping[str, Any], environment: bool) -
         directory, value = os.environ.get('DOCKER_CERT_PATH') or None, os.environ.get('DOCKER_TLS_VERIFY')
         verify = bool(value) if value is not None and (value or directory) else None
     if directory:
-        return Certificates(os.path.abspath(directory), verify is not False)
+        return Certificates(Place.absolute(directory), verify is not False)
     if verify or url.startswith('https://'):
         return Certificates(_usual_directory(), verify is not False)
     return None
@@ -66,7 +66,7 @@ def config_directory() -> Path:
 def _usual_directory() -> str | None:
     """Return the directory where the docker command looks for certificates, None if it has none."""
     directory = config_directory()
-    return os.path.abspath(directory) if any(os.path.exists(directory / name) for name in _FILES) else None
+    return Place.absolute(str(directory)) if any(os.path.exists(directory / name) for name in _FILES) else None
 
 
 def _readable(path: str, url: str) -> bool:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 
-from occystrap_core import InvalidImage, Location, Receipt
+from occystrap_core import InvalidImage, Location, Place, Receipt
 from occystrap_core.oci import INDEX_FILE, blob_name
 from occystrap_tar.archive.members import MANIFEST, Archive
 
@@ -17,7 +17,7 @@ def moved(receipt: Receipt, location: Location) -> Receipt:
     A receipt for an archive holds for the same bytes at another path, unless the location names the image or its
     format, or the archive is a delta, whose receipt must also hold where its images are whole.
     """
-    path, name = os.path.abspath(location.path), location.options['tag'] or ''
+    path, name = Place.absolute(location.path), location.options['tag'] or ''
     format_there = location.given.get('format') or _format_at(path, receipt)
     if receipt.scheme == 'tar' and not name and receipt.options.get('format', 'docker') == format_there and (
             not receipt.left_out):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
-from occystrap_core import Cancelled, OutputError, Settings
+from occystrap_core import Cancelled, OutputError, Place, Settings
 from occystrap_core.files import WRITEBACK, output_errors
 from occystrap_core.tar import TAR_END, file_header, padded_size
 from occystrap_tar.archive.members import MemberReader
@@ -25,7 +25,7 @@ class ArchiveBuilder:
     """An archive that is being written beside its final path. Methods may be called by several threads."""
 
     def __init__(self, path: str, settings: Settings) -> None:
-        self.path = os.path.abspath(path)
+        self.path = Place.absolute(path)
         self._sync, self._settings = settings.sync, settings
         self._files: list[ArchiveFile] = []
         self._places: dict[int, Region] = {}
