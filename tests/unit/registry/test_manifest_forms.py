@@ -250,6 +250,19 @@ def test_a_pinned_destination_of_the_right_form(source: str, choosy: Any) -> Non
                'cannot be written: the manifest has digest')
 
 
+def test_a_tag_that_is_pinned_to_another_digest(source: str, choosy: Any, tmp_path: Path) -> None:
+    target, _ = choosy()
+    app, receipt = f'registry://{source}/app:oci', tmp_path / 'receipt'
+    run_here('process', app, f'registry://{target}/app:v1', '--receipt', receipt).assert_code(0)
+    pinned, right = (f'registry://{target}/app:v1@{digest}' for digest in (
+        Digest.of(b'another'), document_at(source, 'oci', 'app').digest))
+    is_refused(run_here('process', app, pinned), 'cannot be written: the manifest has digest')
+    for arguments in ([str(receipt), '--at', pinned], [pinned, '--against', app]):
+        assert 'it names another image' in run_here('verify', *arguments).assert_code(1).err
+    run_here('process', app, right).assert_code(0)
+    run_here('verify', receipt, '--at', right).assert_code(0)
+
+
 @pytest.mark.parametrize(('kind', 'compression'), [
     ('application/octet-stream', Compression.GZIP), ('', Compression.GZIP),
     (f'{media_types.DOCKER_LAYER}.gzip', Compression.GZIP),
