@@ -46,8 +46,9 @@ class HardLinks:
                 chain.append((path, target))
                 path = self._plain(target)
             for path, target in reversed(chain):
-                with naming_path(path):
-                    found = self._link(path, target, layer)
+                above, _, name = path.rpartition(b'/')
+                with naming_path(path):  # a whiteout may have removed its directory meanwhile
+                    found = self._link(join(self._root.directory(above).path, name), target, layer)
                 if not found:
                     raise InvalidImage(f'{text(path)} is a hard link to {text(target)}, which does not exist')
 

@@ -127,6 +127,14 @@ def test_an_opaque_mark_through_a_symlink_hides_the_real_directory(merging_groun
     assert names(done.tree) == KEPT | {'s', 'foo/new'}
 
 
+@pytest.mark.parametrize('mark', [whiteout('d'), opaque('d'), opaque()])
+def test_a_hard_link_that_waits_for_its_target_is_of_the_marks_own_layer(ground: Ground, mark: Part) -> None:
+    done = ground.extract((directory('d'), file('d/old')), (hardlink('d/b', 'd/in/a'), mark, file('d/in/a', b'a')))
+    assert names(done.tree) == {'d', 'd/b', 'd/in', 'd/in/a'} and done.content('d/b') == b'a'
+    done = ground.extract((directory('d'), file('d/old')), (hardlink('d/b', 'a'), file('a', b'a'), mark))
+    assert names(done.tree) == {'a', 'd', 'd/b'} and done.content('d/b') == b'a'
+
+
 def test_layers_above_a_mark_bring_names_back(ground: Ground) -> None:
     done = ground.extract(BELOW, (opaque('foo'), whiteout('fo')), (file('foo/old', b'new'),), (file('fo', b'new'),))
     assert names(done.tree) == KEPT | {'foo/old'}
