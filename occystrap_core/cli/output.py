@@ -10,7 +10,6 @@ from occystrap_core.report.run_report import RunReport
 from occystrap_core.settings import Settings
 from occystrap_core.sources.selection import print_notes
 from occystrap_core.terminal import print_json, print_lines, print_message
-from occystrap_core.terminal_text import counted, images_text, size_text
 from occystrap_core.verification.expectation import Evidence
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import CheckResult, Severity, problems
@@ -30,31 +29,28 @@ def show_plan(plugins: Plugins, settings: Settings, source: str, destination: 'D
 
     Returns the exit code, 1 if something would fail.
     """
-    from occystrap_core.pipeline.dry_run import plan_copies  # late, as few runs need it
+    from occystrap_core.pipeline.dry_run import PlannedTotals, plan_copies  # late, as few runs need it
     pruned: list[PrunedImage] = []
 
     def prune(todo: 'TaskList') -> None:
-        if todo.pruned:
-            from occystrap_core.mirror.pruned_images import prune_sources
-            known = len(todo.notes)
-            pruned.extend(prune_sources(plugins, settings, todo, receipts, dry_run=True))
-            print_notes(todo.notes[known:])
+        from occystrap_core.mirror.pruned_images import prune_sources
+        known = len(todo.notes)
+        pruned.extend(prune_sources(plugins, settings, todo, receipts, dry_run=True))
+        print_notes(todo.notes[known:])
 
     found = plan_copies(plugins, settings, source, destination, filters, unchanged, prune, files)
+    totals = PlannedTotals()
     if shared.format == 'json':
-        print_json({'dry_run': True, 'images': [each.to_json() for each in found],
+        images = [each.to_json() for each in totals.counting(found)]
+        print_json({'dry_run': True, 'images': images,
                     **({'pruned': [each.to_json() for each in pruned]} if pruned else {})})
     else:
-        print_lines([*(each.line() for each in found), *(each.line(dry_run=True) for each in pruned)])
-    good = [each for each in found if not each.failure]
-    layers, there = sum(each.layers for each in good), sum(each.layers_there for each in good)
-    size = sum((each.size or 0) - each.size_there for each in good)
+        print_lines(each.line() for each in totals.counting(found))
+        print_lines(each.line(dry_run=True) for each in pruned)
     stay = sum(bool(each.reason) for each in pruned)
     gone = f', {len(pruned) - stay} to prune' if pruned else ''
-    failed = f', {len(found) - len(good)} would FAIL' if len(good) < len(found) else ''
-    print_message(f'Dry run: {images_text(len(good), len(found))}, {counted(layers, "layer")}, {there} already there, '
-                  f'at most {size_text(size)} to copy{gone}{failed}')
-    return 1 if failed or stay or not (found or pruned) else 0
+    print_message(f'Dry run: {totals.text(gone)}')
+    return 1 if totals.failed or stay or not (totals.count or pruned) else 0
 
 
 _SHOWN = 20

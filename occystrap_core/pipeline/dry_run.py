@@ -1,5 +1,5 @@
 """What a run would do, without writing anything."""
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -21,10 +21,15 @@ from occystrap_core.report.image_report import failure_text, left_out_text
 from occystrap_core.settings import Settings
 from occystrap_core.sources.selection import print_notes
 from occystrap_core.tasks.image_task import ImageTask
+from occystrap_core.tasks.later_tasks import LaterTasks
+from occystrap_core.tasks.open_sources import OpenSources
 from occystrap_core.tasks.source_orders import Destinations
 from occystrap_core.tasks.request_check import require_requested, selection_note
-from occystrap_core.tasks.task_list import TaskList
-from occystrap_core.terminal_text import counted, size_text
+from occystrap_core.tasks.task_list import WINDOW, TaskList
+from occystrap_core.terminal_text import counted, images_text, size_text
+
+_AT_ONCE = 1000
+"""Later images of a long run that are looked at together."""
 
 
 @dataclass
@@ -63,30 +68,108 @@ class PlannedCopy:
         return {name: value for name, value in asdict(self).items() if name != 'left_out'}
 
 
+@dataclass
+class PlannedTotals:
+    """The totals of planned copies; sizes in bytes."""
+
+    count: int = 0
+    failed: int = 0
+    layers: int = 0
+    layers_there: int = 0
+    size: int = 0
+    """Most that has to be copied."""
+
+    def counting(self, found: Iterable[PlannedCopy]) -> Iterator[PlannedCopy]:
+        """Yield the planned copies, and count them."""
+        for each in found:
+            self.count += 1
+            if each.failure:
+                self.failed += 1
+            else:
+                self.layers += each.layers
+                self.layers_there += each.layers_there
+                self.size += (each.size or 0) - each.size_there
+            yield each
+
+    def text(self, pruned: str) -> str:
+        """Return the totals in words, with those of pruned images before the failures."""
+        failed = f', {self.failed} would FAIL' if self.failed else ''
+        return (f'{images_text(self.count - self.failed, self.count)}, {counted(self.layers, "layer")}, '
+                f'{self.layers_there} already there, at most {size_text(self.size)} to copy{pruned}{failed}')
+
+
 def plan_copies(plugins: Plugins, settings: Settings, source: str, destination: Destinations,
                 filters: Sequence[str], unchanged: Callable[[ImageTask], bool] = lambda task: False,
                 then: Callable[[TaskList], None] = lambda todo: None, files: SideFiles | None = None,
-                ) -> list[PlannedCopy]:
-    """Return what copying `source` to `destination` would do; raises UsageError for an impossible request.
+                ) -> Iterator[PlannedCopy]:
+    """Yield what copying `source` to `destination` would do; raises UsageError for an impossible request.
 
-    `unchanged` returns whether an image would be left as it is. `then` is called with the tasks if all would succeed.
-    `files` are the other files that the run would write.
+    Of very many images the first are yielded before all are known. `unchanged` returns whether an image would be left
+    as it is. `then` is called with all tasks if all would succeed and a source is pruned. `files` are the other files
+    that the run would write.
     """
     with closing(settings.shared), TaskList(plugins, settings) as todo:
-        todo.expand(source, destination, filters, files)
+        todo.expand(source, destination, filters, files, WINDOW)
+        is_whole, known = todo.is_whole, len(todo.notes)
         print_notes(todo.notes)
-        found = [PlannedCopy(task.source, str(task.destination)) for task in todo.tasks]
-        with closing(DaemonThreads(settings.images, 'image')) as threads:
-            futures = [threads.submit(partial(_look, plugins, task, foreseen, unchanged))
-                       for task, foreseen in zip(todo.tasks, found, strict=True)]
-            for future in completed(futures, settings.cancellation.check):
-                future.result()
-        if count := sum(each.left_out for each in found):
-            print_notes([left_out_text(count)])
-        found = [each for each in found if not each.left_out]
-        if not todo.failed and not any(each.failure for each in found):
+        looks = _Looks(plugins, settings, unchanged)
+        with closing(looks.threads):
+            for tasks in [todo.tasks] if is_whole else _parts(plugins, settings, todo):
+                yield from looks.of(tasks, todo)
+        print_notes([left_out_text(looks.left_out)] if looks.left_out else [])
+        print_notes(todo.notes[known:])
+        if not todo.pruned or looks.failed:
+            return
+        if is_whole:
             then(todo)
-        return found + [PlannedCopy(each.reference, each.destination, failure=each.failure) for each in todo.failed]
+            return
+    with closing(settings.shared), TaskList(plugins, settings) as everything:  # what is pruned depends on all images
+        everything.expand(source, destination, filters, files)
+        then(everything)
+
+
+def _parts(plugins: Plugins, settings: Settings, todo: TaskList) -> Iterator[Sequence[ImageTask]]:
+    """Yield the tasks of a long run: those that are known, then others as they are found, some at a time."""
+    todo.sources = OpenSources()
+    later, first, todo.tasks = LaterTasks(plugins, settings, todo), todo.tasks, []
+    yield first
+    found = list[ImageTask]()
+    for tasks, refused in later.parts():
+        todo.failed += refused
+        found += tasks
+        if len(found) >= _AT_ONCE:
+            yield found
+            found = []
+    yield found
+
+
+class _Looks:
+    """Looks at images in parallel, and counts what is left out."""
+
+    def __init__(self, plugins: Plugins, settings: Settings, unchanged: Callable[[ImageTask], bool]) -> None:
+        self._plugins, self._check, self._unchanged = plugins, settings.cancellation.check, unchanged
+        self.threads = DaemonThreads(settings.images, 'image')
+        self.left_out = 0
+        """The number of artifacts that are left out."""
+        self.failed = False
+        """Whether a copy would fail."""
+
+    def of(self, tasks: Sequence[ImageTask], todo: TaskList) -> Iterator[PlannedCopy]:
+        """Yield the planned copies of these tasks, then the failures that `todo` has, and forget them."""
+        found = [PlannedCopy(task.source, str(task.destination)) for task in tasks]
+        futures = [self.threads.submit(partial(_look, self._plugins, task, foreseen, self._unchanged))
+                   for task, foreseen in zip(tasks, found, strict=True)]
+        for future in completed(futures, self._check):
+            future.result()
+        if todo.sources:
+            for task in tasks:
+                todo.sources.ended(task.report)
+        self.left_out += sum(each.left_out for each in found)
+        refused = [PlannedCopy(each.reference, each.destination, failure=each.failure) for each in todo.failed]
+        todo.failed.clear()
+        for planned in (*(each for each in found if not each.left_out), *refused):
+            self.failed |= bool(planned.failure)
+            yield planned
 
 
 def _look(plugins: Plugins, task: ImageTask, foreseen: PlannedCopy,

@@ -6,7 +6,9 @@ from occystrap_core.api.image_list import ImageList, ListedImage
 from occystrap_core.errors import UsageError
 from occystrap_core.sources.source_file import Problems, decoded, file_name, read_lines, read_text, source_uri
 
-_LONGER = ' where all of a list has to be known: a run that copies, without --prune, reads one of any length'
+_CAP = 32 << 20
+"""Most bytes of a list of which all has to be known: some 300,000 images."""
+_LONGER = ' where all of a list has to be known: without --prune, process reads one of any length'
 _COMMENT = re.compile(r'(^|\s)#.*')
 
 
@@ -27,7 +29,7 @@ class ListFile(ImageList):
 
     def entries(self) -> Iterable[ListedImage]:
         """Return the listed images, in order; raises UsageError, naming file and lines, for all mistakes together."""
-        text = read_text(self.location.path, instead=_LONGER)
+        text = read_text(self.location.path, _CAP, _LONGER)
         lines = ((number, _without_comment(line)) for number, line in enumerate(text.split('\n'), 1))
         return self._checked([each for each in lines if each[1]], text[-1:] in ('', '\n'))
 

@@ -16,7 +16,7 @@ def source_uri(text: str) -> str:
 
 
 CAP = 4 << 20
-"""Most bytes of a list or plan: some 40,000 images."""
+"""Most bytes of a plan: some 40,000 images."""
 _SHOWN = 10
 _LONGEST = 1 << 16
 """Bytes of a line."""

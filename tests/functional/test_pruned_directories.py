@@ -48,6 +48,14 @@ def listed(directory: Path) -> list[str]:
     return sorted(json.loads((directory / 'catalog.json').read_bytes()).get('team/app', {}))
 
 
+def test_a_long_dry_run_shows_what_would_go(host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = tmp_path / 'mirror'
+    mirrored(host, directory)
+    monkeypatch.setattr('occystrap_core.pipeline.dry_run.WINDOW', 1)
+    dry = mirrored(host, directory, 'newest=2&prune=true', '', '--prune', '--dry-run')
+    assert dry.out.count('would skip') == 2 and dry.out.count('would prune') == 1 and '1 to prune' in dry.err
+
+
 @pytest.mark.parametrize('options', OPTIONS)
 def test_the_oldest_go_after_they_are_shown(options: str, host: str, tmp_path: Path) -> None:
     directory, only = tmp_path / 'mirror', tmp_path / 'only'

@@ -57,7 +57,7 @@ def test_an_output_is_made_once_for_each_image(tmp_path: Path) -> None:
         assert sorted(MADE) == ['to-one', 'to-three', 'to-two']
         receipts.close()
     MADE.clear()
-    plan_copies(plugins, Settings(), source, 'memory://to-{name}', ())
+    list(plan_copies(plugins, Settings(), source, 'memory://to-{name}', ()))
     assert sorted(MADE) == ['to-one', 'to-three', 'to-two']
 
 

@@ -188,7 +188,7 @@ def test_a_dry_run_reports_what_is_there_and_writes_nothing() -> None:
     offer('one', 'two')
     process('memory://one')
     writes = list(SHELVES['shelf'].writes)
-    found = plan_copies(memory_plugins(), Settings(), 'memory://one,two,gone', 'memory://shelf', [])
+    found = list(plan_copies(memory_plugins(), Settings(), 'memory://one,two,gone', 'memory://shelf', []))
     assert [(each.layers, each.layers_there) for each in found[:2]] == [(3, 3), (3, 3)]
     assert found[0].line().startswith('would copy memory://one to memory://shelf: 3 layers, ')
     totals = found[0].to_json()

@@ -177,7 +177,7 @@ def test_a_plan_in_json() -> None:
 def plan(source: str, destination: str = 'memory://shelf', filters: Sequence[str] = (),
          settings: Settings | None = None,
          ) -> list[PlannedCopy]:
-    return plan_copies(memory_plugins(), settings or Settings(), source, destination, filters)
+    return list(plan_copies(memory_plugins(), settings or Settings(), source, destination, filters))
 
 
 @pytest.mark.parametrize('form', ['stored', 'tar'])
