@@ -52,14 +52,12 @@ class RegistryOutput(ImageOutput):
         return self._address.place
 
     def present_digest(self, reference: Reference) -> Digest | None:
-        """Return the digest of what the tag means now; None if another form, or sending blobs again, is requested, or
-        if the destination names another digest."""
+        """Return the digest of what the tag means now; None if another form, or sending blobs again, is requested."""
         address = self._address.reference
         if self._forms.is_requested or self._resent or not (address.tag or address.digest):
             return None
         self._client.connect_once(self._address.push_scope)
-        found = digest_in(self._present(), self._present_name)
-        return found if address.digest in (None, found) else None
+        return digest_in(self._present(), self._present_name)
 
     def present_receipt(self, reference: Reference, source: str) -> Receipt:
         """Return a receipt of what the tag means now, after reading its manifests and configs."""
