@@ -19,7 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks import daemons, from_device, many_images, start_up, thousands
+from benchmarks import daemons, from_device, many_images, small_images, start_up, thousands
 from benchmarks.floors import floors_of, limit
 from benchmarks.images import MeasuredImage, build_images, measured_images
 from benchmarks.jobs import Programs, install_peer, jobs, jobs_of_first_layers
@@ -33,6 +33,7 @@ IMAGES = 'images'
 OTHERS: Mapping[str, tuple[str, Callable[[Sequence[str], int], Iterator[Measured]]]] = {
     'daemons': ('In and out of a Docker daemon, 600 MB in seven layers', daemons.measured),
     'many': ('200 images', many_images.measured),
+    'small': ('300 small images', small_images.measured),
     'thousands': ('1,000 small images, when 300 and when 3,000 are copied', thousands.measured),
     'device': ('Full verification, from the device', from_device.measured),
     'start': ('Start', start_up.measured),
