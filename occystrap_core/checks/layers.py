@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 from occystrap_core.checks.entries import EntryChecks, text
 from occystrap_core.checks.findings import Findings, LayerFindings, rule_of
+from occystrap_core.checks.gzip_end import GzipEnd
 from occystrap_core.errors import ImageError
 from occystrap_core.image.image import Image
 from occystrap_core.image.layer import Layer, ReadObservers
@@ -62,7 +63,8 @@ class LayerChecks:
 
 def _read(layer: Layer, observers: ReadObservers, entries: EntryChecks, report: Callable[[str, str], None]) -> None:
     """Read a layer, also after an entry that cannot be parsed, to check its digests; raises ImageError for these."""
-    with layer.tar(observers) as stream:
+    end = GzipEnd()
+    with layer.tar(_with_end(observers, end)) as stream:
         tar = RewrittenTar(stream, [entries.entry])
         try:
             for _ in tar.chunks():
@@ -73,11 +75,23 @@ def _read(layer: Layer, observers: ReadObservers, entries: EntryChecks, report: 
             report(error.rule or 'tar-invalid', str(error))
             stream.drain()
             return
+    if end.is_padded(stream.size, layer.stored):
+        report('layer-padding', 'zeros follow its gzip data')
     entries.ended()
     if not tar.scanner.has_end:
         report('tar-end', 'it does not end with two blocks of zeros')
     if tar.scanner.has_trailing_data:
         report('tar-data-behind-end', 'something follows the end')
+
+
+def _with_end(observers: ReadObservers, end: GzipEnd) -> ReadObservers:
+    kept = observers.kept
+
+    def keep(piece: memoryview) -> None:
+        end.add(piece)
+        if kept:
+            kept(piece)
+    return observers._replace(kept=keep)
 
 
 def _read_blob(layer: Layer, observers: ReadObservers, report: Callable[[str, str], None]) -> None:

@@ -57,6 +57,7 @@ RULES: dict[str, tuple[Level, str]] = {
     'layer-diff-id': (_E, 'the digest of the tar of the layer is not the diff_id in the config'),
     'layer-media-type': (_E, 'the media type of the layer is unknown, or names another compression'),
     'layer-compression': (_E, 'the layer cannot be decompressed'),
+    'layer-padding': (_E, 'zeros follow the gzip data of the layer, which programs in Go refuse'),
     'tar-invalid': (_E, 'the layer is not a tar, is cut off, or has broken headers'),
     'tar-end': (_W, 'the tar of the layer does not end with two blocks of zeros'),
     'tar-data-behind-end': (_W, 'data follow the end of the tar, which no program unpacks'),

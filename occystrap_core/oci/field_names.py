@@ -55,8 +55,8 @@ EXACT = FieldNames(None)
 STRICT = FieldNames({})
 """For documents that only occystrap writes and reads: a field in another case is unknown."""
 MANIFEST_FIELDS = FieldNames.of(
-    'schemaVersion mediaType artifactType config layers manifests subject annotations digest size urls data platform '
-    'architecture os os.version os.features variant')
+    'schemaVersion mediaType artifactType config layers manifests fsLayers subject annotations digest size urls data '
+    'platform architecture os os.version os.features variant')
 CONFIG_FIELDS = FieldNames.of(
     'created author architecture os os.version os.features variant config rootfs history type diff_ids created_by '
     'comment empty_layer container container_config docker_version id parent User ExposedPorts Env Entrypoint Cmd '

@@ -207,11 +207,14 @@ def _manifest_kind(document: dict[str, Any], served_as: str | None) -> str:
     version = document.get('schemaVersion')
     if version == 1:
         raise InvalidImage('the manifest has the obsolete schema version 1: push the image again with a newer tool')
-    has_parts = not {'config', 'manifests'}.isdisjoint(document) and 'fsLayers' not in document
+    has_parts = not {'config', 'manifests'}.isdisjoint(document)
     if version is not None and (version != 2 or not isinstance(version, int)) or (version is None and not has_parts):
         raise InvalidImage('the manifest has no schemaVersion 2')
     if 'manifests' in document and ('layers' in document or 'config' in document):
         raise InvalidImage('the manifest has both layers and manifests, so it is ambiguous', _CONFUSED)
+    if 'fsLayers' in document:
+        raise InvalidImage('the manifest has fsLayers, a field of the obsolete schema version 1, so it is '
+                           'ambiguous', _CONFUSED)
     declared = document.get('mediaType')
     if declared is not None and not isinstance(declared, str):
         raise InvalidImage('the manifest has a mediaType that is not a string', _CONFUSED)

@@ -137,6 +137,7 @@ def test_too_many_manifests_are_refused_before_they_are_asked_for(server: Script
     (b'{"schemaVersion": 1, "fsLayers": []}', 'obsolete schema version 1'), (b'{}', 'no schemaVersion 2'),
     (b'[]', 'not a JSON object'), (b'\xff', 'not valid JSON'),
     (b'{"schemaVersion": 2, "layers": [], "config": {}, "manifests": []}', 'both layers and manifests'),
+    (b'{"schemaVersion": 2, "layers": [], "config": {}, "FSLayers": []}', 'fsLayers.*ambiguous'),
     (b'{"schemaVersion": 2, "mediaType": "application/vnd.oci.artifact.manifest.v1+json", "blobs": []}', 'media type')])
 def test_a_child_that_is_no_manifest(raw: bytes, words: str, choice: str, server: Scripted) -> None:
     child = put(server, raw, media_type='application/json')

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from occystrap_core import (
     Evidence, Image, ImageIndex, ImageOutput, InvalidImage, LayerForm, Location, OutgoingLayer,
-    OutputError, Place, Receipt, Settings, VerifyLevel, WrittenImage, WrittenLayer,
+    OutputError, Place, Receipt, Settings, UsageError, VerifyLevel, WrittenImage, WrittenLayer,
 )
 from occystrap_core.files import LEAST_BESIDE, ByteStream, output_errors, written_through
 from occystrap_core.oci import Reference
@@ -38,6 +38,8 @@ class DirOutput(ImageOutput):
         self._root = self.location.path
         self._unique = bool(self.location.options['unique_names'])
         self._expansion = self._made_expansion() if self.location.options.get('expand') else None
+        if self.location.options.get('mode') and not self._expansion:
+            raise UsageError('mode= is that of a directory with unpacked files: add expand=true, or leave it out')
         if self._expansion:
             self.in_order = self.unpacks = True
         elif self._unique:

@@ -80,6 +80,8 @@ class MountsOutput(ImageOutput):
             for name in (TREES, EMPTY):
                 self._place.make(name, 0o777 & NOT_OTHERS)
             self._keep_others_from_writing()
+            if mode := self.location.options['mode']:
+                self._place.set_mode('', mode)
             self._place.make_private(LAYERS, self._limits.mode)
             self._place.make_private(UNPACKING)
             self._agree_on_marks()

@@ -270,6 +270,7 @@ OF_BLOBS: dict[str, Callable[[], Parts]] = {
     'layer-digest': damaged(layer=flipped),
     'layer-size': damaged(layer=lambda blob: blob[:-7]),
     'layer-compression': lambda: Parts(pack=lambda tar: flipped(gzip.compress(tar, mtime=0))),
+    'layer-padding': lambda: Parts(pack=lambda tar: gzip.compress(tar, mtime=0) + bytes(512)),
     'layer-media-type': lambda: Parts(pack=lambda tar: zstandard.compress(tar)),
     'manifest-invalid': lambda: Parts(edit_manifest=lambda manifest: {
         **manifest, 'config': {**manifest['config'], 'size': -1}}),

@@ -100,3 +100,14 @@ def test_an_unfinished_image_is_removed(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(OutputError):
         make_project(str(tmp_path / 'half'), 'zip')
     assert os.listdir(tmp_path) == ['there']
+
+
+def test_a_path_with_dots_behind_a_link_is_where_the_system_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                                     ) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES / 'occystrap-flat')
+    (tmp_path / 'there/below').mkdir(parents=True)
+    (tmp_path / 'link').symlink_to('there/below')
+    kit = WriterConformance()
+    kit.plugin, kit.uri = 'occystrap_flat.plugin', 'flat://{directory}/link/../image'
+    kit.write(tmp_path, sample_image())
+    assert (tmp_path / 'there/image/config.json').is_file()

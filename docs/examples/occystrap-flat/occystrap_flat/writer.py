@@ -24,7 +24,7 @@ class FlatOutput(ImageOutput):
     """Writes one image. It leaves `layer_form` as it is, so it gets uncompressed tars."""
 
     def __init__(self, location: Location, settings: Settings) -> None:
-        super().__init__(location.with_path(os.path.abspath(location.path)), settings)  # the receipt keeps this path
+        super().__init__(location.with_path(Place.absolute(location.path)), settings)  # the receipt keeps this path
         self._root = self.location.path
         self._partial = f'{self._root}/.flat-{secrets.token_hex(8)}.partial'
         self._lock: int | None = None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core import CheckResults, Receipt
+from occystrap_core import CheckResults, Receipt, UsageError
 from occystrap_core.testing.sample import sample_image
 from occystrap_dir.extraction.privacy import check_privacy
 from tests.services.requirements import require_root
@@ -88,3 +88,16 @@ def test_files_all_of_one_user_are_accepted(receipt: Receipt, monkeypatch: pytes
 def test_links_have_no_permissions_and_what_is_missing_is_not_reported_here(receipt: Receipt) -> None:
     os.symlink('x', f'{receipt.path}/link')
     assert findings(receipt, 'none', ('link',)) == [] and findings(receipt, 'link') == []
+
+
+@pytest.mark.parametrize('before', [(), ('700',)])
+def test_a_requested_mode_is_set_where_the_directory_exists(before: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / 'out').mkdir(0o700)
+    for mode in (*before, '755'):
+        write(sample_image(f'app:v{mode}'), f'mounts://{tmp_path}/out?mode={mode}')
+    assert [os.stat(tmp_path / name).st_mode & 0o777 for name in ('out', 'out/layers')] == [0o755] * 2
+
+
+def test_a_mode_for_a_directory_without_unpacked_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match='add expand=true'):
+        write(sample_image(), f'dir://{tmp_path}/out?mode=0700')
