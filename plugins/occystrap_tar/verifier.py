@@ -72,7 +72,7 @@ def _opened(path: str, level: VerifyLevel, settings: Settings, results: CheckRes
         return contents
     except FileNotFoundError:
         results.error(path, 'does not exist')
-    except (IsADirectoryError, NotADirectoryError) as error:
+    except NotADirectoryError as error:
         results.error(path, f'is not an archive: {error.strerror}')
     except OSError as error:
         results.unverified(path, f'cannot be read: {error.strerror}')
