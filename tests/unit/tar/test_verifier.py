@@ -3,16 +3,20 @@ import io
 import os
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from occystrap_core.oci import INDEX_FILE
+from occystrap_core.plugins.resolver import destination_location
 from occystrap_core.settings import VerifyLevel
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.expectation import Expectation
 from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import Outcome
+from occystrap_tar.archive.moved_receipt import moved
+from tests.services.installed import installed_plugins
 from tests.unit.tar.archives import verify, write
 
 Change = Callable[[str, bytes], list[tuple[str, bytes]]]
@@ -160,6 +164,18 @@ def test_a_missing_archive_or_a_directory_in_its_place(receipt: Receipt) -> None
     path.write_text('something else\n' * 100)
     results = verify(receipt, FAST)
     assert results.outcome is Outcome.FAILED and str(results.problems[0]).startswith(f'{path}: is not a tar archive')
+    results = verify(replace(receipt, path=f'{path}/out.tar'), FAST)
+    assert results.outcome is Outcome.FAILED
+    assert str(results.problems[0]) == f'{path}/out.tar: is not an archive: Not a directory'
+
+
+def test_an_archive_whose_index_is_damaged_is_no_oci_archive(tmp_path: Path) -> None:
+    receipt = write(sample_image(), f'tar://{tmp_path}/out.tar?format=oci')
+    rebuild(receipt, lambda name, content: [(name, b'{}' if name == INDEX_FILE else content)])
+    location = destination_location(installed_plugins(), f'tar://{receipt.path}?tag=sample:v1')
+    results = verify(moved(receipt, location), FAST)
+    assert results.outcome is Outcome.FAILED
+    assert f'{receipt.path}: is not an OCI archive: index.json: ' in '\n'.join(map(str, results.problems))
 
 
 def test_a_link_in_place_of_a_member(receipt: Receipt) -> None:

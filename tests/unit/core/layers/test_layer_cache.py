@@ -62,6 +62,14 @@ def test_a_changed_row_is_an_error(column: str, tmp_path: Path) -> None:
         cache.find(Digest(str(other)) if column == 'made_from' else ONE, 'recipe2' if column == 'recipe' else 'recipe')
 
 
+def test_a_cache_that_is_damaged_during_a_run_is_an_error(tmp_path: Path) -> None:
+    cache = FileCache(str(tmp_path / 'cache'))
+    with sqlite3.connect(tmp_path / 'cache') as connection:
+        connection.execute('DROP TABLE layers')
+    with pytest.raises(OutputError, match='cache cannot be used: no such table'):
+        cache.keep(ONE, 'recipe', RESULT)
+
+
 def test_a_full_disk_costs_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
         connection = opened(*arguments, **options)

@@ -214,6 +214,11 @@ def test_a_source_that_is_slow_to_list_does_not_hold_up_what_it_has_listed(monke
     assert report.succeeded and report.count == 3
 
 
+def test_a_single_image_is_no_long_run_however_slowly_it_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('occystrap_core.tasks.task_list._PATIENCE', 0.0)
+    assert [each.reference for each in process(offer('one')).images] == ['one']
+
+
 def test_sources_of_a_list_are_closed_when_their_images_are_done(tmp_path: Path) -> None:
     offer(*(names := [f'app-{number}' for number in range(40)]))
     (listed := tmp_path / 'images.txt').write_text(''.join(f'memory://{each}\n' for each in names))

@@ -1,4 +1,5 @@
 """Several images in one run: where each goes, what runs in parallel, what a failure stops, what is not repeated."""
+import random
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core import Image, Location, Many, Settings, UsageError, VerifyLevel
+from occystrap_core import Image, Location, Many, OutgoingLayer, Settings, UsageError, VerifyLevel, WrittenLayer
 from occystrap_core.destinations.destination_fields import filled_in
 from occystrap_core.errors import InvalidReceipt
 from occystrap_core.oci import Digest, Reference
@@ -21,7 +22,8 @@ from occystrap_core.tasks.earlier_run import EarlierRun
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.provenance import RecordedVerdict
 from occystrap_core.verification.results import Outcome
-from tests.unit.core.pipeline.memory import IMAGES, SHELVES, MemoryOutput, memory_plugins, offer
+from tests.unit.core.pipeline.memory import IMAGES, SHELVES, MemoryInput, MemoryOutput, memory_plugins, offer
+from tests.unit.core.pipeline.test_image_copy import image_of
 from tests.unit.core.pipeline.test_run import broken
 
 HERE = 'tests.unit.core.pipeline.test_many'
@@ -127,6 +129,44 @@ def test_a_layer_that_all_have_is_read_once() -> None:
                      plugins=memory_plugins(f'{HERE}:OneStore'))
     assert report.succeeded and len(read) == len(set(read)) == 2 + 12
     assert len(SHELVES['shelf'].writes) == 14
+
+
+class Slow(OneStore):
+    """Writes the first layer only after both images' own layers."""
+
+    begun, own = threading.Lock(), threading.Event()
+
+    def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
+        if layer.index == 0:
+            assert Slow.begun.acquire(blocking=False), 'the shared layer is written a second time'
+            assert Slow.own.wait(10)
+        written = super().write_layer(layer)
+        if len(self.shelf.writes) == 2:
+            Slow.own.set()
+        return written
+
+
+def test_a_shared_layer_on_its_way_is_not_sent_again_and_holds_up_no_other() -> None:
+    def image(name: str) -> Image:
+        found = image_of(random.Random(1).randbytes(4096), name.encode() * 512)
+        return Image(Reference.parse(name), found.config, found.layers, found.manifest)
+    Slow.begun, Slow.own = threading.Lock(), threading.Event()
+    offer('a', 'b', image=image)
+    report = process('memory://a,b', settings=Settings(images=2, jobs=2), plugins=memory_plugins(f'{HERE}:Slow'))
+    assert report.succeeded and len(SHELVES['shelf'].writes) == 3
+
+
+class OneFile(MemoryInput):
+    """Has all its images at one location."""
+
+    def location_of(self, reference: Reference) -> Location:
+        return self.location
+
+
+def test_two_images_of_one_file_are_two_images() -> None:
+    offer('one', 'two')
+    with pytest.raises(UsageError, match='cannot take several images: it holds one'):
+        process('memory://one,two', plugins=memory_plugins(source=f'{HERE}:OneFile', many=ONE))
 
 
 def test_fail_fast_begins_no_further_image() -> None:

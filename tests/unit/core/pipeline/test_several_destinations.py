@@ -52,6 +52,13 @@ class Output(MemoryOutput):
         return receipt
 
 
+class Streaming(MemoryOutput):
+    """Takes blobs while they are made."""
+
+    def stream_layer(self, layer: OutgoingLayer) -> WrittenLayer:
+        return self.write_layer(layer)
+
+
 def counted(name: str, *, stored: bool = True) -> Image:
     """Return the sample, which counts how often each layer is opened at the source."""
     image = sample_image(name, stored=stored)
@@ -65,8 +72,9 @@ def counted(name: str, *, stored: bool = True) -> Image:
     return image
 
 
-def process(source: str, *destinations: str, filters: tuple[str, ...] = (), images: int = 2) -> RunReport:
-    plugins = memory_plugins(f'{HERE}:Output')
+def process(source: str, *destinations: str, filters: tuple[str, ...] = (), images: int = 2,
+            output: str = 'Output') -> RunReport:
+    plugins = memory_plugins(f'{HERE}:{output}')
     return Run(plugins, Settings(images=images, sync=False), VerifyLevel.FULL, Progress()).process(
         source, destinations, filters)
 
@@ -128,6 +136,12 @@ def test_a_stream_is_read_once(form: str, filters: tuple[str, ...]) -> None:
     report = process('memory://stream', 'memory://good', f'memory://b?form={form}', filters=filters)
     assert [image.outcome for image in report.images] == [Outcome.VERIFIED] * 2, [i.failure for i in report.images]
     assert streams == ['stream']
+
+
+def test_a_layer_is_read_once_for_destinations_that_take_blobs_while_they_are_made() -> None:
+    offer('one', image=lambda name: counted(name, stored=False))
+    assert process('memory://one', 'memory://a', 'memory://b', output='Streaming').succeeded
+    assert OPENED == {'one 0': 1, 'one 1': 1, 'one 2': 1}
 
 
 def test_a_layer_of_two_images_is_read_once() -> None:

@@ -2,11 +2,15 @@
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from occystrap_core import Cancelled, CheckResults, Receipt, Settings, VerifyLevel
+from occystrap_core.cancellation import Cancellation
 from occystrap_core.cli.verify import verify_all
+from occystrap_core.pipeline.lane_threads import LaneThreads
 from occystrap_core.pipeline.run import Run
 from occystrap_core.report.progress import Progress
 from occystrap_core.report.run_report import RunReport
@@ -133,3 +137,18 @@ def test_threads_end_with_settings_that_are_not_closed() -> None:
     before = {*threading.enumerate()}
     assert Settings(jobs=2).in_parallel(str, range(9))
     wait_until(lambda: not {*threading.enumerate()} - before)
+
+
+def test_images_of_a_long_run_are_not_started_far_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are looked for while others are copied, and each that waits needs memory."""
+    monkeypatch.setattr('occystrap_core.pipeline.lane_threads._LOOK', 0.001)
+    started, ahead, gate = list[Any](), list[int](), threading.Event()
+
+    class Waited(Cancellation):
+        def check(self) -> None:  # called by whoever waits for images
+            ahead.append(len(started))
+            gate.set()
+    tasks = (started.append(each) or each for each in [SimpleNamespace(lane=0)] * 20)
+    threads = LaneThreads(2, Settings(images=2, cancellation=Waited()), most=3)
+    threads.process(cast(Any, tasks), lambda task: cast(None, gate.wait(10)), lambda error: None)
+    assert ahead[0] == 4 and len(started) == 20

@@ -441,7 +441,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     for name, words in (('none', 'No such file or directory'), ('a\0b', 'embedded null byte')):
         with pytest.raises(UsageError, match=f'cannot read the receipt .*: {words}'):
             read_receipts(str(tmp_path / name))
-    with pytest.raises(OutputError, match='cannot write the receipt file .*: No such file or directory'):
+    with pytest.raises(OutputError, match='cannot write the receipt file .*: No such file or directory; '
+                                          f'create the directory {tmp_path}/none first'):
         ReceiptFile(str(tmp_path / 'none/receipts'))
 
 

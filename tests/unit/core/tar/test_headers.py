@@ -5,9 +5,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from occystrap_core.errors import InvalidImage
+from occystrap_core.files.stream import ByteStream
 from occystrap_core.tar.entry import TarEntry
 from occystrap_core.tar.header import EXTENDED_CAP, EXTENDED_COUNT, NAME_CAP, RECORD_COUNT
 from occystrap_core.tar.reader import TarReader
+from occystrap_core.tar.rewriter import RewrittenTar
+from tests.unit.core.image.sources import Pieces
 from tests.unit.core.tar.raw import END, GNU, USTAR, V7, base256, gnu_long, header, member, pax, record, sparse
 from tests.unit.core.tar.test_reader import dribbled
 from tests.unit.core.tar.test_rewriter import rewrite, timeless, unchanged
@@ -209,6 +212,12 @@ LIMITS = {
 def test_values_beyond_the_limits_are_refused(what: str) -> None:
     before, words = LIMITS[what]
     refused(before + member(b'a') + END, words)
+
+
+def test_an_extended_header_beyond_the_limit_is_refused_if_the_tar_comes_in_one_piece() -> None:
+    tar = LIMITS['an extended header'][0] + member(b'a') + END
+    with pytest.raises(InvalidImage, match='extended header of'):
+        ByteStream(RewrittenTar(ByteStream(Pieces(tar)), [])).drain()
 
 
 def test_values_at_the_limits_are_read() -> None:

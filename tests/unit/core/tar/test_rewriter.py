@@ -16,6 +16,7 @@ from occystrap_core.tar import header as fields
 from occystrap_core.tar.entry import TarEntry
 from occystrap_core.tar.pax import parse_records, write_records
 from occystrap_core.tar.rewriter import RewrittenTar
+from tests.unit.core.tar.raw import END, member, pax
 
 FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 LONG = 'a-long-name/' * 20 + 'file'
@@ -83,6 +84,11 @@ def sample_tar(tar_format: int) -> bytes:
 def test_an_unchanged_tar_stays_byte_for_byte_the_same(tar_format: int, most: int) -> None:
     tar = sample_tar(tar_format)
     assert rewrite(tar, unchanged, unchanged, most=most) == tar
+
+
+def test_a_global_header_stays_even_if_a_function_leaves_it_out() -> None:
+    tar = pax((b'comment', b'c'), kind=b'g') + member(b'a') + END
+    assert rewrite(tar, lambda entry: None if entry.type == b'g' else entry, unchanged) == tar
 
 
 @cache

@@ -1,11 +1,11 @@
 """The verdict: verified if and only if all that a receipt expects was observed as the level asks, and is equal."""
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
 from occystrap_core import READ, REPORTED, CheckResults, Expectation, Receipt, VerifyLevel
-from occystrap_core.oci import Digest, ImageConfig
+from occystrap_core.oci import Descriptor, Digest, ImageConfig, Manifest
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_core.verification.judge import KINDS, judge
 from occystrap_core.verification.results import Outcome, Proof
@@ -262,6 +262,27 @@ def test_documents_that_cannot_be_parsed_are_contradictions() -> None:
             (read if each.kind == 'config' else found(READ))(results, each)
     verdict = judge(receipt, FULL, results)
     assert verdict.outcome is Outcome.FAILED and [each.item for each in verdict.findings] == [str(manifest)]
+
+
+@pytest.mark.parametrize(('diff_ids', 'outcome'), [(DIFF_IDS, Outcome.VERIFIED), (DIFF_IDS[::-1], Outcome.FAILED)])
+def test_an_image_of_odd_media_types_must_have_the_layers_that_its_config_lists(diff_ids: Sequence[Digest],
+                                                                                outcome: Outcome) -> None:
+    blobs = sample_image().manifest
+    assert blobs
+    manifest = Manifest.build(Descriptor('application/octet-stream', Digest.of(CONFIG), len(CONFIG)), blobs.layers)
+    expected = [Expectation('manifest', 'v1', manifest.digest, len(manifest.raw)), RECEIPT.expectations[0],
+                *(Expectation('layer', each.digest, each.digest, each.size, covers=(diff_id,))
+                  for each, diff_id in zip(blobs.layers, diff_ids, strict=True))]
+    results = CheckResults()
+    results.read(expected[0], manifest.raw)
+    results.read(expected[1], CONFIG)
+    for each in expected[2:]:
+        found(READ)(results, each)
+    receipt = Receipt('x', '/p', {}, 'a:b', 's', RECEIPT.image_id, diff_ids, expected, manifest.digest, form='stored')
+    verdict = judge(receipt, FULL, results)
+    assert verdict.outcome is outcome
+    assert [each.message.partition(' is ')[0] for each in verdict.findings] == (
+        [] if outcome is Outcome.VERIFIED else ['the list of diff_ids'])
 
 
 def test_a_config_that_cannot_be_parsed_is_a_contradiction() -> None:

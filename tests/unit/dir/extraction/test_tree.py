@@ -14,6 +14,7 @@ from occystrap_dir.extraction.attributes import Attributes, Setter
 from occystrap_dir.extraction.attributes import Cover
 from occystrap_dir.extraction.tree import Tree
 from occystrap_dir.extraction.unpacked_tree import Limits
+from occystrap_dir.mounts.overlay_marks import OverlayMarks
 from occystrap_dir.workspace.root import Root
 from tests.unit.core.tar.raw import GNU, header, pax, sparse
 from tests.unit.dir.extraction.unpacked import (
@@ -388,6 +389,17 @@ def test_a_hard_link_to_a_symlink_is_another_name_of_the_symlink(tmp_path: Path)
     root, lines = unpack(tmp_path, entries)
     assert (root / 'hard').is_symlink() and os.readlink(root / 'hard') == 'target'
     assert (root / 'hard').lstat().st_ino == (root / 'link').lstat().st_ino and not differences(root, lines)
+
+
+@pytest.mark.parametrize('kind', [b'3', b'4'])
+def test_a_device_that_overlayfs_takes_for_a_whiteout_is_refused(kind: bytes, tmp_path: Path) -> None:
+    unpacking = unpacking_in(tmp_path, marks=lambda tree: OverlayMarks(tree, True, lambda length: None))
+    unpacking.begin()
+    try:
+        with pytest.raises(InvalidImage, match='^d/gone is a device 0, 0, which overlayfs takes for a whiteout'):
+            unpacking.add(stream_of(other(b'd/gone', kind)))
+    finally:
+        unpacking.abort()
 
 
 def test_the_root_is_private_until_it_is_complete(tmp_path: Path) -> None:
