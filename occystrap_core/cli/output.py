@@ -12,7 +12,7 @@ from occystrap_core.sources.selection import print_notes
 from occystrap_core.terminal import print_json, print_lines, print_message
 from occystrap_core.verification.expectation import Evidence
 from occystrap_core.verification.receipt import Receipt
-from occystrap_core.verification.results import CheckResult, Severity, problems
+from occystrap_core.verification.results import CheckResult, Outcome, Severity, problems
 
 if TYPE_CHECKING:
     from occystrap_core.destinations.side_files import SideFiles
@@ -119,6 +119,7 @@ def _show_failed(report: RunReport) -> None:
     failed = [image for image in report.images if not image.succeeded]
     for image in failed:
         reason = image.failure or next((_finding(image, each) for each in problems(image.findings)), '')
-        print_message(f'FAILED {image.name}: {reason.removeprefix(f"{image.reference} ")}')
+        fate = 'UNVERIFIED' if image.status == Outcome.UNVERIFIED.value else 'FAILED'
+        print_message(f'{fate} {image.name}: {reason.removeprefix(f"{image.reference} ")}')
     if not failed:
         print_message('No failed images.')

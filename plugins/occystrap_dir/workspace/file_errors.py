@@ -1,5 +1,6 @@
 """Shared by the verifiers of this plugin: reading files, and turning errors into observations."""
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,9 +13,16 @@ from occystrap_dir.workspace.one_name import WrongKind
 
 
 def is_there(receipt: Receipt, results: CheckResults) -> bool:
-    """Return whether the directory of a receipt exists; report an error if it does not."""
-    if os.path.isdir(receipt.path):
-        return True
+    """Return whether the directory of a receipt exists; report what is wrong if it does not, or cannot be reached."""
+    try:
+        if stat.S_ISDIR(os.stat(receipt.path).st_mode):
+            return True
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        for each in receipt.expectations:
+            results.unreachable(each, f'{receipt.path} cannot be read: {error.strerror}')
+        return False
     results.error(receipt.destination, 'there is no such directory')
     return False
 

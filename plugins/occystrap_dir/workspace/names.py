@@ -1,6 +1,7 @@
 """Files by names from documents or receipts, which are not trusted to stay within the directory."""
 import os
 import re
+import stat
 
 from occystrap_core import ImageNotFound
 from occystrap_dir.workspace.beneath import Beneath
@@ -41,7 +42,13 @@ def directory_name(root: str) -> str:
 
 def require_directory(path: str) -> None:
     """Raise ImageNotFound unless a source's directory is there."""
-    if os.path.isfile(path):
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise ImageNotFound(f'there is no directory {path}') from None
+    except OSError as error:
+        raise ImageNotFound(f'cannot read {path}: {error.strerror}') from None
+    if stat.S_ISREG(mode):
         raise ImageNotFound(f'{path} is a file, not a directory: for an archive write tar://')
-    if not os.path.isdir(path):
+    if not stat.S_ISDIR(mode):
         raise ImageNotFound(f'there is no directory {path}')
