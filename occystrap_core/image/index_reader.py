@@ -27,9 +27,10 @@ class IndexReader(ManifestReader):
         With `find_referrers` its referrers are opened, too. `entries` are several entries of one name, combined to an
         index that the source does not have. Raises ImageNotFound, InvalidImage, ServiceError.
         """
-        selected = _select(self, found, requested)
+        selected, platform = _select(self, found, requested)
         whole = selected.origin if isinstance(selected, ImageIndex) else Origin.of(found)
         origin = Origin.of_entries(entries) if entries else whole
+        origin = origin._replace(selected=str(platform or '')) if origin else None
         return selected.named(origin, _referrers_of(self, selected, find_referrers) if find_referrers else ())
 
     def select_listed(self, listed: Sequence[Descriptor], requested: PlatformChoice | None,
@@ -42,16 +43,19 @@ class IndexReader(ManifestReader):
         return self.select(self.read(entry), requested, find_referrers)
 
 
-def _select(reader: ManifestReader, found: Manifest | Index, requested: PlatformChoice | None) -> Content:
+def _select(reader: ManifestReader, found: Manifest | Index,
+            requested: PlatformChoice | None) -> tuple[Content, Platform | None]:
+    """Return what is requested, and the platform under which an index lists it if it is one image of that."""
     choice = requested or PlatformChoice((Platform.of_host(),))
     if isinstance(found, Index) and choice.platforms and not found.manifests:
         raise ImageNotFound(f'{reader.reference} holds no image: its index is empty', 'manifest-missing')
     if isinstance(found, Index) and not choice.one:
-        return _several(reader, found, choice)
-    image = _one(reader, found, choice)
-    if requested and requested.platforms and image.manifest is found:
+        return _several(reader, found, choice), None
+    manifest, platform = _selected(reader, found, choice) if isinstance(found, Index) else (found, None)
+    image = _one(reader, manifest, choice)
+    if requested and requested.platforms and manifest is found:
         _require_platforms(image, requested)
-    return image
+    return image, platform
 
 
 def _referrers_of(reader: ManifestReader, selected: Content, find_referrers: FindReferrers) -> Sequence[Referrer]:
@@ -90,8 +94,7 @@ def _several(reader: ManifestReader, index: Index, choice: PlatformChoice) -> Im
                             '--platform=host') from None
 
 
-def _one(reader: ManifestReader, found: Manifest | Index, choice: PlatformChoice) -> Image:
-    manifest = _selected(reader, found, choice) if isinstance(found, Index) else found
+def _one(reader: ManifestReader, manifest: Manifest, choice: PlatformChoice) -> Image:
     if not media_types.may_be_config(manifest.config.media_type):
         if not choice.platforms:  # all was requested: take whatever is there
             return reader.contents.artifact(reader.reference, manifest)
@@ -110,14 +113,15 @@ def _require_platforms(image: Image, requested: PlatformChoice) -> None:
             raise ImageNotFound(f'no image for platform {each}; available: {actual.text}')
 
 
-def _selected(reader: ManifestReader, index: Index, choice: PlatformChoice) -> Manifest:
-    """Return the manifest of the one requested platform, also from a nested index."""
+def _selected(reader: ManifestReader, index: Index, choice: PlatformChoice) -> tuple[Manifest, Platform | None]:
+    """Return the manifest of the one requested platform, also from a nested index, and the platform it is listed as."""
     assert choice.one
     for _ in range(DEEPEST):
         index = without_covers(reader, index)
-        found = reader.read(with_platforms(reader, index, choice).select(choice.one))
+        entry = with_platforms(reader, index, choice).select(choice.one)
+        found = reader.read(entry)
         if isinstance(found, Manifest):
-            return found
+            return found, entry.platform
         index = found
     raise InvalidImage(f'{reader.reference} has indexes nested more than {DEEPEST} deep')
 

@@ -19,6 +19,8 @@ class Origin(NamedTuple):
     platforms: tuple[str, ...] = ()
     unlabelled: int = 0
     """The number of images in the index whose entry has no platform."""
+    selected: str = ''
+    """The platform under which an index lists the one image that was taken; its config may say another."""
 
     @classmethod
     def of(cls, found: Manifest | Index) -> Self:

@@ -19,7 +19,8 @@ def require_requested(opened: Image | ImageIndex, reference: Reference, settings
     if reference.digest and origin and origin.digest not in (None, reference.digest):
         raise DigestMismatch(f'{reference}: the source returned {origin.digest}', 'manifest-digest')
     if not isinstance(opened, ImageIndex | Artifact):
-        _require_platform(opened.platform, opened.reference, settings)
+        listed = _listed_as(opened)  # it was chosen by that; many configs say amd64 whatever they are for
+        _require_platform(Platform.parse(listed) if listed else opened.platform, opened.reference, settings)
 
 
 def require_platform_at_end(image: Image, settings: Settings) -> None:
@@ -35,12 +36,16 @@ def _require_platform(actual: Platform | None, reference: Reference, settings: S
         raise ImageNotFound(f'no image for platform {requested} at {reference}; available: {actual}')
 
 
+def _listed_as(image: Image) -> str:
+    return image.origin.selected if image.origin else ''
+
+
 def platforms_taken(opened: Image | ImageIndex) -> Sequence[str]:
     """Return the platforms of what is copied, as far as they are known."""
     if isinstance(opened, ImageIndex):
         entries = [opened.index.manifests[child.place] for child in opened.children]
         return [str(entry.platform or 'unknown') for entry in entries if is_image(entry)]
-    platform = None if isinstance(opened, Artifact) else opened.platform
+    platform = None if isinstance(opened, Artifact) else _listed_as(opened) or opened.platform
     return [str(platform)] if platform else []
 
 
@@ -58,7 +63,17 @@ def platforms_of(opened: Image | ImageIndex) -> PlatformChoices:
 def selection_note(opened: Image | ImageIndex) -> list[str]:
     """Return a note on which part of an index was copied; empty if all of it was, or if there is no index."""
     digest = opened.origin.digest if opened.origin else None
-    return _part_note(opened.reference, platforms_of(opened), digest, isinstance(opened, ImageIndex))
+    return [*_part_note(opened.reference, platforms_of(opened), digest, isinstance(opened, ImageIndex)),
+            *_config_note(opened)]
+
+
+def _config_note(opened: Image | ImageIndex) -> list[str]:
+    if isinstance(opened, ImageIndex | Artifact):
+        return []
+    listed, said = _listed_as(opened), opened.platform
+    if not listed or not said or said.may_be(Platform.parse(listed)):
+        return []
+    return [f'{opened.reference}: the index lists it as {listed}, its config says {said}']
 
 
 def recorded_note(receipt: Receipt) -> list[str]:

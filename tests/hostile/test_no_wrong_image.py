@@ -103,6 +103,21 @@ def test_an_index_takes_the_place_of_an_index_or_of_an_image(kind: str, here: He
         assert len(here.listed(kind)['manifests']) == 4
 
 
+def test_an_index_and_not_the_config_says_for_which_platform_an_image_is(here: Here) -> None:
+    listed = manifest_at(here.host, 'v1').json()['manifests'][0]
+    both = [{**listed, 'platform': {'os': 'linux', 'architecture': each}} for each in ('amd64', 'arm64')]
+    put_index(here.host, both, 'both')
+    source, target, arm = f'registry://{here.host}/many:both', f'layout://{here.path}/arm:v1', '--platform=linux/arm64'
+    result = run_here('process', source, target, arm).assert_code(0)
+    assert f'{here.host}/many:both: the index lists it as linux/arm64, its config says linux/amd64' in result.err
+    assert '1 of 2 platforms' in result.err and ': linux/arm64 (' in result.err
+    named, = json.loads((here.path / 'arm/index.json').read_bytes())['manifests']
+    assert named['digest'] == listed['digest']
+    run_here('verify', target, '--against', source).assert_code(0)
+    run_here('process', source, target, '--platform=linux/amd64').assert_code(0)
+    is_refused(run_here('process', source, target, '--platform=linux/s390x'), 'available: linux/amd64, linux/arm64')
+
+
 @pytest.mark.parametrize('kind', ['registry', 'layout'])
 def test_an_index_of_one_platform_may_be_replaced(kind: str, here: Here) -> None:
     only = [each for each in manifest_at(here.host, 'v1').json()['manifests']
