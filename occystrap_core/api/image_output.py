@@ -199,6 +199,14 @@ class ImageOutput(ABC):
         """
         return None
 
+    def copy_base(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Copy a layer within the destination, from an image that `note_base` named, by reading and writing it.
+
+        Called if `adopt_layer` found nothing either, and the source, a delta, leaves the layer out. Returns what
+        `has_layer` returns; if that is None, the image is refused.
+        """
+        return None
+
     def stream_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Write a layer while the core compresses it, so that its digest and size are known only at the end.
 

@@ -55,6 +55,10 @@ class PartOutput(ImageOutput):
         """Take the layer from elsewhere at the destination, as the writer of the whole does."""
         return self._whole.adopt_layer(layer)
 
+    def copy_base(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Copy the layer within the destination, as the writer of the whole does."""
+        return self._whole.copy_base(layer)
+
     def stream_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Write the layer while its blob is made, as the writer of the whole does."""
         return self._whole.stream_layer(layer)

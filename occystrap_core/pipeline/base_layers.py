@@ -72,7 +72,7 @@ def _is_there(image: Image, layer: Layer, output: ImageOutput, settings: Setting
         raise UsageError(f'{image.reference}: no filter can change layer {_digest(layer.source)}, which the source, a '
                          'delta, leaves out: load the delta, and filter what was loaded')
     outgoing = Outgoing(layer, output.layer_form, lambda count: None)
-    return not output.in_order and find_layer(output, outgoing, settings) is not None
+    return not output.in_order and (find_layer(output, outgoing, settings) or output.copy_base(outgoing)) is not None
 
 
 def _digest(layer: Layer) -> Digest | None:

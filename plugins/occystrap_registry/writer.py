@@ -14,7 +14,7 @@ from occystrap_registry.distribution.manifest_forms import ManifestForms
 from occystrap_registry.distribution.manifests import attach_referrers, fetch_existing, parsed_or_none
 from occystrap_registry.distribution.present_image import PresentImage, diff_ids_of, digest_in
 from occystrap_registry.distribution.uploads import Uploads, whole
-from occystrap_registry.transport.address import parse_address
+from occystrap_registry.transport.address import Address, parse_address
 from occystrap_registry.transport.answers import Reply
 from occystrap_registry.transport.connections import Body
 
@@ -42,6 +42,8 @@ class RegistryOutput(ImageOutput):
         self._uploads = Uploads(self._client, self._resent)
         self._tagged: Reply | None = None
         """The answer to the request for the tag, or the digest, before the copy; None if it was not requested."""
+        self._bases: dict[Digest, Address] = {}
+        """The images that should have what the source, a delta, leaves out."""
         self._looking = threading.Lock()
         self._replaced: frozenset[Digest] | None = None
         """The diff_ids of the image to which the tag referred before the copy; None until they are needed."""
@@ -106,6 +108,19 @@ class RegistryOutput(ImageOutput):
         there = parse_address(location, self.settings)
         if there.host == self._address.host:
             KnownBlobs.of(there.host, self.settings).add(there.reference.repository, [digest])
+            self._bases[digest] = there
+
+    def copy_base(self, layer: OutgoingLayer) -> WrittenLayer | None:
+        """Copy the blob from the repository of the noted image, for registries that mount nothing."""
+        from occystrap_registry.distribution.repository import stored_elsewhere  # late, as only deltas need it
+        descriptor = layer.descriptor
+        assert descriptor
+        there = self._bases.get(descriptor.digest)
+        body = stored_elsewhere(there, descriptor, self.settings) if there else None
+        if body is None:
+            return None
+        self._uploads.put(descriptor, body)
+        return WrittenLayer(descriptor.digest, descriptor.digest, descriptor.size)
 
     def stream_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Push the blob while it is made, unless it is small, or the tag may have it already."""

@@ -1,11 +1,16 @@
 """A repository as a store of manifests and blobs."""
-from occystrap_core import BlobStore, Image
+from collections.abc import Iterator
+
+from occystrap_core import AccessDenied, BlobStore, Image, ImageNotFound, Settings
+from occystrap_core.files import ByteStream
 from occystrap_core.oci import SHA256, Descriptor, Digest, Index, Manifest, Reference
 from occystrap_registry.distribution.blobs import BlobSource, blob_size, tar_size_hint
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.distribution.documents import get_document, get_manifest, parsed_manifest
 from occystrap_registry.distribution.known_blobs import KnownBlobs
 from occystrap_registry.distribution.settle_time import NAMED
+from occystrap_registry.transport.address import Address
+from occystrap_registry.transport.connections import Body
 
 
 class RepositoryStore(BlobStore):
@@ -69,3 +74,23 @@ class RepositoryStore(BlobStore):
         KnownBlobs.of(address.host, self._client.settings).add(
             address.reference.repository, (layer.digest for layer in manifest.layers if not layer.urls))
         return super().image(reference, manifest, raw)
+
+
+def stored_elsewhere(there: Address, descriptor: Descriptor, settings: Settings) -> Body | None:
+    """Return a blob of a repository, to be sent to another one; None if it is not there, or may not be read.
+
+    Raises ServiceError.
+    """
+    client = RegistryClient(there, settings)
+    try:
+        client.connect_once(there.pull_scope)
+        if blob_size(client, descriptor) not in (None, descriptor.size):
+            return None
+    except (AccessDenied, ImageNotFound):
+        return None
+
+    def body() -> Iterator[memoryview]:
+        with ByteStream(BlobSource(client, descriptor), digest=descriptor.digest, size=descriptor.size,
+                        what=f'blob {descriptor.digest} of {there.reference.name}') as stream:
+            yield from stream.chunks()
+    return body

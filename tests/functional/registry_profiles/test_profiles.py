@@ -6,7 +6,7 @@ import pytest
 from occystrap_registry.auth import authentication
 from tests.functional.registry_profiles.conftest import Start
 from tests.hostile.in_process import run_here
-from tests.services.registry_profiles import PROFILES, Profile
+from tests.services.registry_profiles import PROFILES, EcrPublic, Profile
 from tests.services.registry_profiles.content import (
     content_of, put_docker_image, put_image, put_index, put_sbom,
 )
@@ -52,6 +52,22 @@ def test_tags(profile: type[Profile], start: Start) -> None:
             registry.store.repositories[f'team/app-{count}'].put(name, ('application/json', raw))
         listed = run_here('tags', f'registry://{registry.host}/team/app-{count}').assert_success()
         assert listed.out.split() == names
+
+
+@pytest.mark.parametrize('profile', [Profile, EcrPublic])
+def test_a_delta_takes_what_another_repository_has(profile: type[Profile], start: Start) -> None:
+    """Also where nothing is mounted."""
+    source, registry = start(Profile), start(profile)
+    far = f'registry://{registry.host}/{{repository}}:{{tag}}'
+    put_image(source.store, 'app')
+    run_here('process', f'registry://{source.host}/app:v1', 'tar://1.tar?format=oci', '--receipt', '1').assert_success()
+    put_image(source.store, 'other')
+    run_here('process', f'registry://{source.host}/other:v1', 'tar://2.tar?format=oci', '--since', '1').assert_success()
+    result = run_here('process', 'tar://2.tar', far, *QUICK).assert_code(1)
+    assert 'first load there the archive of the earlier run' in result.err
+    run_here('process', 'tar://1.tar', far, *QUICK).assert_success()
+    run_here('process', 'tar://2.tar', far, '--verify=full', *QUICK).assert_success()
+    assert content_of(registry, 'other') == content_of(source, 'other')
 
 
 @each_to_push_to
