@@ -22,6 +22,7 @@
 
 A message is one line that names the item and says what to do about it.
 """
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Self
@@ -85,6 +86,11 @@ class ImageError(OccystrapError):
 
 def system_text(error: OSError) -> str:
     """Return a text for an error of the system without an explanation of our own: the file, and what is wrong."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        if error.filename is None:
+            return 'the current directory does not exist any more: change to another one'
     return f'{error.filename or "input or output"}: {error.strerror or error}'
 
 

@@ -69,6 +69,9 @@ class BulkRun:
         try:
             with closing(self.settings.shared):
                 self._process(report, source, destinations, filters)
+        except BaseException:
+            report.has_more = True
+            raise
         finally:
             self.progress.end()
             report.seconds = time.monotonic() - started

@@ -39,6 +39,9 @@ class RunReport:
     pruning: bool = False
     """Whether images may be pruned, so that a source without images is not a failure."""
 
+    has_more: bool = False
+    """Whether a run that ended early had more images than those in the report."""
+
     @property
     def count(self) -> int:
         """The number of images."""
@@ -86,9 +89,13 @@ class RunReport:
 
     def _counted(self, done: int) -> str:
         if self.destinations < 2:
-            return images_text(done, self.count)
+            return f'{done}/{self._total} images' if self.has_more else images_text(done, self.count)
         sources = len({image.reference for image in self.images}) if self.sources is None else self.sources
-        return f'{done}/{self.count} copies of {counted(sources, "image")}'
+        return f'{done}/{self._total} copies of {counted(sources, "image")}'
+
+    @property
+    def _total(self) -> str:
+        return f'{self.count}+' if self.has_more else str(self.count)
 
     def places(self) -> str:
         """Return which places were checked, and where their images had been written if that was elsewhere."""
@@ -105,7 +112,7 @@ class RunReport:
         verified = [image for image in self.images if image.outcome is Outcome.VERIFIED and not image.failure]
         unverified = [image for image in self.images if image.outcome is Outcome.UNVERIFIED]
         failed = len(self.images) - len(verified) - len(unverified)
-        parts = [f'{self.others.count + len(verified)}/{self.count} verified']
+        parts = [f'{self.others.count + len(verified)}/{self._total} verified']
         parts += [f'{len(unverified)} UNVERIFIED'] if unverified else []
         return parts + ([f'{failed} FAILED'] if failed else [])
 

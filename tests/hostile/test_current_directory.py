@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from occystrap_core.testing.sample import sample_config, sample_layers
+from tests.functional.archives import write_docker_archive
+from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandLine
 
 MODULES = ('click', 'enum', 'gzip', 'httpx', 'json', 'pluggy', 'signal', 'typing', 'yaml')
@@ -43,3 +46,12 @@ def test_importing_the_package_leaves_the_path_alone(planted: Path) -> None:
     (planted / 'own.py').touch()
     done = occystrap_in(planted, sys.executable, '-m', 'other')
     assert done.returncode == 1 and 'planted code ran' in done.stderr, 'typing is imported from where -m looks first'
+
+
+def test_a_directory_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / 'gone').mkdir()
+    write_docker_archive(tmp_path / 'sample.tar', sample_config(), sample_layers(), 'sample:v1')
+    monkeypatch.chdir(tmp_path / 'gone')
+    (tmp_path / 'gone').rmdir()
+    done = run_here('process', f'tar://{tmp_path}/sample.tar', 'dir://out').assert_code(1)
+    assert done.err == 'occystrap: error: the current directory does not exist any more: change to another one\n'

@@ -82,6 +82,7 @@ def _assert_interrupted(run: BulkProcess) -> None:
     assert time.monotonic() - since < 5
     assert [each for each in run.lines if each.startswith('occystrap: error: interrupted; ')]
     assert [each for each in run.lines if each.startswith('Resume: ')]
+    assert '+ images, ' in run.lines[-1] and '+ verified' in run.lines[-1]  # how many more there are is not known
 
 
 def _assert_gone(processes: list[int], seconds: float = 5) -> None:
