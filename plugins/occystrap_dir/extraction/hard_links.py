@@ -36,18 +36,22 @@ class HardLinks:
     def finish(self, layer: int) -> None:
         """Make the waiting links; raises InvalidImage if the target of one does not exist, OSError.
 
-        The target may be another waiting link, which is made first.
+        The target may be another waiting link, which is made first. A whiteout may have removed directories of links
+        meanwhile: they are made before any link is followed, so that the order of the links makes no difference.
         """
+        for path in self.waiting:
+            with naming_path(path):
+                self._root.directory(path.rpartition(b'/')[0])
         for first in list(self.waiting):
-            path: bytes | None = first
+            here: bytes | None = first
             chain = []
-            while path in self.waiting:
-                target = self.waiting.pop(path)
-                chain.append((path, target))
-                path = self._plain(target)
+            while here in self.waiting:
+                target = self.waiting.pop(here)
+                chain.append((here, target))
+                here = self._plain(target)
             for path, target in reversed(chain):
                 above, _, name = path.rpartition(b'/')
-                with naming_path(path):  # a whiteout may have removed its directory meanwhile
+                with naming_path(path):
                     found = self._link(join(self._root.directory(above).path, name), target, layer)
                 if not found:
                     raise InvalidImage(f'{text(path)} is a hard link to {text(target)}, which does not exist')

@@ -102,6 +102,14 @@ def test_a_link_outlives_its_target(ground: Ground, above: tuple[Part, ...]) -> 
     assert done.content('b') == b'a' and 'a' not in done.tree
 
 
+@pytest.mark.parametrize('links', [(hardlink('b', 'a/x'), hardlink('a/x', 'z')),
+                                   (hardlink('a/x', 'z'), hardlink('b', 'a/x'))])
+def test_links_of_a_directory_that_is_deleted_meanwhile_are_made_in_any_order(
+        merging_ground: Ground, links: tuple[Part, ...]) -> None:
+    done = merging_ground.extract((file('a/old', b'old'),), (*links, whiteout('a'), file('z', b'z')))
+    assert done.tree['z'].same == ('a/x', 'b', 'z') and 'a/old' not in done.tree
+
+
 def test_hard_links_to_devices_and_pipes(ground: Ground) -> None:
     assert ground.extract((fifo('p'), hardlink('h', 'p'))).tree['h'].same == ('h', 'p')
 
