@@ -2,7 +2,6 @@
 import os
 from collections.abc import Hashable, Iterable
 
-from occystrap_core.api.place import Place
 from occystrap_core.api.schemes import WriterScheme
 from occystrap_core.destinations.claims import Claims
 from occystrap_core.destinations.destination_fields import require_room_for_several
@@ -12,7 +11,7 @@ from occystrap_core.plugins.resolver import require_many
 from occystrap_core.report.first_lines import FirstLines
 from occystrap_core.settings import Settings
 from occystrap_core.tasks.image_task import ImageTask
-from occystrap_core.tasks.task_places import refuse_sources_within
+from occystrap_core.tasks.later_sources import LaterSources, identities
 
 
 class LaterPlaces:
@@ -28,6 +27,7 @@ class LaterPlaces:
         self._full = set[int]()
         """Hashes of the paths of destinations that hold a single image."""
         self._names = set[int]()
+        self._apart = LaterSources(plugins)
         self._stream: Hashable = None
         for task in tasks:
             self._is_another_name(task)
@@ -43,7 +43,7 @@ class LaterPlaces:
         if self._is_another_name(task):
             return False
         images, reference = task.images, task.reference
-        refuse_sources_within([task], self._plugins)
+        self._apart.require_apart(task)
         self._claims.reads(images.location_of(reference), images.place(reference), task.source)
         self._require_beside(task)
         if not self._claims.claim(task.place, task.source, task.destination, task.form):
@@ -68,7 +68,7 @@ class LaterPlaces:
         path = task.place.path
         if not path or hash(path) in self._paths:
             return
-        if not self._above.isdisjoint(_identities(path)) or not self._paths.isdisjoint(_above(path)):
+        if not self._above.isdisjoint(identities(path)) or not self._paths.isdisjoint(_above(path)):
             raise UsageError(f'{task.destination} is inside another destination of the same run, or contains one: '
                              'choose a separate path')
 
@@ -79,8 +79,9 @@ class LaterPlaces:
             require_room_for_several(self._plugins, task.written, task.destination)
 
     def _keep(self, task: ImageTask) -> None:
+        self._apart.keep(task)
         if task.place.path and hash(task.place.path) not in self._paths:
-            self._paths |= _identities(task.place.path)
+            self._paths |= identities(task.place.path)
             self._above |= _above(task.place.path)
         try:
             require_many(self._plugins, task.destination)
@@ -93,14 +94,9 @@ class LaterPlaces:
                                  'for one of them')
 
 
-def _identities(path: str) -> set[int]:
-    """Return hashes of two identities of a path; what is there changes when something is written."""
-    return {hash(path), hash(Place(path).root)}
-
-
 def _above(path: str) -> set[int]:
     """Return hashes of the identities of all directories above a path."""
     found = set[int]()
     while (above := os.path.dirname(path)) != path:
-        found |= _identities(path := above)
+        found |= identities(path := above)
     return found

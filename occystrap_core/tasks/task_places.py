@@ -117,16 +117,21 @@ def refuse_nested(tasks: Sequence[ImageTask], plugins: Plugins) -> None:
 def refuse_sources_within(tasks: Sequence[ImageTask], plugins: Plugins) -> None:
     """Raise UsageError if a source is within a destination, where it would be lost if the format replaces that."""
     sources: dict[str, ImageTask] = {}
-    kept: dict[Hashable, tuple[ImageTask, KeptPath]] = {}
+    written: dict[tuple[str, str], ImageTask] = {}
     for task in tasks:
         (_, source), goes = places_of(task)
-        sources.setdefault(source, task)
-        for each in kept_paths(plugins, [goes] if goes[1] else ()):
-            kept[Place(each.path).root] = task, each
+        if source:
+            sources.setdefault(source, task)
+        if goes[1]:
+            written[goes] = task
+    if not sources:
+        return
+    kept = {Place(each.path).root: (task, each.names)
+            for task, each in zip(written.values(), kept_paths(plugins, written), strict=True)}
     for source, task in sources.items():
-        for root, name in upwards(os.path.realpath(source)) if source and kept else ():
-            outer, place = kept.get(root, (task, KeptPath('')))
-            if name and any(fnmatchcase(name, each) for each in place.names):
+        for root, name in upwards(os.path.realpath(source)) if kept else ():
+            outer, names = kept.get(root, (task, ()))
+            if name and any(fnmatchcase(name, each) for each in names):
                 raise UsageError(f'{task.source} lies within {outer.destination}, a destination of the same run, which '
                                  'may replace it: choose a place beside it')
 

@@ -158,13 +158,14 @@ def hooks(**functions: Callable[..., object]) -> types.ModuleType:
 
 
 def memory_plugins(output: str = f'{HOME}:MemoryOutput', source: str = f'{HOME}:MemoryInput', *,
-                   verifier: Callable[..., object] | None = verify_output, many: Many = Many(True)) -> Plugins:
+                   verifier: Callable[..., object] | None = verify_output, many: Many = Many(True),
+                   keeps: Sequence[str] = ()) -> Plugins:
     """Return the plugins of a machine that has memory:// alone, and lists."""
     options = [Option('form', OptionType.STRING, 'stored'), Option('compression', OptionType.STRING, 'gzip'),
                Option('many', OptionType.BOOLEAN)]
     functions: dict[str, Callable[..., object]] = {
         'register_inputs': lambda: [*register_inputs(), InputScheme('memory', source)],
-        'register_writers': lambda: [WriterScheme('memory', output, options, many=many)],
+        'register_writers': lambda: [WriterScheme('memory', output, options, many=many, keeps=keeps)],
         'register_filters': lambda: [*register_filters(), FilterKind('without', f'{HOME}:Without',
                                                                      [Option('name', OptionType.STRING, '')])]}
     if verifier:

@@ -91,10 +91,11 @@ class Archive(MemoryOutput):
 
 
 def process(source: str, *destinations: str, output: str = 'OnePlace', progress: Progress | None = None,
-            keeps_images: bool = False, fail_fast: bool = False) -> RunReport:
+            keeps_images: bool = False, fail_fast: bool = False, keeps: Sequence[str] = ()) -> RunReport:
     """Copy the images of a source."""
-    run = Run(memory_plugins(f'{HERE}:{output}', f'{HERE}:Pages'), Settings(images=2), VerifyLevel.FAST,
-              progress or Progress(), fail_fast=fail_fast, keeps_images=keeps_images)
+    plugins = memory_plugins(f'{HERE}:{output}', f'{HERE}:Pages', keeps=keeps)
+    run = Run(plugins, Settings(images=2), VerifyLevel.FAST, progress or Progress(), fail_fast=fail_fast,
+              keeps_images=keeps_images)
     return run.process(source, destinations or ('memory://to-{repository}',))
 
 
@@ -132,6 +133,21 @@ def test_a_place_within_another_fails_alone(names: Sequence[str], tmp_path: Path
     failure, = report.images
     assert 'is inside another destination of the same run' in failure.failure and report.count == 4
     assert failure.reference == names[2]
+
+
+@pytest.mark.parametrize(('names', 'message'), [
+    (('far/one', 'far/two', 'a/in', 'b/a', 'far/three'), 'another source lies within memory://{}/a, a destination'),
+    (('far/one', 'far/two', 'b/a', 'a/in', 'far/three'), 'memory://a/in lies within a destination of the same run'),
+    (('b/a', 'far/one', 'a/in', 'far/three'), 'memory://a/in lies within a destination of the same run')])
+def test_a_source_within_the_destination_of_another_image_is_not_lost(
+        names: Sequence[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    offer(*names)
+    report = process(f'memory://{",".join(names)}', f'memory://{tmp_path}/{{name}}', output='Files', keeps='*')
+    failure, = report.images
+    assert message.format(tmp_path) in failure.failure and report.count == len(names), failure.failure
+    assert failure.reference == names[-2]
+    assert not process(f'memory://{",".join(names)}', f'memory://{tmp_path}/{{name}}', output='Files').images
 
 
 def test_an_early_mistake_refuses_the_run() -> None:
