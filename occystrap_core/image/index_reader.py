@@ -49,6 +49,9 @@ def _select(reader: ManifestReader, found: Manifest | Index,
     choice = requested or PlatformChoice((Platform.of_host(),))
     if isinstance(found, Index) and choice.platforms and not found.manifests:
         raise ImageNotFound(f'{reader.reference} holds no image: its index is empty', 'manifest-missing')
+    if isinstance(found, Index) and any(entry.media_type == media_types.BUILDKIT_CACHE for entry in found.manifests):
+        raise NoImage(f'{reader.reference} is a build cache of BuildKit, whose index lists layers instead of images: '
+                      'export it with image-manifest=true to copy it')
     if isinstance(found, Index) and not choice.one:
         return _several(reader, found, choice), None
     manifest, platform = _selected(reader, found, choice) if isinstance(found, Index) else (found, None)

@@ -14,6 +14,8 @@ DOCKER_CONFIG = 'application/vnd.docker.container.image.v1+json'
 DOCKER_LAYER = 'application/vnd.docker.image.rootfs.diff.tar'
 DOCKER_FOREIGN_LAYER = 'application/vnd.docker.image.rootfs.foreign.diff.tar'
 OCI_FOREIGN_LAYER = 'application/vnd.oci.image.layer.nondistributable.v1.tar'
+BUILDKIT_CACHE = 'application/vnd.buildkit.cacheconfig.v0'
+"""The config of a build cache, which an index lists beside layers, unless BuildKit is told to make a manifest of it."""
 
 MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEXES = (OCI_INDEX, DOCKER_INDEX)

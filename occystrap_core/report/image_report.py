@@ -168,7 +168,8 @@ class PrunedImage(NamedTuple):
 def left_out_text(count: int) -> str:
     """Return the note on artifacts that are left out."""
     what = f'{count} artifacts that are' if count > 1 else '1 artifact that is'
-    return f'left out {what} not an image, such as a chart; registry://, layout:// and tar://…?format=oci can take it'
+    return (f'left out {what} not an image, such as a chart; registry://, layout:// and tar://…?format=oci can take it'
+            ', unless it is a build cache')
 
 
 def settled_text(seconds: float) -> str:

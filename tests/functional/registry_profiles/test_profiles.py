@@ -1,12 +1,15 @@
 """Each registry that people use, through what they do with it: pull, push, verify, tags, referrers."""
+import json
 from pathlib import Path
 
 import pytest
 
+from occystrap_core.oci.media_types import OCI_INDEX
 from occystrap_registry.auth import authentication
 from tests.functional.registry_profiles.conftest import Start
 from tests.hostile.in_process import run_here
-from tests.services.registry_profiles import PROFILES, EcrPublic, Profile
+from tests.services.registry_profiles import PROFILES, Profile
+from tests.services.registry_profiles.clouds import EcrPublic
 from tests.services.registry_profiles.content import (
     content_of, put_docker_image, put_image, put_index, put_sbom,
 )
@@ -52,6 +55,20 @@ def test_tags(profile: type[Profile], start: Start) -> None:
             registry.store.repositories[f'team/app-{count}'].put(name, ('application/json', raw))
         listed = run_here('tags', f'registry://{registry.host}/team/app-{count}').assert_success()
         assert listed.out.split() == names
+
+
+def test_a_build_cache_is_left_out_of_a_pattern(start: Start) -> None:
+    registry = start(Profile)
+    put_image(registry.store, 'app')
+    entries = [{'mediaType': f'application/vnd.{kind}', 'digest': digest_of(kind.encode()), 'size': 9}
+               for kind in ('oci.image.layer.v1.tar+gzip', 'buildkit.cacheconfig.v0')]
+    index = json.dumps({'schemaVersion': 2, 'mediaType': OCI_INDEX, 'manifests': entries}).encode()
+    registry.store.repositories['app'].put('cache', (OCI_INDEX, index))
+    for destination in ('layout://whole', 'dir://one?unique_names=true'):
+        result = run_here('process', f'registry://{registry.host}/app:*', destination).assert_success()
+        assert 'Summary: 1/1 image' in result.err and 'note: left out 1 artifact' in result.err
+    alone = run_here('process', f'registry://{registry.host}/app:cache', 'layout://cache').assert_code(1)
+    assert 'app:cache is a build cache of BuildKit' in alone.err
 
 
 @pytest.mark.parametrize('profile', [Profile, EcrPublic])
