@@ -48,31 +48,39 @@ class FlatOutput(ImageOutput):
     def prepare(self, image: Image) -> None:
         """Make a temporary directory in the image's, after removing what killed runs left there."""
         self.require_possible(image)
-        made = not os.path.isdir(self._root)
+        self._made_root = not os.path.isdir(self._root)
         os.makedirs(self._root, exist_ok=True)
-        self._lock = self._locked()
-        self._made_root = made
-        for name in self._abandoned():
+        self._take_lock()
+        self.require_possible(image)  # another run may have ended since the first look
+        for name in self._abandoned() if self._lock is not None else ():
             self._remove(name)
         os.mkdir(self._partial)
 
-    def _locked(self) -> int:
-        """Lock the directory until the run has ended, however it ends; return its descriptor."""
+    def _take_lock(self) -> None:
+        """Lock the directory until the run has ended, however it ends; file systems without locks do without."""
         descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
-        with suppress(BlockingIOError):
-            locked = lock_if_current(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, partial(os.lstat, self._root))
-            if locked is not None:
-                return locked
-        raise OutputError(f'another run is at work in {self._root}: wait until it has ended')
+        try:
+            self._lock = lock_if_current(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, partial(os.lstat, self._root))
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        except OSError:
+            return
+        if self._lock is None:
+            self._made_root = False  # it is the other run's now
+            raise OutputError(f'another run is at work in {self._root}: wait until it has ended')
 
     def _abandoned(self) -> list[str]:
         """Return the names of what killed runs left, if no other run has the lock: layers without an image, if they got
         their names, and the temporary directories that tell of them."""
         with suppress(FileNotFoundError, NotADirectoryError):
-            left = [entry.name for entry in os.scandir(self._root)
-                    if _PARTIAL.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)]
-            layers = {name for each in left for name in _layers_of(f'{self._root}/{each}/{CONFIG}')}
-            return [*layers - _layers_of(f'{self._root}/{CONFIG}'), *left]
+            present = [*os.scandir(self._root)]
+            left = [entry.name for entry in present
+                    if _PARTIAL.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+                    and not os.path.isdir(f'{entry.path}/{CONFIG}')]  # such a one is somebody else's
+            layers = {entry.name for entry in present if entry.is_file(follow_symlinks=False)}
+            layers &= {name for each in left for name in _layers_of(f'{self._root}/{each}/{CONFIG}') or ()}
+            kept = _layers_of(f'{self._root}/{CONFIG}')
+            return [*(layers - kept if kept is not None else ()), *left]
         return []
 
     def _remove(self, name: str) -> None:
@@ -88,7 +96,7 @@ class FlatOutput(ImageOutput):
         try:
             with open(f'{self._root}/{CONFIG}', 'rb') as file:
                 return b'"diff_ids"' in file.read()
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             return False
 
     def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
@@ -120,13 +128,12 @@ class FlatOutput(ImageOutput):
 
     def abort(self) -> None:
         """Remove what is not part of an image, after an error or a signal."""
-        if self._lock is None:  # nothing was written, and another run may be at work
-            return
         shutil.rmtree(self._partial, ignore_errors=True)
         for name in self._new:
             self._remove(name)
-        if self._made_root and not os.listdir(self._root):
-            os.rmdir(self._root)
+        if self._made_root:
+            with suppress(OSError):  # somebody else may have put something there
+                os.rmdir(self._root)
         self._unlock()
 
     def _unlock(self) -> None:
@@ -146,13 +153,17 @@ class FlatOutput(ImageOutput):
     def _remove_all_but(self, names: set[str]) -> None:
         """Remove the temporary directory and the layers of an earlier image."""
         shutil.rmtree(self._partial, ignore_errors=True)
-        for name in os.listdir(self._root):
-            if _LAYER.fullmatch(name) and name not in names:
-                os.unlink(f'{self._root}/{name}')
+        for entry in [*os.scandir(self._root)]:
+            if _LAYER.fullmatch(entry.name) and entry.name not in names and entry.is_file(follow_symlinks=False):
+                os.unlink(entry.path)
 
 
-def _layers_of(config: str) -> set[str]:
-    """Return the names of the layers that the config in a file lists; none if the file is missing or incomplete."""
-    with suppress(FileNotFoundError, InvalidImage), open(config, 'rb') as file:
-        return {f'{diff_id.hex}.tar' for diff_id in ImageConfig.parse(file.read()).diff_ids}
-    return set()
+def _layers_of(config: str) -> set[str] | None:
+    """Return the names of the layers that the config in a file lists; None if it is incomplete or cannot be read."""
+    try:
+        with open(config, 'rb') as file:
+            return {f'{diff_id.hex}.tar' for diff_id in ImageConfig.parse(file.read()).diff_ids}
+    except FileNotFoundError:
+        return set()
+    except (InvalidImage, OSError):
+        return None
