@@ -2,6 +2,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from occystrap_core.checks.config_fields import wrong_fields
 from occystrap_core.checks.findings import Findings, rule_of
 from occystrap_core.errors import ImageError, InvalidImage
 from occystrap_core.files.compression import Peeked, detect_compression
@@ -115,6 +116,8 @@ def _check_config(image: Image, findings: Findings) -> None:
         _ = image.config.platform
     except InvalidImage as error:
         findings.add(rule_of(error, 'config-invalid'), str(error))
+    for each in wrong_fields(document):
+        findings.add('config-fields', each)
     missing = [name for name in ('architecture', 'os') if not document.get(name)]
     if missing:
         findings.add('config-platform', f'the config does not say {" and ".join(missing)}')

@@ -43,6 +43,7 @@ RULES: dict[str, tuple[Level, str]] = {
     'config-invalid': (_E, 'the config is not JSON or lacks fields'),
     'config-digest': (_E, 'the digest of the config is not the one in the manifest or in its name'),
     'config-size': (_E, 'the size of the config is not the one in the manifest'),
+    'config-fields': (_E, 'a field of the config has a value that programs refuse, such as a time that is none'),
     'config-platform': (_W, 'the config lacks architecture or os'),
     'diff-ids-missing': (_W, 'the config of an image without layers has no rootfs, or no list of diff_ids'),
     'rootfs-type': (_E, 'the type of the rootfs in the config is not layers'),

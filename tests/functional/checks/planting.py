@@ -249,6 +249,7 @@ EVERYWHERE: dict[str, Callable[[], Parts]] = {
     'tar-invalid': raw_upper(lambda tar: tar[:512] + b'x' * 512 + tar[1024:]),
     'config-platform': config(lambda config: {**config, 'architecture': ''}),
     'document-ambiguous': config(lambda config: {**config, 'OS': 'windows'}),
+    'config-fields': config(lambda config: {**config, 'created': 'yesterday'}),
     'config-invalid': config(lambda config: {**config, 'rootfs': 'none'}),
     'config-digest': damaged(config=lambda raw: raw.replace(b'amd64', b'amd63')),
     'config-missing': damaged(config=lambda raw: None),
