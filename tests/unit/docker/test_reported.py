@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from occystrap_core import ServiceUnavailable
 from occystrap_core.image.description import describe_reported
 from occystrap_core.image.sequential_image import SequentialImage
 from occystrap_core.oci import Digest, Platform, Reference
@@ -50,3 +51,12 @@ def test_a_daemon_that_says_little(document: dict[str, Any]) -> None:
     found = shown(Saying(document, [{}]))
     assert found['platform'] == 'linux/arm64/v8' and found['size'] == 7 and found['digests'] == []
     assert found['image_id'] == Digest.of(b'config') and found['digest'] is None and found['labels'] is None
+
+
+def test_a_daemon_that_fails_to_tell_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Saying, image_id: Digest) -> list[dict[str, Any]]:
+        raise ServiceUnavailable('nil pointer dereference')
+    monkeypatch.setattr(Saying, 'history', fail)
+    found = shown(Saying({}, []))
+    assert [each['diff_id'] for each in found['layers']] == [*LAYERS]
+    assert found['note'].endswith('it did not give the history: nil pointer dereference')
