@@ -6,6 +6,10 @@ from occystrap_core import InvalidImage, OutputError
 from occystrap_core.tar import CHARACTER_DEVICE, FILE, TarEntry, plain_path
 from occystrap_dir.workspace.root import text
 
+AUFS = b'.wh..wh.'
+"""How names begin that aufs kept for itself: they are no part of an image."""
+AUFS_LINKED = AUFS + b'plnk'
+"""The directory in which aufs kept the files that have several names: hard links lead there."""
 _MAJORS, _MINORS = 1 << 12, 1 << 20
 """Limits of device numbers on Linux."""
 _TOO_LARGE = (errno.ENOSPC, errno.EDQUOT, errno.E2BIG)
@@ -20,6 +24,12 @@ def checked_path(entry: TarEntry) -> bytes:
     if b'..' in path.split(b'/'):
         raise InvalidImage(f'{text(path)} has .., which no path in an image may have')
     return path
+
+
+def is_metadata_of_aufs(path: bytes, kind: bytes) -> bool:
+    """Return whether an entry lies in a directory of aufs, and is no file that hard links may lead to."""
+    above = path.split(b'/')[:-1]
+    return any(name.startswith(AUFS) for name in above) and (above != [AUFS_LINKED] or kind != FILE)
 
 
 def is_old_directory(entry: TarEntry) -> bool:

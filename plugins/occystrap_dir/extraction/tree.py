@@ -12,7 +12,7 @@ from occystrap_core.tar import (
 )
 from occystrap_dir.extraction.attributes import Attributes, Cover, Setter
 from occystrap_dir.extraction.checked_entry import (
-    AttributeRefused, checked_path, device_keywords, is_old_directory,
+    AUFS, AUFS_LINKED, AttributeRefused, checked_path, device_keywords, is_metadata_of_aufs, is_old_directory,
 )
 from occystrap_dir.extraction.content import write_content
 from occystrap_dir.extraction.hard_links import HardLinks
@@ -28,7 +28,6 @@ from occystrap_dir.workspace.root import Root, at_path, join, naming_path, text
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _SIMPLE = re.compile(rb'[^/.\0][^/\0]*(?:/[^/.\0][^/\0]*)*').fullmatch
 """Matches paths that `plain_path` would not change and that need no further checks."""
-_AUFS = b'.wh..wh.'
 
 
 class Tree:
@@ -62,6 +61,8 @@ class Tree:
             self._budget.entry()
             self._entry(entry, reader)
         self._links.finish(layer)
+        if self.is_own(AUFS_LINKED):
+            self.removal.everything(AUFS_LINKED)
         self._marks.finish()
 
     def put_cover(self, cover: Cover) -> None:
@@ -115,7 +116,7 @@ class Tree:
         path = entry.name
         if not _SIMPLE(path):
             path = checked_path(entry)
-            if any(name.startswith(_AUFS) for name in path.split(b'/')[:-1]):
+            if is_metadata_of_aufs(path, entry.type):
                 return
         above, _, name = path.rpartition(b'/')
         try:
@@ -147,7 +148,7 @@ class Tree:
         if mark is not None:
             with naming_path(mark.path):
                 self._marks.mark(mark)
-        elif not name.startswith(_AUFS) and is_whiteout(path):
+        elif not name.startswith(AUFS) and is_whiteout(path):
             raise InvalidImage(f'{text(path)} is a whiteout with an empty or invalid target name')
 
     def _put(self, entry: TarEntry, reader: TarReader, directory: bytes, name: bytes) -> None:

@@ -23,6 +23,18 @@ def test_the_bookkeeping_of_aufs_is_ignored(ground: Ground) -> None:
     assert names(done.tree) == {'a', 'a/f', 'aufs', 'plnk'}
 
 
+def test_hard_links_lead_to_files_that_aufs_kept_for_them(ground: Ground) -> None:
+    upper = (hardlink('early', '.wh..wh.plnk/12.34'), file('.wh..wh.plnk/12.34', b'kept'), directory('a'),
+             hardlink('a/late', './.wh..wh.plnk/12.34'))
+    done = ground.extract((file('a/f', b'f'),), upper, (file('b', b'b'), whiteout('early')))
+    assert names(done.tree) == {'a', 'a/f', 'a/late', 'b'} and done.tree['a/late'].size == 4
+
+
+def test_a_file_that_aufs_kept_is_gone_for_later_layers(ground: Ground) -> None:
+    kept = (file('.wh..wh.plnk/12.34', b'kept'), hardlink('a', '.wh..wh.plnk/12.34'))
+    ground.extract(kept, (hardlink('b', '.wh..wh.plnk/12.34'),)).refused('which does not exist')
+
+
 def test_a_whiteout_deletes_whatever_has_that_name(ground: Ground) -> None:
     below = (file('file', b'x'), directory('dir/in'), file('dir/in/f', b'x'), fifo('fifo'), symlink('link', 'kept'),
              file('kept', b'kept'), hardlink('hard', 'kept'), directory('a'), file('a/x', b'x'), file('a/y', b'y'))
