@@ -1,7 +1,7 @@
 """The command `seal`: list the images of a bucket for programs that read image layouts."""
 import click
 
-from occystrap_core import Location, Settings
+from occystrap_core import Location, Settings, UsageError
 from occystrap_core.files import print_message
 
 
@@ -15,9 +15,12 @@ def seal(location: str) -> None:
     from occystrap_s3.layout.bucket_layout import BucketLayout
     from occystrap_s3.layout.sealed_index import seal as write
     from occystrap_s3.options import CONNECTION
+    place = Location.parse(location, CONNECTION)
+    if place.scheme != 's3':
+        raise UsageError(f'{place.scheme}:// is no object storage, and needs no seal: give s3://BUCKET[/PREFIX]')
     settings = Settings()
     try:
-        layout = BucketLayout.at(Location.parse(location, CONNECTION), settings)
+        layout = BucketLayout.at(place, settings)
         number, alone = write(layout)
     finally:
         settings.shared.close()
