@@ -41,7 +41,7 @@ class Platform(NamedTuple):
         return cls(parts[0], architecture, parts[2] if len(parts) == 3 else '')
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any], what: str) -> Self:
+    def from_json(cls, document: Mapping[str, Any], what: str = 'the document') -> Self:
         """Return the platform of an index entry or config; raises InvalidImage, naming `what`, if a field is not a
         string.
 

@@ -41,8 +41,11 @@ class TarEntry(EntryHeaders):
         self._put(fields.LINKNAME, target[:100].ljust(100, b'\0'))
 
     def become(self, file: 'TarEntry') -> None:
-        """Turn a hard link into a copy of its target, which may be a symlink, device or pipe: all of `file` but its
-        name."""
+        """Turn a hard link into what its target is, which may be a symlink, device or pipe.
+
+        It gets the type, size, symlink target, device numbers and further PAX records of `file`; the name, mode, owner
+        and times stay those of the link. The data have to follow.
+        """
         self.set_linkname(file.linkname if file.type == SYMLINK else b'')
         own = self._own_records()
         keys = {key for key, _ in own} | {b'path', b'linkpath', *_TIMES, *_OWNERS}

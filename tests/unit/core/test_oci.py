@@ -98,6 +98,13 @@ def test_other_names_of_architectures() -> None:
     assert Platform.parse('linux/aarch64') == Platform('linux', 'arm64')
 
 
+def test_a_platform_that_is_no_text_is_refused_by_name_where_it_has_one() -> None:
+    with pytest.raises(InvalidImage, match='^the document: a platform has a field'):
+        Platform.from_json({'os': 5})
+    with pytest.raises(InvalidImage, match='^entry 3: a platform has a field'):
+        Platform.from_json({'os': 5}, 'entry 3')
+
+
 @pytest.mark.parametrize('document', [
     None, [], 'x', {}, {**MANIFEST, 'schemaVersion': 1}, {**MANIFEST, 'schemaVersion': '2'},
     {**MANIFEST, 'layers': {}}, {**MANIFEST, 'schemaVersion': 2.0},
