@@ -29,14 +29,15 @@ class Place(NamedTuple):
 
     @staticmethod
     def absolute(path: str) -> str:
-        """Return an absolute path, without links where `..` follows one: it leads above what the link leads to.
+        """Return an absolute path, without links before the last `..`: that leads above what a link leads to.
 
         So the system reads `link/../name`; os.path.abspath makes another path of it.
         """
-        above, last = os.path.split(path.rstrip(os.sep))
-        if '..' not in path.split(os.sep):
+        parts = path.split(os.sep)
+        if '..' not in parts:
             return os.path.abspath(path)
-        return os.path.realpath(path) if last in ('.', '..') else os.path.join(os.path.realpath(above), last)
+        last = len(parts) - parts[::-1].index('..')
+        return os.path.normpath(os.path.join(os.path.realpath(os.sep.join(parts[:last])), *parts[last:]))
 
     @staticmethod
     def canonical_host(host: str, *default_ports: int) -> str:

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 def show_plan(plugins: Plugins, settings: Settings, source: str, destination: 'Destinations', filters: Sequence[str],
               shared: Common, unchanged: 'Callable[[ImageTask], bool]', receipts: Sequence[Receipt],
-              files: 'SideFiles') -> int:
+              files: 'SideFiles', prunes: bool) -> int:
     """Show what a run would do, which leaves `unchanged` images, prunes by `receipts`, and writes `files` besides.
 
-    Returns the exit code, 1 if something would fail.
+    If it `prunes`, all images must be known before the first is shown. Returns the exit code, 1 if something fails.
     """
     from occystrap_core.pipeline.dry_run import PlannedTotals, plan_copies  # late, as few runs need it
+    from occystrap_core.tasks.task_list import WINDOW
     pruned: list[PrunedImage] = []
 
     def prune(todo: 'TaskList') -> None:
@@ -38,7 +39,8 @@ def show_plan(plugins: Plugins, settings: Settings, source: str, destination: 'D
         pruned.extend(prune_sources(plugins, settings, todo, receipts, dry_run=True))
         print_notes(todo.notes[known:])
 
-    found = plan_copies(plugins, settings, source, destination, filters, unchanged, prune, files)
+    found = plan_copies(plugins, settings, source, destination, filters, unchanged, prune, files,
+                        None if prunes or 'prune=' in source else WINDOW)
     totals = PlannedTotals()
     if shared.format == 'json':
         images = [each.to_json() for each in totals.counting(found)]

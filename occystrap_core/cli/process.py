@@ -109,7 +109,7 @@ def process(context: click.Context, /, source: str, destinations: tuple[str, ...
         from occystrap_core.destinations.side_files import side_files
         context.exit(show_plan(plugins, settings, source, destinations, options['filters'], common(context),
                                _unchanged(plugins, level, options), _in_files(options),
-                               side_files(options['receipt'], options['layer_cache'])))
+                               side_files(options['receipt'], options['layer_cache']), options['prune']))
     order = plugins, settings, level, source, destinations, options, common(context)
     report = _run_in_bulk(*order, kind) if kind else _run(*order)
     report.receipts = _receipts(options['receipt'])

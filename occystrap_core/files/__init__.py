@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     )
     from occystrap_core.files.held_bytes import HeldBytes
     from occystrap_core.files.kept_beside import LEAST_BESIDE, KeptBeside, written_through
-    from occystrap_core.files.locks import is_current, lock_if_current, locked_directory, remove_if_abandoned
+    from occystrap_core.files.locks import is_current, lock_if_current, remove_if_abandoned, replacement_lock
     from occystrap_core.files.partial_file import PartialFile
     from occystrap_core.files.readahead import ReadAhead
     from occystrap_core.files.stream import CHUNK, ByteStream, ChunkedSource, IteratorSource, Readable
@@ -33,7 +33,7 @@ _HOMES = {
     'files.durability': 'WRITEBACK database_advice start_writeback sync_directory write_all output_errors',
     'files.held_bytes': 'HeldBytes',
     'files.kept_beside': 'LEAST_BESIDE KeptBeside written_through',
-    'files.locks': 'is_current lock_if_current locked_directory remove_if_abandoned',
+    'files.locks': 'is_current lock_if_current remove_if_abandoned replacement_lock',
     'files.partial_file': 'PartialFile',
     'files.readahead': 'ReadAhead',
     'files.stream': 'ByteStream CHUNK ChunkedSource IteratorSource Readable',
@@ -50,7 +50,7 @@ __all__ = [
     'IteratorSource', 'KeptBeside', 'LEAST_BESIDE', 'MAGIC_SIZE', 'ParsedContents', 'PartialFile', 'Patience',
     'ReadAhead', 'Readable', 'SizeMismatch', 'TemporaryFile', 'TooManyRequests', 'WRITEBACK', 'database_advice',
     'detect_compression', 'forget_cached', 'hash_file', 'inflate', 'inflated_size', 'inflated_stream', 'is_current',
-    'lock_if_current', 'locked_directory', 'output_errors', 'prefix_errors', 'print_json', 'print_lines',
-    'print_message', 'printable', 'prompt', 'remove_if_abandoned', 'set_error_rule', 'size_text', 'start_writeback',
+    'lock_if_current', 'output_errors', 'prefix_errors', 'print_json', 'print_lines', 'print_message', 'printable',
+    'prompt', 'remove_if_abandoned', 'replacement_lock', 'set_error_rule', 'size_text', 'start_writeback',
     'sync_directory', 'write_all', 'written_through',
 ]

@@ -3,14 +3,19 @@
 A lock belongs to an open file or directory and ends when that is closed, at the latest with the process. It also works
 between threads if each opens the file itself.
 """
+import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
+from zlib import crc32
 
-_PATIENCE = 5.0
-"""Seconds to wait for the lock of a directory."""
+_PATIENCE = 30.0
+"""Seconds to wait for another run that replaces the same file or directory."""
+_LOOK = 0.01
 
 
 def is_current(descriptor: int, status: Callable[[], os.stat_result | None]) -> bool:
@@ -46,30 +51,54 @@ def lock_if_current(descriptor: int, operation: int, status: Callable[[], os.sta
 
 
 @contextmanager
-def locked_directory(path: str) -> Iterator[None]:
-    """Lock a directory while something in it is checked and then replaced.
+def replacement_lock(path: str) -> Iterator[None]:
+    """Lock a name in a directory while what it names is checked and then replaced.
 
-    Whoever can read the directory can lock it, so that after a few seconds this goes on without the lock, as where
-    there are no locks.
+    The lock is an empty file beside it, which is removed at the end; one that a killed run left is used again. Where
+    that file cannot be made, or the file system has no locks, there is no lock. Raises TimeoutError if another process
+    holds it for half a minute.
     """
-    descriptor = -1
+    directory, name = os.path.split(path)
+    lock = os.path.join(directory, f'.occystrap-{crc32(os.fsencode(name)):08x}.lock')
+    descriptor = _lock_beside(lock, path)
     try:
-        with suppress(OSError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            _try_to_lock(descriptor)
         yield
     finally:
-        if descriptor >= 0:
+        if descriptor is not None:
+            with suppress(OSError):
+                os.unlink(lock)
             os.close(descriptor)
 
 
-def _try_to_lock(descriptor: int) -> None:
+def _lock_beside(lock: str, path: str) -> int | None:
+    """Lock the empty file `lock`, made if need be, and return its descriptor; None if that is not possible."""
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
         try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_PATIENCE / 500)
+            opened = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        except OSError:
+            return None
+        if not _is_empty_file(opened):
+            os.close(opened)
+            return None
+        with suppress(BlockingIOError):
+            taken = lock_if_current(opened, fcntl.LOCK_EX | fcntl.LOCK_NB, partial(_status, lock), optional=True)
+            if taken is not None:
+                return taken
+        time.sleep(_LOOK)
+    raise TimeoutError(errno.ETIMEDOUT, 'another process is about to replace it: wait for it or end it', path)
+
+
+def _is_empty_file(descriptor: int) -> bool:
+    found = os.fstat(descriptor)
+    return stat.S_ISREG(found.st_mode) and not found.st_size
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except FileNotFoundError:
+        return None
 
 
 def remove_if_abandoned(descriptor: int, status: Callable[[], os.stat_result | None], remove: Callable[[], object], *,

@@ -40,8 +40,8 @@ class Descriptor:
                 isinstance(each, str) for each in (*urls, *annotations.values(), kind)):
             raise InvalidImage(f'{what}: a descriptor has malformed urls, annotations or artifactType')
         digest = Digest(document.get('digest'))
-        if document.get('data'):
-            _require_same_data(document['data'], digest, size, what)
+        if (data := document.get('data')) not in (None, ''):
+            _require_same_data(data, digest, size, what)
         media_type = document.get('mediaType')
         if media_type is not None:
             required_field(document, 'mediaType', str, what)
@@ -77,7 +77,9 @@ def _require_same_data(data: object, digest: Digest, size: int, what: str) -> No
     import base64  # late, as descriptors hardly ever have data
     import binascii
     try:
-        embedded = base64.b64decode(str(data).replace('\n', '').replace('\r', ''), validate=True)
+        if not isinstance(data, str):
+            raise ValueError
+        embedded = base64.b64decode(data.replace('\n', '').replace('\r', ''), validate=True)
     except (binascii.Error, ValueError):
         raise InvalidImage(f'{what}: the data in the descriptor of {digest} are not base64') from None
     if len(embedded) != size or Digest.of(embedded, digest.algorithm) != digest:

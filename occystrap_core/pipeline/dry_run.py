@@ -100,32 +100,28 @@ class PlannedTotals:
 
 def plan_copies(plugins: Plugins, settings: Settings, source: str, destination: Destinations,
                 filters: Sequence[str], unchanged: Callable[[ImageTask], bool] = lambda task: False,
-                then: Callable[[TaskList], None] = lambda todo: None, files: SideFiles | None = None,
-                ) -> Iterator[PlannedCopy]:
+                prune: Callable[[TaskList], None] = lambda todo: None, files: SideFiles | None = None,
+                most: int | None = WINDOW) -> Iterator[PlannedCopy]:
     """Yield what copying `source` to `destination` would do; raises UsageError for an impossible request.
 
-    Of very many images the first are yielded before all are known. `unchanged` returns whether an image would be left
-    as it is. `then` is called with all tasks if all would succeed and a source is pruned. `files` are the other files
-    that the run would write.
+    `unchanged` returns whether an image would be left as it is. `prune` is called with all tasks if all would succeed
+    and a source is pruned. `files` are the other files that the run would write. Of more than `most` images, the first
+    are yielded before all are known, and nothing is pruned.
     """
     with closing(settings.shared), TaskList(plugins, settings) as todo:
-        todo.expand(source, destination, filters, files, WINDOW)
+        todo.expand(source, destination, filters, files, most)
         is_whole, known = todo.is_whole, len(todo.notes)
         print_notes(todo.notes)
-        looks = _Looks(plugins, settings, unchanged)
-        with closing(looks.threads):
+        inspector = _Inspector(plugins, settings, unchanged)
+        with closing(inspector.threads):
             for tasks in [todo.tasks] if is_whole else _parts(plugins, settings, todo):
-                yield from looks.of(tasks, todo)
-        print_notes([left_out_text(looks.left_out)] if looks.left_out else [])
+                yield from inspector.planned(tasks, todo)
+        print_notes([left_out_text(inspector.left_out)] if inspector.left_out else [])
         print_notes(todo.notes[known:])
-        if not todo.pruned or looks.failed:
-            return
-        if is_whole:
-            then(todo)
-            return
-    with closing(settings.shared), TaskList(plugins, settings) as everything:  # what is pruned depends on all images
-        everything.expand(source, destination, filters, files)
-        then(everything)
+        if todo.pruned and is_whole and not inspector.failed:
+            prune(todo)
+        elif todo.pruned and not is_whole:
+            print_notes(['what would be pruned is not shown, since it depends on all images: add --prune'])
 
 
 def _parts(plugins: Plugins, settings: Settings, todo: TaskList) -> Iterator[Sequence[ImageTask]]:
@@ -143,7 +139,7 @@ def _parts(plugins: Plugins, settings: Settings, todo: TaskList) -> Iterator[Seq
     yield found
 
 
-class _Looks:
+class _Inspector:
     """Looks at images in parallel, and counts what is left out."""
 
     def __init__(self, plugins: Plugins, settings: Settings, unchanged: Callable[[ImageTask], bool]) -> None:
@@ -154,7 +150,7 @@ class _Looks:
         self.failed = False
         """Whether a copy would fail."""
 
-    def of(self, tasks: Sequence[ImageTask], todo: TaskList) -> Iterator[PlannedCopy]:
+    def planned(self, tasks: Sequence[ImageTask], todo: TaskList) -> Iterator[PlannedCopy]:
         """Yield the planned copies of these tasks, then the failures that `todo` has, and forget them."""
         found = [PlannedCopy(task.source, str(task.destination)) for task in tasks]
         futures = [self.threads.submit(partial(_look, self._plugins, task, foreseen, self._unchanged))

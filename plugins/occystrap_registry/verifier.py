@@ -78,7 +78,10 @@ def _require_tag(receipt: Receipt, results: CheckResults) -> None:
     """Report as unverified if the receipt is for a tag but does not expect the tag to refer to its image; an error if
     the place has the digest of another image in its name."""
     named, digest = Reference.parse(receipt.path, with_host=True), receipt.manifest_digest
-    if named.digest and digest and named.digest != digest and named.digest.algorithm == digest.algorithm:
+    if named.digest and digest and named.digest.algorithm != digest.algorithm:
+        results.unverified(receipt.destination, f'it names an image by {named.digest.algorithm}, its receipt by '
+                                                f'{digest.algorithm}')
+    elif named.digest and digest and named.digest != digest:
         results.error(receipt.destination, f'it names another image: expected {digest}')
     is_untagged = receipt.options.get('untagged', '').lower() in ('true', 'yes', 'on', '1')
     tag = named.tag or ('' if named.digest or is_untagged else named.with_default_tag().tag)

@@ -49,11 +49,15 @@ def listed(directory: Path) -> list[str]:
 
 
 def test_a_long_dry_run_shows_what_would_go(host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    directory = tmp_path / 'mirror'
+    directory, images = tmp_path / 'mirror', tmp_path / 'images.txt'
     mirrored(host, directory)
-    monkeypatch.setattr('occystrap_core.pipeline.dry_run.WINDOW', 1)
+    monkeypatch.setattr('occystrap_core.tasks.task_list.WINDOW', 1)
     dry = mirrored(host, directory, 'newest=2&prune=true', '', '--prune', '--dry-run')
     assert dry.out.count('would skip') == 2 and dry.out.count('would prune') == 1 and '1 to prune' in dry.err
+    images.write_text(f'registry://{host}/team/*:*?newest=2&prune=true\n')
+    dry = run('process', f'list://{images}', f'dir://{directory}?unique_names=true', '--dry-run')
+    assert dry.out.count('would skip') == 2 and 'would prune' not in dry.out
+    assert 'note: what would be pruned is not shown' in dry.err and 'add --prune' in dry.err
 
 
 @pytest.mark.parametrize('options', OPTIONS)

@@ -90,7 +90,7 @@ def test_a_platform_that_go_refuses_is_found(tmp_path: Path, server: Scripted) -
     assert 'config-invalid' in out and 'the config: a platform has a field that is not a string' in out
 
 
-@pytest.mark.parametrize('data', ['"e30"', '5', '["e30="]'])
+@pytest.mark.parametrize('data', ['"e30"', '5', '0', 'true', 'false', '[]', '["e30="]'])
 def test_data_that_are_not_base64(data: str) -> None:
     with pytest.raises(InvalidImage, match='are not base64'):
         Manifest.parse(Written({'manifest': put_in('"config": {', f'"data": {data}, ')}).manifest)

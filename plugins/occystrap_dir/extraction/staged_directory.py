@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from occystrap_core import OutputError
-from occystrap_core.files import lock_if_current, locked_directory, output_errors, remove_if_abandoned
+from occystrap_core.files import lock_if_current, output_errors, remove_if_abandoned, replacement_lock
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.destination import check_parent
 from occystrap_dir.workspace.one_name import WrongKind
@@ -91,7 +91,7 @@ class Staging:
                 os.fchmod(self._lock, mode)
             if self._sync:
                 _sync_file_system(self._lock)
-            with locked_directory(self.above):
+            with replacement_lock(f'{self._place.path}/{target}'):
                 check()
                 replaced = self._rename_to(target)
             if self._sync:

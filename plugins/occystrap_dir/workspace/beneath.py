@@ -26,7 +26,10 @@ _STAYS = (errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST, errno.EBUS
 
 def capped(file: BinaryIO, cap: int, what: str) -> bytes:
     """Return the content of an open file; raises InvalidImage, which names `what`, for more than `cap` bytes."""
-    content = file.read(min(cap, os.fstat(file.fileno()).st_size) + 1)  # so many bytes are allocated
+    size = os.fstat(file.fileno()).st_size
+    content = file.read(min(cap, size) + 1)  # so many bytes are allocated
+    if size < len(content) <= cap:  # some file systems give no size
+        content += file.read(cap + 1 - len(content))
     if len(content) > cap:
         raise InvalidImage(f'{what} has more than the {cap} bytes allowed')
     return content

@@ -43,6 +43,8 @@ class Archive:
         self.counts: Counter[str] = Counter()
         """The number of members with each name."""
         self._links: dict[str, str] = {}
+        self._ends: dict[str, tuple[str, bool]] = {}
+        """What `_led` has found."""
         self._members: dict[str, Member] = {}
         self._end = 0
         """The offset after the last member so far and its padding."""
@@ -64,24 +66,32 @@ class Archive:
 
     def find(self, name: str) -> Member:
         """Return a member, following links; raises InvalidImage if it does not exist, or links form a circle."""
-        *_, last = self._names(name)
+        last, _ = self._led(name)
         if last not in self._members:
             raise InvalidImage(f'{self.name} has no member {name}', problem='missing')
         return self._members[last]
 
-    def _names(self, name: str) -> list[str]:
-        """Return a name, and those to which links lead from there; raises InvalidImage for a circle."""
-        names = [_safe(name, self.name)]
-        while names[-1] in self._links:
-            if (target := self._links[names[-1]]) in names:
+    def _led(self, name: str) -> tuple[str, bool]:
+        """Return the name to which links lead, and whether one on the way there is that of two members.
+
+        Each link is followed once, however many names lead through it. Raises InvalidImage for a circle.
+        """
+        here, way = _safe(name, self.name), dict[str, None]()
+        while here in self._links and here not in self._ends:
+            if here in way:
                 raise InvalidImage(f'{self.name}: the link {name} leads back to itself')
-            names.append(target)
-        return names
+            way[here] = None
+            here = self._links[here]
+        last, is_double = self._ends.get(here) or (here, self.counts[here] > 1)
+        for each in reversed(way):
+            is_double = is_double or self.counts[each] > 1
+            self._ends[each] = last, is_double
+        return last, is_double
 
     def read(self, name: str, cap: int) -> bytes:
         """Return a small member; raises InvalidImage if it is missing, exists twice, or has more than `cap` bytes."""
         member = self.find(name)
-        if any(self.counts[each] > 1 for each in self._names(name)):
+        if self._led(name)[1]:
             raise InvalidImage(f'{self.name} has two members {name}')
         if member.size > cap:
             raise InvalidImage(f'{self.name}: {name} has {member.size} bytes, more than the {cap} allowed')

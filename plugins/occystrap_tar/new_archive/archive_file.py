@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from occystrap_core.files import (
-    CHUNK, WRITEBACK, PartialFile, lock_if_current, locked_directory, remove_if_abandoned, sync_directory,
+    CHUNK, WRITEBACK, PartialFile, lock_if_current, remove_if_abandoned, replacement_lock, sync_directory,
 )
 from occystrap_core.tar import TAR_BLOCK
 
@@ -86,12 +86,12 @@ class ArchiveFile(PartialFile):
     def complete(self, size: int, check: Callable[[], object] = list) -> None:
         """Truncate the file to `size` bytes, flush it and rename it to its final path, unless `check` raises.
 
-        `check` looks again at what would be replaced, since another run may have finished meanwhile; no third one can
-        do so before the rename. Raises OSError, and what `check` raises.
+        `check` looks again at what would be replaced, since another run may have finished meanwhile; where files can
+        be locked, no third one does so before the rename. Raises OSError, and what `check` raises.
         """
         os.ftruncate(self.fileno(), size)
         self.flush()
-        with locked_directory(os.path.dirname(self._path)):
+        with replacement_lock(self._path):
             check()
             os.replace(self._partial, self._path)
         if self._sync:

@@ -119,3 +119,17 @@ def test_which_images_in_one_directory_have_different_places(uri: str, one: str,
 def test_an_image_that_takes_a_whole_directory_clashes_with_all_in_it(tmp_path: Path) -> None:
     assert clash(place(f'dir://{tmp_path}/x'), place(f'layout://{tmp_path}/x'))
     assert clash(place(f'dir://{tmp_path}/x?unique_names=true'), place(f'oci://{tmp_path}/./x'))
+
+
+def test_a_path_leads_where_the_system_finds_it_and_keeps_other_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                                      ) -> None:
+    (tmp_path / 'here').mkdir()
+    (tmp_path / 'far/in').mkdir(parents=True)
+    (tmp_path / 'here/link').symlink_to('../far/in')
+    (tmp_path / 'here/a..').symlink_to('../far')
+    (tmp_path / 'here/current').symlink_to('v1')
+    monkeypatch.chdir(tmp_path / 'here')
+    for written, path in {'x': 'here/x', 'link/../x': 'far/x', 'link/..': 'far', 'link/../../here/./current/x':
+                          'here/current/x', '../here/current/x': 'here/current/x', 'current/x/': 'here/current/x',
+                          'link/../a../x': 'far/a../x', 'a../x': 'here/a../x', 'link/x': 'here/link/x'}.items():
+        assert Place.absolute(written) == Place.absolute(f'{tmp_path}/here/{written}') == f'{tmp_path}/{path}', written

@@ -9,7 +9,7 @@ import pytest
 
 from occystrap_core import InvalidImage
 from occystrap_dir.workspace import beneath, removal
-from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.workspace.beneath import Beneath, capped
 from occystrap_dir.workspace.one_name import WrongKind
 from occystrap_dir.workspace.removal import remove_tree
 
@@ -138,3 +138,10 @@ def test_a_link_is_no_directory_that_is_there(place: Beneath, tmp_path: Path) ->
     with pytest.raises(WrongKind):
         place.make('link')
     assert place.make('new') and not place.make('new')
+
+
+def test_a_file_whose_size_is_not_told_is_read_whole() -> None:
+    with open('/proc/version', 'rb') as file:
+        assert capped(file, 10_000, 'x') == Path('/proc/version').read_bytes()
+    with open('/proc/version', 'rb') as file, pytest.raises(InvalidImage, match='x has more than the 5 bytes'):
+        capped(file, 5, 'x')

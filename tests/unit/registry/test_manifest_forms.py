@@ -259,6 +259,8 @@ def test_a_tag_that_is_pinned_to_another_digest(source: str, choosy: Any, tmp_pa
     is_refused(run_here('process', app, pinned), 'cannot be written: the manifest has digest')
     for arguments in ([str(receipt), '--at', pinned], [pinned, '--against', app]):
         assert 'it names another image' in run_here('verify', *arguments).assert_code(1).err
+    other_algorithm = f'registry://{target}/app:v1@{Digest.of(b"", "sha512")}'
+    assert 'by sha512, its receipt by sha256' in run_here('verify', receipt, '--at', other_algorithm).assert_code(1).err
     run_here('process', app, right).assert_code(0)
     run_here('verify', receipt, '--at', right).assert_code(0)
 

@@ -16,7 +16,6 @@ def begins_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin as soon as two images are known, and look at each alone."""
     for each in (SHELVES, IMAGES, closed, opened, shown):
         each.clear()
-    monkeypatch.setattr(dry_run, 'WINDOW', 2)
     monkeypatch.setattr(dry_run, '_AT_ONCE', 1)
 
 
@@ -24,7 +23,7 @@ def plan(source: str, destination: str = 'memory://to-{repository}') -> list[Pla
     """Return the planned copies; what waits to be shown goes on after the first."""
     found = []
     for each in plan_copies(memory_plugins(f'{HERE}:OnePlace', f'{HERE}:Pages'), Settings(images=2), source,
-                            [destination], []):
+                            [destination], [], most=2):
         found.append(each)
         shown.set()
     return found
@@ -58,6 +57,6 @@ def test_sources_of_a_list_are_closed_when_their_images_are_shown(tmp_path: Path
     (listed := tmp_path / 'images.txt').write_text(''.join(f'memory://{each}\n' for each in names))
     open_then = []
     for _ in plan_copies(memory_plugins(f'{HERE}:OnePlace', f'{HERE}:Pages'), Settings(images=2), f'list://{listed}',
-                         ['memory://to-{repository}'], []):
+                         ['memory://to-{repository}'], [], most=2):
         open_then.append(sum(opened.values()) - len(closed))
     assert len(open_then) == 40 and sorted(closed) == sorted(names) and max(open_then) < 10, open_then
