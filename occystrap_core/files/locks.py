@@ -65,8 +65,7 @@ def replacement_lock(path: str) -> Iterator[None]:
         yield
     finally:
         if descriptor is not None:
-            with suppress(OSError):
-                os.unlink(lock)
+            _remove(lock)
             os.close(descriptor)
 
 
@@ -87,6 +86,14 @@ def _lock_beside(lock: str, path: str) -> int | None:
                 return taken
         time.sleep(_LOOK)
     raise TimeoutError(errno.ETIMEDOUT, 'another process is about to replace it: wait for it or end it', path)
+
+
+def _remove(lock: str) -> None:
+    """Remove a lock file, if need be at the second attempt; after that, the next run that replaces the file does."""
+    for _ in range(2):
+        with suppress(OSError):
+            os.unlink(lock)
+            return
 
 
 def _is_empty_file(descriptor: int) -> bool:

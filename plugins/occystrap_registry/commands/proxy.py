@@ -12,7 +12,7 @@ import click
 
 from occystrap_core import Location, OccystrapError, Option, OptionType, Settings, UsageError, VerifyLevel
 from occystrap_core.files import print_message
-from occystrap_registry.commands.server_options import ServerOptions, server_options, storage_path, wait_for_signal
+from occystrap_registry.commands.server_options import ServerOptions, server_options, storage_path, until_signal
 from occystrap_registry.plugin import CONNECTION, register_writers
 
 if TYPE_CHECKING:
@@ -85,10 +85,10 @@ def proxy(downstream: str, upstream: str | None, filters: Sequence[str], storage
                                 options.access_log)
     _save_memory()
     with open_proxy(wanted, replace(settings, temporary=wanted.temporary()), served, options.port) as server:
-        _announce(there, above, f'{options.scheme}://{server.host}')
-        options.warn(read_only=False, what=f'push {"and delete " if deletes else ""}through this proxy, by its login')
-        _look(there)
-        wait_for_signal(server, drain)
+        with until_signal(server, drain):
+            _announce(there, above, f'{options.scheme}://{server.host}')
+            options.warn(False, f'push {"and delete " if deletes else ""}through this proxy, by its login')
+            _look(there)
 
 
 def _save_memory() -> None:

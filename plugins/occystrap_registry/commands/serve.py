@@ -7,7 +7,7 @@ import click
 
 from occystrap_core import UsageError
 from occystrap_core.files import print_message
-from occystrap_registry.commands.server_options import ServerOptions, server_options, storage_path, wait_for_signal
+from occystrap_registry.commands.server_options import ServerOptions, server_options, storage_path, until_signal
 
 if TYPE_CHECKING:
     from occystrap_registry.server.contents import Contents
@@ -45,9 +45,9 @@ def serve(storage: str | None, read_only: bool, gc_untagged: bool, **given: Any)
         server = RegistryServer(contents, options.port, settings=settings)
         _look_after(contents, server, gc_untagged, metrics, stack)
         stack.enter_context(server)
-        _announce(place, f'{options.scheme}://{server.host}', read_only)
-        options.warn(read_only)
-        wait_for_signal(server, _DRAIN)
+        with until_signal(server, _DRAIN):
+            _announce(place, f'{options.scheme}://{server.host}', read_only)
+            options.warn(read_only)
 
 
 def _contents(place: str, read_only: bool, stack: ExitStack) -> 'Contents':

@@ -1,8 +1,8 @@
 """What the commands serve and proxy have in common: where they listen, who may do what, and how they end."""
 import os
 import re
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
@@ -104,9 +104,14 @@ class ServerOptions(NamedTuple):
             print_message('occystrap: warning: passwords are sent unencrypted: add --tls-cert and --tls-key')
 
 
-def wait_for_signal(server: 'RegistryServer', drain: float) -> None:
-    """Wait for a signal, the usual end. Raises SystemExit, which tells the command line that a signal was handled."""
+@contextmanager
+def until_signal(server: 'RegistryServer', drain: float) -> Iterator[None]:
+    """Tell the user what the server does, in the body, and then wait for a signal, the usual end, also in the body.
+
+    Raises SystemExit, which tells the command line that a signal was handled.
+    """
     try:
+        yield
         server.wait()
         raise ServiceUnavailable('the registry has stopped unexpectedly: --debug may show why; start it again')
     except BaseException as error:

@@ -121,7 +121,7 @@ def test_a_blob_in_parts_that_was_replaced_with_its_record(object_storage: Objec
     against = 'verify', f's3://{bucket}/p//parts:v1', '--against', source
     assert 'UNVERIFIED' in run_here(*against).assert_code(1).err
     assert 'FAILED' in run_here(*against, '--full').assert_code(1).err
-    assert 'FAILED' in verify(bucket).assert_code(1).err
+    assert 'unverified: layer ' in verify(bucket).assert_code(1).err
     key, receipt = receipt_of(object_storage, bucket, 'p/images/names/parts!3Av1.json')
     edited = replace(receipt, expectations=[each for each in receipt.expectations if each.kind != 'checksum'])
     put(object_storage, bucket, key, edited.to_json().encode())

@@ -4,6 +4,7 @@ Each case is a row of requests and answers, sent over one connection to a server
 what was made before: digests, documents, and the Location of the last answer.
 """
 import json
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -340,7 +341,7 @@ def documents(algorithm: str) -> Mapping[str, bytes]:
         'hollow': index(), 'artifact': image(empty, config=empty, artifactType='a/thing'), 'bare': image(),
         'foreign': image(*(part(kind.encode(), f'application/vnd.oci.image.layer.nondistributable.v1.{kind}',
                                 urls=['https://registry.example/elsewhere']) for kind in ('tar+gzip', 'tar')), layer),
-        'embedded': image({**layer, 'data': 'AAECAw=='}), 'extended': image(layer, unknown={'x': [1]}),
+        'embedded': image({**layer, 'data': b64encode(BLOB).decode()}), 'extended': image(layer, unknown={'x': [1]}),
         'large': image(layer, annotations={f'note-{number}': 'x' * 10000 for number in range(390)}),
         'signature': image(empty, config=empty, artifactType='a/signature', subject=subject, annotations={'by': 'me'}),
         'about': index(subject=subject, artifactType='a/sbom'), 'derived': image(layer, subject=subject),

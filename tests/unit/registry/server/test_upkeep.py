@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import ServiceUnavailable
-from occystrap_registry.commands.server_options import wait_for_signal
+from occystrap_registry.commands.server_options import until_signal
 from occystrap_registry.server import upkeep
 from occystrap_registry.server.server_thread import RegistryServer
 from occystrap_registry.server.storage import Storage
@@ -74,4 +74,5 @@ def test_a_server_that_ends_by_itself_is_an_error(storage: Storage) -> None:
     with RegistryServer(storage) as server:
         server.stop()
         with pytest.raises(ServiceUnavailable, match='has stopped unexpectedly'):
-            wait_for_signal(server, 1)
+            with until_signal(server, 1):
+                pass
