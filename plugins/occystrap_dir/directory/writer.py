@@ -20,8 +20,9 @@ from occystrap_dir.directory.orphans import remove_orphans
 from occystrap_dir.workspace.destination import require_same_repository, without_rebuilding
 from occystrap_dir.workspace.group_commit import GroupCommit
 from occystrap_dir.workspace.kept_blobs import LEAST
+from occystrap_dir.workspace.locks import shared_if_exists
 from occystrap_dir.workspace.receipts import RecordedSizes, receipt_here
-from occystrap_dir.workspace.workspace import Workspace
+from occystrap_dir.workspace.workspace import LOCK, Workspace
 
 if TYPE_CHECKING:
     from occystrap_dir.directory.expansion import Expansion
@@ -74,8 +75,18 @@ class DirOutput(ImageOutput):
 
     def require_possible(self, content: Image | ImageIndex) -> None:
         """Raise OutputError if the destination is not a directory of this layout, not writable, not empty, or has
-        another image under this name."""
+        another image under this name.
+
+        What seems wrong is looked at once more when no other run publishes, since half of that may have been seen.
+        """
         check_destination(self._root, self._unique, self._rebuild)
+        try:
+            self._require_replaceable(content)
+        except OutputError:
+            with output_errors(self._root), shared_if_exists(self._root, LOCK):
+                self._require_replaceable(content)
+
+    def _require_replaceable(self, content: Image | ImageIndex) -> None:
         with output_errors(self._root):
             spare_expansions(self._root, [] if self._unique else [SINGLE], self.settings)
             if self._unique and isinstance(content, Image) and not self.settings.force:

@@ -1,10 +1,12 @@
 """HOSTILE 56: two processes write into one directory, one of them killed now and then: all is there, and whole."""
+import fcntl
 import io
 import json
 import os
 import random
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -207,3 +209,23 @@ def test_56_a_file_that_somebody_has_just_put_there_is_not_lost(destination: str
     with pytest.raises(OutputError, match='was changed since it was written'):
         interrupted('app:v1', place, lambda: mine.write_text('mine'))
     assert mine.read_text() == 'mine'
+
+
+def test_56_what_another_run_is_publishing_is_not_taken_for_a_change(tmp_path: Path) -> None:
+    """Of a tree and its list, which are replaced one after the other, only one may have been seen."""
+    place = f'dir://{tmp_path}/d?expand=true'
+    write(sample_image('app:v1', stored=False, variant='other'), place)
+    there, coming = tmp_path / 'd/manifest', tmp_path / 'd/coming'
+    done = list[Receipt]()
+    thread = threading.Thread(target=lambda: done.append(write(sample_image('app:v1', stored=False), place)))
+    with (tmp_path / 'd/.occystrap/lock').open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        there.rename(coming)
+        there.mkdir()
+        (there / 'file').touch()
+        thread.start()
+        thread.join(0.5)
+        shutil.rmtree(there)
+        coming.rename(there)
+    thread.join()
+    assert [verify(each).outcome for each in done] == [Outcome.VERIFIED]
