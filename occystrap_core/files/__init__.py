@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     )
     from occystrap_core.files.held_bytes import HeldBytes
     from occystrap_core.files.kept_beside import LEAST_BESIDE, KeptBeside, written_through
-    from occystrap_core.files.locks import is_current, lock_if_current, remove_if_abandoned, replacement_lock
+    from occystrap_core.files.locks import (
+        is_current, lock_if_current, remove_abandoned_lock, remove_if_abandoned, replacement_lock,
+    )
     from occystrap_core.files.partial_file import PartialFile
     from occystrap_core.files.readahead import ReadAhead
     from occystrap_core.files.stream import CHUNK, ByteStream, ChunkedSource, IteratorSource, Readable
@@ -33,7 +35,7 @@ _HOMES = {
     'files.durability': 'WRITEBACK database_advice start_writeback sync_directory write_all output_errors',
     'files.held_bytes': 'HeldBytes',
     'files.kept_beside': 'LEAST_BESIDE KeptBeside written_through',
-    'files.locks': 'is_current lock_if_current remove_if_abandoned replacement_lock',
+    'files.locks': 'is_current lock_if_current remove_abandoned_lock remove_if_abandoned replacement_lock',
     'files.partial_file': 'PartialFile',
     'files.readahead': 'ReadAhead',
     'files.stream': 'ByteStream CHUNK ChunkedSource IteratorSource Readable',
@@ -51,6 +53,6 @@ __all__ = [
     'ReadAhead', 'Readable', 'SizeMismatch', 'TemporaryFile', 'TooManyRequests', 'WRITEBACK', 'database_advice',
     'detect_compression', 'forget_cached', 'hash_file', 'inflate', 'inflated_size', 'inflated_stream', 'is_current',
     'lock_if_current', 'output_errors', 'prefix_errors', 'print_json', 'print_lines', 'print_message', 'printable',
-    'prompt', 'remove_if_abandoned', 'replacement_lock', 'set_error_rule', 'size_text', 'start_writeback',
-    'sync_directory', 'write_all', 'written_through',
+    'prompt', 'remove_abandoned_lock', 'remove_if_abandoned', 'replacement_lock', 'set_error_rule', 'size_text',
+    'start_writeback', 'sync_directory', 'write_all', 'written_through',
 ]

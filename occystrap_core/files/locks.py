@@ -58,8 +58,7 @@ def replacement_lock(path: str) -> Iterator[None]:
     that file cannot be made, or the file system has no locks, there is no lock. Raises TimeoutError if another process
     holds it for half a minute.
     """
-    directory, name = os.path.split(path)
-    lock = os.path.join(directory, f'.occystrap-{crc32(os.fsencode(name)):08x}.lock')
+    lock = _lock_of(path)
     descriptor = _lock_beside(lock, path)
     try:
         yield
@@ -67,6 +66,22 @@ def replacement_lock(path: str) -> Iterator[None]:
         if descriptor is not None:
             _remove(lock)
             os.close(descriptor)
+
+
+def remove_abandoned_lock(path: str) -> None:
+    """Remove the lock that a killed run left beside what it replaced."""
+    lock = _lock_of(path)
+    with suppress(OSError):
+        opened = os.open(lock, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        if _is_empty_file(opened):
+            remove_if_abandoned(opened, partial(_status, lock), partial(os.unlink, lock))
+        else:
+            os.close(opened)
+
+
+def _lock_of(path: str) -> str:
+    directory, name = os.path.split(path)
+    return os.path.join(directory, f'.occystrap-{crc32(os.fsencode(name)):08x}.lock')
 
 
 def _lock_beside(lock: str, path: str) -> int | None:

@@ -9,13 +9,31 @@ from occystrap_dir.file_list.files_check import check_files
 from occystrap_dir.workspace.file_errors import is_there, report_document, reporting, unknown
 from occystrap_dir.workspace.partial_files import STATE
 
+_ATTEMPTS = 3
+
 
 def verify_bundle(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
     """Report what the bundle has of what the receipt expects.
 
     FAST compares digests of config.json and the list of files, and the rootfs with the list; FULL also hashes the
-    content of every file, read from the device.
+    content of every file, read from the device. A bundle that another run replaced meanwhile is looked at again.
     """
+    for _ in range(_ATTEMPTS):
+        before = _identity(receipt.path)
+        results = _look(receipt, level, settings)
+        if _identity(receipt.path) == before:
+            break
+    return results
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    with suppress(OSError):
+        found = os.stat(path)
+        return found.st_dev, found.st_ino
+    return None
+
+
+def _look(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckResults:
     results = CheckResults()
     if not is_there(receipt, results):
         return results

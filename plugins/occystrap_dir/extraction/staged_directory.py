@@ -5,10 +5,12 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 from occystrap_core import OutputError
-from occystrap_core.files import lock_if_current, output_errors, remove_if_abandoned, replacement_lock
+from occystrap_core.files import (
+    lock_if_current, output_errors, remove_abandoned_lock, remove_if_abandoned, replacement_lock,
+)
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.destination import check_parent
 from occystrap_dir.workspace.one_name import WrongKind
@@ -59,6 +61,7 @@ class Staging:
     def tidy(self) -> None:
         """Only remove the directories of killed runs, for a run that writes nothing; the rest is left to the next run.
         """
+        remove_abandoned_lock(f'{self._place.path}/{self._target}')
         with suppress(OSError):
             self._remove_abandoned()
 
@@ -78,11 +81,11 @@ class Staging:
             self._lock = lock_if_current(descriptor, fcntl.LOCK_EX, lambda: self._place.status(self._name))
         return self._lock is not None
 
-    def commit(self, name: str = '', mode: int | None = None, check: Callable[[], object] = list) -> None:
+    def commit(self, name: str = '', mode: int | None = None, check: Callable[[], object] | None = None) -> None:
         """Rename the directory to its destination, or to another name, and remove what it replaced.
 
-        With `mode`, set that first. `check` is called before the rename, and raises OutputError if what another run
-        has written meanwhile would be lost. Raises OutputError.
+        With `mode`, set that first. `check` is called before the rename, in one run at a time, and raises OutputError
+        if what another run has written meanwhile would be lost. Raises OutputError.
         """
         target = name or self._target
         with self._mutex, output_errors(f'{self._place.path}/{target}'):
@@ -91,8 +94,9 @@ class Staging:
                 os.fchmod(self._lock, mode)
             if self._sync:
                 _sync_file_system(self._lock)
-            with replacement_lock(f'{self._place.path}/{target}'):
-                check()
+            with replacement_lock(f'{self._place.path}/{target}') if check else nullcontext():
+                if check:
+                    check()
                 replaced = self._rename_to(target)
             if self._sync:
                 self._place.sync(os.path.dirname(target))

@@ -2,6 +2,7 @@
 from typing import TYPE_CHECKING
 
 from occystrap_core import ImageOutput, Location, Settings, UsageError
+from occystrap_core.files import remove_abandoned_lock
 from occystrap_core.oci import Reference
 from occystrap_tar.new_archive.kept_blobs import KeptBlobs
 
@@ -30,6 +31,10 @@ class ArchiveOutput(ImageOutput):
         super().__init__(location, settings)
         self.kept_blobs = KeptBlobs(location.path if self.keeps else '')
         self.kept_at = self.kept_blobs.directory
+
+    def leave_unchanged(self) -> None:
+        """Remove what a killed run left beside the archive."""
+        remove_abandoned_lock(self.location.path)
 
     def spare_index(self, present: 'PresentImage') -> None:
         """Refuse to replace an image of several platforms in the archive; raises OutputError."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from occystrap_core.image.layer import TarLayer
 from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_core.verification.results import Outcome
+from occystrap_dir.bundle import verifier as bundle_verifier
 from tests.hostile.in_process import run_here
 from tests.hostile.writers.conftest import MakePlace
 from tests.hostile.writers.images import NEW, OLD, noise
@@ -229,3 +231,22 @@ def test_56_what_another_run_is_publishing_is_not_taken_for_a_change(tmp_path: P
         coming.rename(there)
     thread.join()
     assert [verify(each).outcome for each in done] == [Outcome.VERIFIED]
+
+
+def test_56_a_bundle_that_is_replaced_while_it_is_verified_is_looked_at_again(tmp_path: Path,
+                                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    image, place = partial(sample_image, 'app:v1', stored=False), f'oci://{tmp_path}/b'
+    receipt, replaced, see = write(image(), place), list[Receipt](), bundle_verifier._seen
+
+    def replacing(*given: Any) -> Any:
+        if not replaced:
+            replaced.append(receipt)
+            write(image(variant='other'), place)
+            write(image(), place)
+            (tmp_path / 'b/rootfs').rename(tmp_path / 'b/hidden')
+            seen = see(*given)
+            (tmp_path / 'b/hidden').rename(tmp_path / 'b/rootfs')
+            return seen
+        return see(*given)
+    monkeypatch.setattr(bundle_verifier, '_seen', replacing)
+    assert verify(receipt).outcome is Outcome.VERIFIED

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from occystrap_core.files import locks, replacement_lock
+from occystrap_core.files import locks, remove_abandoned_lock, replacement_lock
 
 
 def test_one_at_a_time_and_nothing_is_left(tmp_path: Path) -> None:
@@ -43,7 +43,11 @@ def test_what_a_killed_run_left_is_used_and_removed(tmp_path: Path) -> None:
         name, = os.listdir(tmp_path)
     (tmp_path / name).touch()
     with replacement_lock(f'{tmp_path}/a.tar'):
-        pass
+        remove_abandoned_lock(f'{tmp_path}/a.tar')
+        assert os.listdir(tmp_path), 'it is in use'
+    assert not os.listdir(tmp_path)
+    (tmp_path / name).touch()
+    remove_abandoned_lock(f'{tmp_path}/a.tar')
     assert not os.listdir(tmp_path)
 
 
@@ -57,4 +61,5 @@ def test_what_is_no_lock_stays(what: str, tmp_path: Path) -> None:
      'directory': planted.mkdir, 'pipe': lambda: os.mkfifo(planted)}[what]()
     with replacement_lock(f'{tmp_path}/a.tar'):
         pass
+    remove_abandoned_lock(f'{tmp_path}/a.tar')
     assert os.path.lexists(planted) and target.exists()
