@@ -243,9 +243,12 @@ def test_56_a_bundle_that_is_replaced_while_it_is_verified_is_looked_at_again(tm
             replaced.append(receipt)
             write(image(variant='other'), place)
             write(image(), place)
-            (tmp_path / 'b/rootfs').rename(tmp_path / 'b/hidden')
+            hidden = [tmp_path / 'b' / name for name in ('rootfs', 'config.json')]
+            for each in hidden:
+                each.rename(f'{each}.hidden')
             seen = see(*given)
-            (tmp_path / 'b/hidden').rename(tmp_path / 'b/rootfs')
+            for each in hidden:
+                Path(f'{each}.hidden').rename(each)
             return seen
         return see(*given)
     monkeypatch.setattr(bundle_verifier, '_seen', replacing)
