@@ -14,6 +14,8 @@ from occystrap_docker.daemon.daemon import Daemon
 
 _PIECE = 512
 """Bytes of progress that are read at once."""
+_MOST_LINES = 100_000
+"""Different lines of progress; what a daemon pushes after so many shows in the requests to the registry."""
 
 
 class Push:
@@ -21,13 +23,17 @@ class Push:
 
     def __init__(self, daemon: Daemon, tag: Reference, image: str, ended: Callable[['Push'], None]) -> None:
         """`image` names it in errors; `ended` is called, on the thread, when the push has ended."""
-        self.lines = 0
-        """How many lines of progress the daemon has sent."""
+        self._seen = set[int]()
         self._daemon, self._tag, self._image, self._ended = daemon, tag, image, ended
         self._error: Exception | None = None
         self._response: Response | None = None
         self._stopped = False
         threading.Thread(target=self._run, name='push', daemon=True).start()
+
+    @property
+    def progress(self) -> int:
+        """How many lines the daemon has sent that it had not sent before; one that is stuck repeats its last."""
+        return len(self._seen)
 
     def check(self) -> None:
         """Raise the error of the push, if any, after its end: ServiceError, with the daemon's own message."""
@@ -55,6 +61,7 @@ class Push:
             if self._stopped:
                 return
             for line in lines_of(response.iter_content(_PIECE)):
-                self.lines += 1
+                if len(self._seen) < _MOST_LINES:
+                    self._seen.add(hash(line))
                 if complaint := push_complaint(line):
                     raise ServiceError(f'the daemon at {address} could not push {self._image}: {complaint}')

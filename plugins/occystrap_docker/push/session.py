@@ -136,7 +136,7 @@ class PushSession:
 
     def _progress(self) -> tuple[int, ...]:
         assert self._push and self._storage
-        return self._push.lines, self._requests, self._storage.under_way()
+        return self._push.progress, self._requests, self._storage.under_way()
 
     def _explained(self, error: ServiceError) -> ServiceError:
         """Return the error, or a clearer one if the daemon never reached the registry."""

@@ -14,8 +14,9 @@ Line = dict[str, object]
 def push(image: Exported, name: str, tag: str, fault: str) -> Iterator[Line | None]:
     """Push and yield what is said of it, None for a pause.
 
-    `fault`: `complain`, `stall`, `cut` after the first layer, `unreachable`, `no manifest`, `no layers`, `forged`
-    (bytes that have another digest), `another config`, `another layer`, `swapped` layers in the manifest.
+    `fault`: `complain`, `stall`, `cut`, `repeat` its progress after the first layer, `unreachable`, `no manifest`,
+    `no layers`, `forged` (bytes that have another digest), `another config`, `another layer`, `swapped` layers in the
+    manifest.
     """
     host, _, repository = name.partition('/')
     if fault == 'unreachable':
@@ -37,6 +38,9 @@ def push(image: Exported, name: str, tag: str, fault: str) -> Iterator[Line | No
             yield {'errorDetail': {'message': 'no basic auth credentials'}, 'error': 'no basic auth credentials'}
         if fault == 'stall':
             yield None
+        while fault == 'repeat':
+            yield {'status': 'Waiting', 'id': str(number)}
+            yield {'status': 'Waiting', 'id': 'config'}
         if fault in ('cut', 'complain', 'stall'):
             return
     if fault != 'no manifest':

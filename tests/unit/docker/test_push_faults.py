@@ -27,6 +27,7 @@ from tests.unit.docker.runs import SETTINGS, pushed, read
     ('close', ServiceUnavailable, 'failed while pushing sample:v1'),
     ('hang', ServiceUnavailable, 'stopped while pushing sample:v1: .*--timeout'),
     ('in stall', ServiceUnavailable, 'stopped while pushing sample:v1: .*--timeout'),
+    ('in repeat', ServiceUnavailable, 'stopped while pushing sample:v1: .*--timeout'),
     ('in cut', ServiceUnavailable, 'failed while pushing sample:v1'),
     ('in complain', ServiceError, 'could not push sample:v1: no basic auth credentials$'),
     ('in forged', ServiceError, 'could not push sample:v1: the bytes have digest sha256:'),
