@@ -199,8 +199,7 @@ class DirOutput(ImageOutput):
         alone = keeps_checksums(self._root)  # each update starts from the file
         with output_errors(self._root), images[0].workspace.locked():
             if self._content and not self._unique:  # another run may have finished meanwhile
-                spare_expansions(self._root, [SINGLE], self.settings)
-                require_same_repository(self._root, names_of_single(self._root), self._content, self.settings)
+                self._require_replaceable(self._content)
             for group in [[image] for image in images] if alone else [images]:
                 catalog, notes = self._catalog() if self._unique else (Catalog(), [])
                 publish(group, catalog)
