@@ -5,7 +5,6 @@
 """
 import io
 import tarfile
-import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -21,6 +20,7 @@ from occystrap_core.errors import OccystrapError, ServiceUnavailable
 from occystrap_core.files.compression import inflate
 from occystrap_core.files.stream import ByteStream, Readable
 from occystrap_core.image.image import Image
+from occystrap_core.image.layer import Layer
 from occystrap_core.oci.digest import Digest
 from occystrap_core.pipeline.image_copy import ImageCopy
 from occystrap_core.plugins.resolver import open_filters
@@ -28,15 +28,13 @@ from occystrap_core.settings import Settings
 from occystrap_core.testing.altered_images import breaking_image
 from occystrap_core.testing.conformance import tars_of
 from occystrap_core.testing.later_run import filtered_later
+from occystrap_core.testing.memory_limit import BIG, within_memory
 from occystrap_core.testing.process_manners import ProcessManners
 from occystrap_core.testing.sample import sample_image, sample_layers
 from occystrap_core.testing.tricky_images import TRICKY, big_image, plain_image, tar_of
 from occystrap_core.testing.watched_calls import observed, written_path
 from occystrap_core.verification.expectation import Expectation
 from occystrap_core.verification.receipt import Receipt
-
-BIG = 64 << 20
-"""The size in bytes of the layer with which memory is measured."""
 
 
 class FilterConformance(ProcessManners):
@@ -215,14 +213,12 @@ class FilterConformance(ProcessManners):
         image = big_image(BIG)
         with self.run(temporary=str(tmp_path)) as settings:
             layer, = self.made(tmp_path, settings).apply(image).layers
-            tracemalloc.start()
-            try:
-                with layer.tar() as stream:
-                    stream.drain()
-                _, peak = tracemalloc.get_traced_memory()
-            finally:
-                tracemalloc.stop()
-        assert peak < self.most_memory, f'a layer of {BIG >> 20} MiB takes {peak >> 20} MiB of memory'
+            within_memory(lambda: _drained(layer), self.most_memory, 'filtering')
+
+
+def _drained(layer: Layer) -> None:
+    with layer.tar() as stream:
+        stream.drain()
 
 
 class _Taking(ImageOutput):

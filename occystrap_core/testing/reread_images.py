@@ -1,6 +1,5 @@
 """Opening what a plugin's input reads, and tests that doing so again gives what is there then, and leaves nothing."""
 import os
-import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,12 +12,10 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.plugins.resolver import open_source, source_location
 from occystrap_core.settings import Settings
 from occystrap_core.testing.conformance import DestinationConformance, tars_of, uri_fields
+from occystrap_core.testing.memory_limit import BIG, within_memory
 from occystrap_core.testing.process_manners import ProcessManners
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.testing.tricky_images import big_image
-
-BIG = 64 << 20
-"""The size in bytes of the layer with which memory is measured."""
 
 
 class RereadImages(DestinationConformance, ProcessManners):
@@ -82,16 +79,13 @@ class RereadImages(DestinationConformance, ProcessManners):
 
     def test_a_layer_is_never_held_in_memory(self, tmp_path: Path) -> None:
         self.put(tmp_path, big_image(BIG))
-        tracemalloc.start()
-        try:
-            with self.opened(tmp_path) as image:
-                for layer in image.arrivals():
-                    with layer.tar() as stream:
-                        stream.drain()
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        assert peak < self.most_memory, f'reading a layer of {BIG >> 20} MiB takes {peak >> 20} MiB of memory'
+        within_memory(lambda: self._drained(tmp_path), self.most_memory, 'reading')
+
+    def _drained(self, tmp_path: Path) -> None:
+        with self.opened(tmp_path) as image:
+            for layer in image.arrivals():
+                with layer.tar() as stream:
+                    stream.drain()
 
     def test_an_image_can_be_opened_again(self, tmp_path: Path) -> None:
         self.put(tmp_path, sample_image())

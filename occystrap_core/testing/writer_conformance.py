@@ -8,11 +8,8 @@ their verifiers; the names of those that fail say what is wrong.
 """
 import os
 import re
-import tracemalloc
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -24,6 +21,7 @@ from occystrap_core.settings import VerifyLevel
 from occystrap_core.testing.altered_images import breaking_image
 from occystrap_core.testing.conformance import REFERENCE, uri_fields
 from occystrap_core.testing.killed_runs import KilledRuns
+from occystrap_core.testing.memory_limit import BIG, within_memory
 from occystrap_core.testing.process_manners import ProcessManners
 from occystrap_core.testing.round_trips import RoundTrips
 from occystrap_core.testing.sample import sample_image
@@ -33,9 +31,6 @@ from occystrap_core.testing.written_files import WrittenFiles
 from occystrap_core.verification.receipt import Receipt
 
 CANARY = 'hunter2-CANARY'
-BIG = 64 << 20
-"""The size in bytes of the layer with which memory is measured."""
-T = TypeVar('T')
 
 
 class WriterConformance(RoundTrips, KilledRuns, WrittenFiles, ProcessManners):
@@ -80,18 +75,8 @@ class WriterConformance(RoundTrips, KilledRuns, WrittenFiles, ProcessManners):
 
     def test_a_layer_is_never_held_in_memory(self, tmp_path: Path) -> None:
         image = big_image(BIG)
-        receipt = self._within_memory(lambda: self.write(tmp_path, image), 'writing')
-        self._within_memory(lambda: self.require_verified(receipt, VerifyLevel.FULL), 'verifying')
-
-    def _within_memory(self, work: Callable[[], T], what: str) -> T:
-        tracemalloc.start()
-        try:
-            result = work()
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        assert peak < self.most_memory, f'{what} a layer of {BIG >> 20} MiB takes {peak >> 20} MiB of memory'
-        return result
+        receipt = within_memory(lambda: self.write(tmp_path, image), self.most_memory, 'writing')
+        within_memory(lambda: self.require_verified(receipt, VerifyLevel.FULL), self.most_memory, 'verifying')
 
     def test_the_receipt_is_the_same_after_it_was_read_from_json(self, tmp_path: Path) -> None:
         receipt = self.write(tmp_path, sample_image())
