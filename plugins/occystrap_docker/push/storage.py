@@ -31,7 +31,6 @@ class PushStorage(Storage):
         self.left_out: dict[Digest, int] = {}
         """Blobs that are reported as present but were not pushed, since the destination has them; sizes in bytes."""
         self._taken: dict[Digest, int] = {}
-        self._taking = threading.Lock()
         self._adding = threading.Lock()
 
     def admits(self, path: str) -> bool:
@@ -56,7 +55,7 @@ class PushStorage(Storage):
 
     def has_blob(self, repository: str, digest: Digest) -> bool:
         """Return whether a blob is here, was here, or is not needed."""
-        with self._taking:
+        with self.guard:
             return repository == self._repository and (
                 digest in self._taken or digest in self.left_out or super().has_blob(repository, digest))
 
@@ -68,7 +67,7 @@ class PushStorage(Storage):
         if not self.has_blob(repository, digest) and repository == self._repository:
             if size := self._elsewhere(digest):
                 self.left_out[digest] = size
-        with self._taking:
+        with self.guard:
             known = {**self.left_out, **self._taken} if repository == self._repository else {}
             return known[digest] if digest in known else super().blob_size(repository, digest)
 
@@ -79,7 +78,7 @@ class PushStorage(Storage):
 
     def take(self, blob: Blob) -> None:
         """Remove the file of a blob that was used."""
-        with self._taking:
+        with self.guard:
             self._taken[blob.digest] = blob.path.stat().st_size
             self.discard_blob(self._repository, blob.digest)
 
