@@ -37,12 +37,25 @@ def _chosen(layout: BucketLayout, name: str) -> list[_Found]:
     images = ImageList.of(layout)
     found = layout.bucket.settings.in_parallel(lambda each: _offer(layout, each[1]), images.records)
     found += [_offered((_name(entry), _why(layout)), entry) for entry in images.others]
+    found += layout.bucket.settings.in_parallel(lambda key: _lost(layout, key), layout.lost_receipts())
     return [each for each, _ in select_offers(found, name, str(layout))] if name else [each.image for each in found]
 
 
 def _offer(layout: BucketLayout, record: Record) -> Offer[_Found]:
     assert record.entry
     return _offered(_receipt(layout, record), record.entry)
+
+
+def _lost(layout: BucketLayout, key: str) -> Offer[_Found]:
+    """Return the receipt of an image whose record is gone, which its verification will report."""
+    try:
+        receipt = layout.lost_receipt(key)
+    except ServiceError:
+        raise
+    except OccystrapError as error:
+        return Offer((key, f'the record of an image is gone, and its receipt cannot be read: {error}'), {}, '')
+    name = receipt.of_kind('entry')[0].locator
+    return Offer(receipt, {name: parse_name(name)}, (receipt.manifest_digest or receipt.image_id).hex)
 
 
 def _offered(found: _Found, entry: Entry) -> Offer[_Found]:

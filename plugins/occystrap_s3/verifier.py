@@ -14,7 +14,7 @@ from occystrap_s3.bucket.bucket import NoBucket, StoredObject
 from occystrap_s3.layout.bucket_layout import BucketLayout
 from occystrap_s3.layout.bucket_store import BucketStore
 from occystrap_s3.layout.image_list import ImageList
-from occystrap_s3.layout.keys import CHECKSUMS, record_key
+from occystrap_s3.layout.keys import CHECKSUMS, expected_key
 from occystrap_s3.layout.place import Place
 from occystrap_s3.layout.stored_checksum import StoredChecksum
 from occystrap_s3.options import CONNECTION
@@ -73,9 +73,7 @@ class BucketCheck:
 
     def _entry(self, expected: Expectation, results: CheckResults) -> None:
         """Find the expected entry in the record of the image, which also has those of its referrers."""
-        own = self._receipt.of_kind('entry')[0]
-        manifest = own.covers[0] if own.covers else own.digest
-        record = self.layout.record(record_key('' if own.locator == manifest else own.locator, manifest))
+        record = self.layout.record(expected_key(self._receipt.of_kind('entry')[0]))
         found, problem = (record.listed if record else IndexFile.empty()).find(expected.locator, expected.digest)
         results.looked_up(expected, found, problem.replace(INDEX_FILE, 'the record of the image'))
 

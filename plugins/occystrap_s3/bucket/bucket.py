@@ -34,6 +34,11 @@ class NoConditions(ServiceError):
     """The server does not support conditional writes."""
 
 
+def unchanged(version: str) -> dict[str, str]:
+    """Return the condition of a write: the object still has this ETag or, if that is empty, there is none."""
+    return {'IfMatch': version} if version else {'IfNoneMatch': '*'}
+
+
 class StoredObject(NamedTuple):
     """The server's report about an object: its size in bytes, and the sha256 that it computed when it received the
     object.

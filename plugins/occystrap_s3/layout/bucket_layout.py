@@ -9,7 +9,9 @@ from occystrap_core import (
 from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, Entry, IndexFile
 from occystrap_s3.bucket.bucket import Bucket
 from occystrap_s3.bucket.connection import Connection
-from occystrap_s3.layout.keys import RECORDS, is_record, key_of, receipt_key, record_key
+from occystrap_s3.layout.keys import (
+    RECEIPTS, RECORDS, expected_key, is_record, key_of, prefix_of_receipt, receipt_key, receipts_prefix, record_key,
+)
 from occystrap_s3.layout.place import Place
 
 _RECEIPT_CAP = 16 * MANIFEST_CAP
@@ -18,9 +20,10 @@ _RECEIPT_CAP = 16 * MANIFEST_CAP
 class Record(NamedTuple):
     """The record of one image: its entry, then those of its referrers; empty if the image was removed.
 
-    `version` is the ETag of the object.
+    `key` is its key in the layout, `version` the ETag of the object.
     """
 
+    key: str
     raw: bytes
     listed: IndexFile
     version: str
@@ -76,7 +79,7 @@ class BucketLayout:
             raw, version = self.bucket.document(self.key(key))
         except ImageNotFound:
             return None
-        found = Record(raw, IndexFile.parse(raw, f'{self.place}/{key}'), version)
+        found = Record(key, raw, IndexFile.parse(raw, f'{self.place}/{key}'), version)
         if found.entry and (belongs := key_of(found.entry)) != key:
             raise InvalidImage(f'{self.place}/{key} is the record of another image, which belongs at {belongs}: remove '
                                'it, and copy the image again whose record was there')
@@ -98,23 +101,46 @@ class BucketLayout:
         Raises ServiceError.
         """
         raw = IndexFile.listing(entries).to_json()
-        self.put_receipt(raw, receipt)
+        self.put_receipt(key, raw, receipt)
         self.bucket.put(self.key(key), raw)
 
-    def put_receipt(self, record: bytes, receipt: Receipt) -> None:
-        """Write the receipt for a record; raises ServiceError."""
-        self.bucket.put(self.key(receipt_key(record)), f'{receipt.to_json()}\n'.encode())
+    def put_receipt(self, key: str, record: bytes, receipt: Receipt) -> None:
+        """Write the receipt for a record with this key; raises ServiceError."""
+        self.bucket.put(self.key(receipt_key(key, record)), f'{receipt.to_json()}\n'.encode())
 
     def receipt(self, record: Record) -> Receipt:
         """Return the receipt for a record, adapted to where the layout is now, whatever server it names.
 
         Raises ImageNotFound, InvalidReceipt, InvalidImage, ServiceError.
         """
-        raw, _ = self.bucket.document(self.key(receipt_key(record.raw)), _RECEIPT_CAP)
+        key = receipt_key(record.key, record.raw)
+        receipt = self._receipt_at(key)
+        if Digest(record.entry['digest'] if record.entry else '') not in (receipt.manifest_digest, receipt.image_id):
+            raise InvalidImage(f'{self}/{key} is the receipt of another image')
+        return receipt
+
+    def lost_receipts(self) -> list[str]:
+        """Return the key of a receipt of each image whose record is gone, although it was not removed.
+
+        Of several that an image had, one is enough, as none of them can be verified. Raises ServiceError.
+        """
+        keys = [key.removeprefix(self.place.base) for key in self.bucket.keys(self.key(RECEIPTS))]
+        listed = {receipts_prefix(key) for key in self.names()}  # after the receipts, since records are written later
+        return [*{prefix: key for key in keys if (prefix := prefix_of_receipt(key)) and prefix not in listed}.values()]
+
+    def lost_receipt(self, key: str) -> Receipt:
+        """Return one of them; raises as `receipt` does, also if it is of an image that has another key."""
+        receipt = self._receipt_at(key)
+        if prefix_of_receipt(key) not in map(receipts_prefix, map(expected_key, receipt.of_kind('entry')[:1])):
+            raise InvalidImage(f'{self}/{key} is the receipt of another image')
+        return receipt
+
+    def _receipt_at(self, key: str) -> Receipt:
+        """Return the receipt with a key, adapted to where the layout is now; raises as `receipt` does."""
+        raw, _ = self.bucket.document(self.key(key), _RECEIPT_CAP)
         receipt = Receipt.from_json(raw)
-        if receipt.scheme != 's3' or Digest(record.entry['digest'] if record.entry else '') not in (
-                receipt.manifest_digest, receipt.image_id):
-            raise InvalidImage(f'{self}/{receipt_key(record.raw)} is the receipt of another image')
+        if receipt.scheme != 's3':
+            raise InvalidImage(f'{self}/{key} is the receipt of another image')
         elsewhere = {name: text for name, text in receipt.options.items() if name not in Connection._fields}
         return replace(receipt.at(self.place.path), options={**elsewhere, **self.bucket.connection.given})
 

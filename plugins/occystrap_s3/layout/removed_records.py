@@ -3,10 +3,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from occystrap_core import Location, OccystrapError, Receipt, Settings
-from occystrap_core.oci import Digest, IndexFile
-from occystrap_s3.bucket.bucket import NoConditions
+from occystrap_core.oci import IndexFile
+from occystrap_s3.bucket.bucket import NoConditions, unchanged
 from occystrap_s3.layout.bucket_layout import BucketLayout, Record
-from occystrap_s3.layout.keys import record_key
+from occystrap_s3.layout.keys import expected_key
 from occystrap_s3.layout.place import Place
 from occystrap_s3.options import CONNECTION
 
@@ -16,8 +16,8 @@ _GONE = IndexFile.empty().to_json()
 def remove(receipts: Sequence[Receipt], staying: Sequence[Receipt], settings: Settings, dry_run: bool) -> list[str]:
     """Remove images that these receipts prove; return for each the reason why it stays, empty if it was removed.
 
-    A record for another image stays. A removed image leaves an empty record, which is written only if the record has
-    not changed since it was read. Blobs stay, since other runs may be about to rely on them.
+    A record for another image stays. A removed image leaves an empty record, also if its record is gone; that is
+    written only if nothing has changed since it was read. Blobs stay, since other runs may be about to rely on them.
     """
     return settings.in_parallel(lambda each: _why_stays(each, settings, dry_run), receipts)
 
@@ -30,7 +30,7 @@ def note_bringers(receipts: Sequence[Receipt], settings: Settings, withdrawn: bo
         if record and _is_of(receipt, record):
             kept = layout.receipt(record)
             others = tuple(each for each in kept.brought_by if each not in receipt.brought_by)
-            layout.put_receipt(record.raw, replace(kept, brought_by=others) if withdrawn
+            layout.put_receipt(record.key, record.raw, replace(kept, brought_by=others) if withdrawn
                                else kept.brought_also_by(receipt.brought_by))
 
 
@@ -40,12 +40,12 @@ def _why_stays(receipt: Receipt, settings: Settings, dry_run: bool) -> str:
     layout, key = _layout(receipt, settings), _key(receipt)
     try:
         record = layout.record(key)
-        if not record or not record.entry:
+        if record and not record.entry:
             return ''
-        if not _is_of(receipt, record):
+        if record and not _is_of(receipt, record):
             return f'{layout}/{key} is of another image than was written'
         if not dry_run:
-            layout.bucket.put(layout.key(key), _GONE, IfMatch=record.version)
+            layout.bucket.put(layout.key(key), _GONE, **unchanged(record.version if record else ''))
     except NoConditions as error:
         return f'{error}, so that nothing can be removed while other runs may write'
     except OccystrapError as error:
@@ -60,9 +60,7 @@ def _is_of(receipt: Receipt, record: Record) -> bool:
 
 
 def _key(receipt: Receipt) -> str:
-    entry = receipt.of_kind('entry')[0]
-    manifest = entry.covers[0] if entry.covers else Digest(entry.locator)
-    return record_key('' if entry.locator == manifest else entry.locator, manifest)
+    return expected_key(receipt.of_kind('entry')[0])
 
 
 def _layout(receipt: Receipt, settings: Settings) -> BucketLayout:

@@ -1,7 +1,7 @@
 """Sealing a layout: writing `oci-layout` and `index.json`, which other programs read."""
 from occystrap_core import ImageNotFound, OutputError, ServiceError
 from occystrap_core.oci import INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, MANIFEST_CAP, IndexFile, require_version
-from occystrap_s3.bucket.bucket import Conflict, NoConditions
+from occystrap_s3.bucket.bucket import Conflict, NoConditions, unchanged
 from occystrap_s3.layout.bucket_layout import BucketLayout
 from occystrap_s3.layout.image_list import ImageList
 
@@ -28,7 +28,7 @@ def seal(layout: BucketLayout) -> tuple[int, bool]:
         if not is_marked:
             layout.bucket.put(layout.key(LAYOUT_FILE), LAYOUT_VERSION)
         try:
-            layout.bucket.put(layout.key(INDEX_FILE), raw, **_condition(images.version))
+            layout.bucket.put(layout.key(INDEX_FILE), raw, **unchanged(images.version))
             return len(images.records), True
         except Conflict:
             continue
@@ -48,7 +48,3 @@ def _is_marked(layout: BucketLayout) -> bool:
         return False
     require_version(raw, str(layout))
     return True
-
-
-def _condition(version: str) -> dict[str, str]:
-    return {'IfMatch': version} if version else {'IfNoneMatch': '*'}

@@ -7,11 +7,13 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+import httpx
 import pytest
 
 from occystrap_core import Receipt, Settings
 from occystrap_core.testing.sample import sample_image
 from occystrap_registry.server.server_thread import RegistryServer
+from occystrap_s3.layout.keys import receipt_key
 from tests.hostile.in_process import run_here
 from tests.services.command_line import CommandResult
 from tests.services.localstack import ObjectStorage
@@ -49,7 +51,7 @@ def verify(bucket: str, *options: str) -> CommandResult:
 
 def receipt_of(storage: ObjectStorage, bucket: str, record: str) -> tuple[str, Receipt]:
     """Return the key of the receipt of a record, and the receipt."""
-    key = f'p/receipts/{hashlib.sha256(storage.read(bucket, record)).hexdigest()}.json'
+    key = f'p/{receipt_key(record.removeprefix("p/"), storage.read(bucket, record))}'
     return key, Receipt.from_json(storage.read(bucket, key))
 
 
@@ -143,3 +145,43 @@ def forge(storage: ObjectStorage, bucket: str, digest: str, size: int) -> None:
     record = {'digest': digest, 'size': size, 'checksumSHA256': found}
     put(storage, bucket, f'p/checksums/{digest.replace(":", "/")}.json',
         json.dumps(record, separators=(',', ':')).encode())
+
+
+@pytest.mark.parametrize('named', ['', '/app:v2'])
+@pytest.mark.parametrize('level', ['fast', 'full'])
+def test_an_image_whose_record_is_gone_is_missed(level: str, named: str, object_storage: ObjectStorage, bucket: str,
+                                                 host: str) -> None:
+    """Its receipt says that there was one; a new copy mends it, and so does pruning, after which nobody misses it."""
+    object_storage.client.delete_object(Bucket=bucket, Key=RECORD.format(2))
+    failed = run_here('verify', f's3://{bucket}/p{named}', f'--verify={level}').assert_code(1)
+    assert 'error: entry app:v2: ' in failed.err and f'{0 if named else 1}/{1 if named else 2} verified' in failed.err
+    run_here('process', f'registry://{host}/app:v2', f's3://{bucket}/p//app:v2').assert_success()
+    assert '2/2 verified' in verify(bucket, f'--verify={level}').assert_success().err
+
+
+@pytest.mark.parametrize('damage', ['torn', 'of another image'])
+def test_a_record_and_the_receipt_that_tells_of_it(damage: str, object_storage: ObjectStorage, bucket: str) -> None:
+    (key, _), (other, _) = (receipt_of(object_storage, bucket, RECORD.format(number)) for number in (2, 1))
+    content = object_storage.read(bucket, key if damage == 'torn' else other)
+    put(object_storage, bucket, key, content[:-9] if damage == 'torn' else content)
+    object_storage.client.delete_object(Bucket=bucket, Key=RECORD.format(2))
+    failed = verify(bucket).assert_code(1)
+    assert f'{key.removeprefix("p/")}: the record of an image is gone' in failed.err and '1/2 verified' in failed.err
+
+
+def test_a_lost_record_is_pruned_once(object_storage: ObjectStorage, bucket: str, host: str) -> None:
+    """The image is marked as removed, like any other."""
+    run_here('process', f'registry://{host}/app:v*?prune=true', f's3://{bucket}/q//{{name}}:{{tag}}').assert_success()
+    object_storage.client.delete_object(Bucket=bucket, Key=RECORD.format(2).replace('p/', 'q/', 1))
+    manifests = f'http://{host}/v2/app/manifests'
+    digest = httpx.head(f'{manifests}/v2', trust_env=False).headers['docker-content-digest']
+    httpx.delete(f'{manifests}/{digest}', trust_env=False).raise_for_status()
+    run_here('process', '--prune', f'registry://{host}/app:v*?prune=true',
+             f's3://{bucket}/q//{{name}}:{{tag}}').assert_success()
+    assert '1/1 verified' in run_here('verify', f's3://{bucket}/q').assert_success().err
+
+
+def test_an_object_that_is_not_a_receipt_tells_of_no_image(object_storage: ObjectStorage, bucket: str) -> None:
+    put(object_storage, bucket, 'p/receipts/notes.txt', b'x')
+    put(object_storage, bucket, f'p/receipts/{"0" * 64}.json', b'{}')
+    assert '2/2 verified' in verify(bucket).assert_success().err
