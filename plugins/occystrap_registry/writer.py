@@ -91,7 +91,7 @@ class RegistryOutput(ImageOutput):
         """Return the layer if the repository has its blob, by HEAD."""
         descriptor = layer.descriptor
         assert descriptor
-        if not self._uploads.has(descriptor):
+        if not self._uploads.has_layer(descriptor):
             return None
         return WrittenLayer(descriptor.digest, descriptor.digest, descriptor.size)
 

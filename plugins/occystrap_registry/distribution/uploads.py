@@ -60,15 +60,21 @@ class Uploads:
             return True
         return self._asks_for(descriptor)
 
+    def has_layer(self, layer: Descriptor) -> bool:
+        """Return the same for a layer; for a small one of a new name the registry is not asked, since sending it takes
+        hardly longer."""
+        return self._is_worth_asking_for(layer, self.is_for_new_name) and self.has(layer)
+
     def has_config(self, config: Descriptor) -> bool:
         """Return the same for the config of an image, after its layers; for a new image the registry is not asked.
 
-        An image counts as new if nothing has its name and one of its layers was missing. Sending a small config takes
-        hardly longer than asking.
+        An image counts as new if nothing has its name and one of its layers was missing.
         """
-        is_new = self.is_for_new_name and self._brought
-        known = self._known.is_there(self._address.reference.repository, config)
-        return False if is_new and not known and config.size <= _SMALL else self.has(config)
+        return self._is_worth_asking_for(config, self.is_for_new_name and self._brought) and self.has(config)
+
+    def _is_worth_asking_for(self, blob: Descriptor, is_new: bool) -> bool:
+        is_likely = self._known.is_named(self._address.reference.repository, blob.digest)
+        return is_likely or not is_new or blob.size > _SMALL
 
     def _asks_for(self, descriptor: Descriptor) -> bool:
         there = self.size(descriptor.digest, descriptor.size) == descriptor.size
