@@ -51,6 +51,36 @@ def is_refused(result: CommandResult, *words: str) -> None:
     assert all(word in line for word in words), line
 
 
+PAGE = Answer(200, b'\n<!doctype html><title>Sign in</title>', [('Content-Type', 'text/html; charset=utf-8')])
+
+
+@pytest.mark.parametrize('name', [TAG, CONFIG, BLOB])
+def test_a_web_page_is_named(name: str, server: Scripted, pull: Pull) -> None:
+    """Of a sign-in or a proxy, with status 200: neither broken JSON nor a damaged blob."""
+    server.routes[name] = PAGE
+    is_refused(pull(), 'cannot be read', f'{server.host} sends a web page instead')
+
+
+@pytest.mark.parametrize('name', [TAG, CONFIG, BLOB])
+def test_the_type_alone_makes_no_web_page(name: str, server: Scripted, pull: Pull) -> None:
+    right = served(server, name)
+    fields = [(field, value) for field, value in right.headers if field.lower() != 'content-type']
+    server.routes[name] = replace(right, headers=[*fields, ('Content-Type', 'text/html')])
+    pull().assert_success()
+
+
+def test_a_sha512_that_is_only_reported_is_no_name(server: Scripted, occystrap: CommandLine) -> None:
+    """The registry reports one for a tag, and has nothing under it: the image keeps its sha256, at each look."""
+    right, reported = served(server, TAG), ('Docker-Content-Digest', Digest.of(MANIFEST.raw, 'sha512'))
+    server.routes[TAG] = replace(right, headers=[*right.headers, reported])
+    server.routes[TAG.replace('GET', 'HEAD')] = replace(right, headers=[*right.headers, reported], body=b'')
+    copy = 'process', f'registry://{server.host}/app:v1', 'layout://out', '--receipt=r.jsonl'
+    occystrap(*copy).assert_success()
+    listed, = json.loads((occystrap.directory / 'out/index.json').read_bytes())['manifests']
+    assert listed['digest'] == MANIFEST.digest
+    assert 'unchanged' in occystrap(*copy, '--resume=r.jsonl').assert_success().err
+
+
 def served(server: Scripted, name: str) -> Answer:
     answer = server.routes[name]
     assert isinstance(answer, Answer)

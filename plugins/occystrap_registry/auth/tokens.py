@@ -87,7 +87,7 @@ def read_token(reply: Reply, host: str, advice: Callable[[], str]) -> Token:
     if reply.status in (401, 403) or (reply.status == 400 and b'invalid_grant' in reply.body):  # RFC 6749, 5.2
         raise AccessDenied(advice())
     if reply.status not in (200, 201):
-        raise unsuccessful(reply, f'{reply.url.host} does not give a token for {host} (HTTP {reply.status})')
+        raise unsuccessful(reply, f'{reply.url.netloc} does not give a token for {host} (HTTP {reply.status})')
     try:
         document: Any = parse_json(reply.body, 'the answer')
         text = document.get('token') or document.get('access_token')
@@ -96,7 +96,7 @@ def read_token(reply: Reply, host: str, advice: Callable[[], str]) -> Token:
     except (InvalidImage, AttributeError):
         text, lifetime, age = None, _LIFETIME, 0.0
     if not text or not text.isascii() or not text.isprintable():
-        raise ServiceError(f'{reply.url.host} answered without a token for {host}')
+        raise ServiceError(f'{reply.url.netloc} answered without a token for {host}')
     return Token(text, max(5.0, (lifetime - age if age < lifetime else lifetime) * 0.8))
 
 

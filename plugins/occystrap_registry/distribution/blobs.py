@@ -5,6 +5,7 @@ from occystrap_core import ImageNotFound, InvalidImage, ServiceError, ServiceUna
 from occystrap_core.files import GZIP_END, ChunkedSource, inflated_size
 from occystrap_core.oci import Descriptor, Digest
 from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.error_answers import is_web_page, web_page
 from occystrap_registry.distribution.settle_time import NAMED, SettleTime
 from occystrap_registry.transport.answers import Answer, Reply
 from occystrap_registry.transport.content_codings import coding_of, decoded
@@ -57,6 +58,9 @@ class BlobSource(ChunkedSource):
         skip = offset if answer.status == 200 else 0
         received = offset - skip
         for piece in self._pieces(answer):
+            if not received and self._has_other_size(answer) and is_web_page(answer.headers, piece):
+                raise InvalidImage(f'blob {self._descriptor.digest} cannot be read from '
+                                   f'{self._client.address.reference.name}: {web_page(answer.url.netloc)}')
             received += len(piece)
             dropped = min(skip, len(piece))
             skip -= dropped
@@ -73,10 +77,13 @@ class BlobSource(ChunkedSource):
         A body of the right length is not decoded, whatever its header says. Ranges refer to the compressed form.
         """
         coding = coding_of(answer.headers)
-        if not coding or answer.headers.get('content-length') == str(self._descriptor.size):
+        if not coding or not self._has_other_size(answer):
             return answer.pieces()
         self._ranges = False
         return decoded(answer.pieces(), coding)
+
+    def _has_other_size(self, answer: Answer) -> bool:
+        return answer.headers.get('content-length') != str(self._descriptor.size)
 
     def _opened(self, offset: int) -> Answer:
         """Return the answer whose body begins at `offset` (RFC 9110, 14.2), or at 0."""

@@ -8,6 +8,7 @@ from occystrap_core.oci import (
     parse_manifest_or_index,
 )
 from occystrap_registry.distribution.client import RegistryClient
+from occystrap_registry.distribution.error_answers import is_web_page, web_page
 from occystrap_registry.distribution.reported_digest import reported_digest
 from occystrap_registry.distribution.settle_time import NAMED, SettleTime
 from occystrap_registry.transport.answers import Reply
@@ -42,11 +43,13 @@ def find_manifest(client: RegistryClient, tag_or_digest: str | Digest, listed_as
         return None
     if reply.status != 200:
         raise client.failure(reply, f'{what} cannot be read')
+    if is_web_page(reply.headers, reply.body):
+        raise InvalidImage(f'{what} cannot be read: {web_page(reply.url.netloc)}')
     raw, expected = _uncut(reply, what), _expected_digests(reply, tag_or_digest)
     for each in expected:
         if (digest := Digest.of(raw, each.algorithm)) != each:
             raise DigestMismatch(f'{what} has digest {digest}, expected {each}', 'manifest-digest')
-    algorithm = expected[0].algorithm if expected else SHA256
+    algorithm = expected[0].algorithm if expected and _is_name(client, expected[0], tag_or_digest) else SHA256
     return parsed_manifest(raw, reply.headers.get('content-type', ''), listed_as, algorithm, name)
 
 
@@ -63,7 +66,7 @@ def parsed_manifest(raw: bytes, served_as: str, listed_as: str, algorithm: str, 
 def present_digest(client: RegistryClient, tag_or_digest: str | Digest) -> Digest:
     """Return the digest of the manifest that a name means now; raises as `get_manifest` does.
 
-    Registries with pull limits do not count HEAD. If its answer has no digest, the manifest is read.
+    Registries with pull limits do not count HEAD. If its answer has no sha256, the manifest is read.
     """
     try:
         address = client.address
@@ -71,7 +74,18 @@ def present_digest(client: RegistryClient, tag_or_digest: str | Digest) -> Diges
         digest = reported_digest(reply.headers) if reply.status == 200 else None
     except AccessDenied:  # some registries refuse every HEAD
         digest = None
-    return digest or get_manifest(client, tag_or_digest).digest
+    return digest if digest and digest.algorithm == SHA256 else get_manifest(client, tag_or_digest).digest
+
+
+def _is_name(client: RegistryClient, reported: Digest, tag_or_digest: str | Digest) -> bool:
+    """Return whether a digest that the registry reports for a tag is one by which it can be asked for the manifest.
+
+    A registry has a manifest under the digest of its push, which may be a sha512; others only report one.
+    """
+    if reported.algorithm == SHA256 or reported == tag_or_digest:
+        return True
+    target = client.address.manifest(reported)
+    return client.fetch('HEAD', target, client.address.pull_scope, {'Accept': ACCEPT}).status == 200
 
 
 def fetch_manifest(client: RegistryClient, tag_or_digest: str | Digest, scope: str) -> Reply:
@@ -91,7 +105,10 @@ def get_document(client: RegistryClient, descriptor: Descriptor, what: str) -> b
         raise ImageNotFound(f'{what}, blob {descriptor.digest}, is not in {address.reference.name}')
     if reply.status != 200:
         raise client.failure(reply, f'{what}, blob {descriptor.digest}, cannot be read')
-    return descriptor.checked(_uncut(reply, what, CONFIG_CAP), what)
+    raw = _uncut(reply, what, CONFIG_CAP)
+    if is_web_page(reply.headers, raw) and Digest.of(raw, descriptor.digest.algorithm) != descriptor.digest:
+        raise InvalidImage(f'{what} cannot be read: {web_page(reply.url.netloc)}')
+    return descriptor.checked(raw, what)
 
 
 def _uncut(reply: Reply, what: str, cap: int = MANIFEST_CAP) -> bytes:

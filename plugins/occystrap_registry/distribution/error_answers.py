@@ -3,8 +3,9 @@ import re
 from collections.abc import Mapping
 
 from occystrap_core import InvalidImage
-from occystrap_core.oci import parse_json
+from occystrap_core.oci import media_types, parse_json
 from occystrap_registry.transport.answers import Reply
+from occystrap_registry.transport.headers import Headers
 
 _MESSAGE, _WARNINGS = 200, 5
 _VERSION = 'docker-distribution-api-version'
@@ -23,6 +24,19 @@ def speaks_as_registry(reply: Reply) -> bool:
     """Return whether an answer must come from a registry, by its header fields or its error codes."""
     named = any(name in reply.headers for name in (_VERSION, 'docker-content-digest'))
     return named or bool(_CODES & set(error_codes(reply)))
+
+
+def is_web_page(headers: Headers, body: bytes) -> bool:
+    """Return whether an answer 200 is a web page, such as that of a sign-in or of a proxy; `body` may be its beginning.
+
+    Some registries serve everything as text/html, so the type alone says nothing.
+    """
+    return media_types.essence(headers.get('content-type', '')) == 'text/html' and body.lstrip()[:1] == b'<'
+
+
+def web_page(host: str) -> str:
+    """Return what to say about a web page that a host sends instead of what was requested."""
+    return f'{host} sends a web page instead: check the name, and whether it asks for a sign-in or a proxy is between'
 
 
 def error_codes(reply: Reply) -> list[str]:
