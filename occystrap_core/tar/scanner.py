@@ -133,8 +133,11 @@ class TarScanner:
         self.has_trailing_data = self.has_trailing_data or content.strip(b'\0') != b''
 
     def require_whole(self) -> None:
-        """Raise InvalidImage if the tar ends within a block or data, or after an extended header without its entry."""
-        if self.left:
+        """Raise InvalidImage if the tar ends within a block or data, or after an extended header without its entry.
+
+        The last entry may lack its padding: some programs never end a tar (umoci insert), and readers in Go take it.
+        """
+        if self.left > self.padding:
             raise InvalidImage('a tar is cut off within an entry')
         if self._held or 0 < self._behind < fields.BLOCK:
             raise InvalidImage('a tar is cut off within a block')

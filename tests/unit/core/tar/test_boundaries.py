@@ -283,6 +283,18 @@ def test_peeking_finds_a_truncated_tar() -> None:
         reader.peek(101)
 
 
+@pytest.mark.parametrize('most', [1, 511, 512, 1 << 19])
+@pytest.mark.parametrize('padding', [0, 1, 506])
+def test_the_last_entry_may_lack_its_padding(most: int, padding: int) -> None:
+    tar = member(b'a', b'12345') + header(b'b', 5) + b'67890' + bytes(padding)
+    reader = TarReader(dribbled(tar, most))
+    assert [b''.join(map(bytes, reader.data())) for _ in reader.entries()] == [b'12345', b'67890']
+    assert not reader.ended and not reader.has_end
+    assert rewrite(tar, unchanged, most=most) == tar
+    with pytest.raises(InvalidImage, match='cut off within an entry'):
+        list(TarReader(dribbled(tar[:-1 - padding], most)).entries())
+
+
 def test_data_in_one_piece() -> None:
     reader = reader_of(member(b'a', b'12345'), member(b'b', b''), pax((b'comment', b'c')), member(b'c', b'1'),
                        member(b'd', b'1', b'7'), END)
