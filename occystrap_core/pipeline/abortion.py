@@ -1,16 +1,32 @@
 """Cleaning up when writing fails: the writer is aborted once, and its unexplained errors name the destination."""
+import errno
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from occystrap_core.api.image_output import ImageOutput
 from occystrap_core.errors import Cancelled
 from occystrap_core.files.durability import output_errors
 from occystrap_core.layers.kept_layers import KeptLayers, kept_note, may_go_on
 
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
 
 def writing_to(output: ImageOutput) -> AbstractContextManager[None]:
     """Turn an unexplained OSError of a writer into an OutputError."""
     return output_errors(str(output.location))
+
+
+@contextmanager
+def writing_layer_to(output: ImageOutput) -> Iterator[None]:
+    """Turn an OSError that only writing raises into an OutputError; any other may be that of the source."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _OF_WRITING:
+            raise
+        with writing_to(output):
+            raise
 
 
 class Abortion:

@@ -21,7 +21,7 @@ from occystrap_core.layers.outgoing_layer import LayerKey, Outgoing, naming_laye
 from occystrap_core.layers.recompression import SpooledLayer
 from occystrap_core.layers.single_flight import layer_jobs
 from occystrap_core.oci.digest import SHA256
-from occystrap_core.pipeline.abortion import Abortion, writing_to
+from occystrap_core.pipeline.abortion import Abortion, writing_layer_to, writing_to
 from occystrap_core.pipeline.base_layers import find_layer, require_base
 from occystrap_core.pipeline.result_documents import resulting_config, resulting_manifest
 from occystrap_core.receipts.written_receipt import require_receipt
@@ -53,6 +53,7 @@ class ImageCopy:
         self._stopped = Cancellation()
         self.abortion = Abortion(output)
         self._placed: dict[LayerKey, PlacedLayer] = {}
+        self._placed_in_order: list[PlacedLayer] = []
         self.layers: Sequence[PlacedLayer] = ()
 
     def run(self) -> Receipt:
@@ -129,6 +130,7 @@ class ImageCopy:
                     for each in completed([future], self._settings.cancellation.check):
                         key, placed = each.result()
                         self._placed[key] = placed
+                        self._placed_in_order.append(placed)
                 except BaseException:
                     self._stopped.cancel()
                     give_up([future])
@@ -168,7 +170,7 @@ class ImageCopy:
             return None
         from occystrap_core.layers.streamed_layer import StreamedLayer  # late, as few sources have tars
         made = StreamedLayer(layer, self._output.compression, self._check, self._settings)
-        with closing(self._outgoing(made)) as outgoing, naming_layer(layer):
+        with closing(self._outgoing(made)) as outgoing, naming_layer(layer), writing_layer_to(self._output):
             written = self._output.stream_layer(outgoing)
             return self._counted(outgoing.placed(written)) if written else None
 
@@ -177,7 +179,7 @@ class ImageCopy:
         with closing(self._outgoing(ready)) as outgoing:
             if written := self._found(outgoing):
                 self._progress(0 if isinstance(ready, SpooledLayer) else ready.stored_size)
-            with naming_layer(ready):
+            with naming_layer(ready), writing_layer_to(self._output):
                 placed = outgoing.placed(written or self._output.write_layer(outgoing))
             return self._counted(placed, moved=not written)
 
@@ -220,7 +222,8 @@ class ImageCopy:
             keys = [self._key(layer) for layer in self._image.layers]
         if missing := [str(key.tar) for key in keys if key not in self._placed]:
             raise InvalidImage(f'{self._image.reference}: the source did not provide layer {", ".join(missing)}')
-        return [replace(self._placed[key], index=index) for index, key in enumerate(keys)]
+        placed = self._placed_in_order or [self._placed[key] for key in keys]
+        return [replace(each, index=index) for index, each in enumerate(placed)]
 
     def _written(self) -> WrittenImage:
         require_platform_at_end(self._image, self._settings)

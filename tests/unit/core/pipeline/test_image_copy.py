@@ -93,6 +93,36 @@ def test_a_layer_listed_twice_is_written_once(form: str, shelf: Shelf) -> None:
     assert len(shelf.images[0].layers) == 4 and len(receipt.of_kind('layer')) == 2
 
 
+def test_a_layer_that_is_written_twice_in_order_is_where_it_was_written_each_time(shelf: Shelf) -> None:
+    class Numbered(MemoryOutput):
+        in_order = True
+
+        def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
+            super().write_layer(layer)
+            return WrittenLayer(f'{len(shelf.writes)}.tar')
+    receipt = copy(image_of(b'one', b'two', b'one'), output(Numbered, form='tar'))
+    assert [layer.locator for layer in shelf.images[0].layers] == ['1.tar', '2.tar', '3.tar']
+    assert [layer.index for layer in shelf.images[0].layers] == [0, 1, 2]
+    assert [each.locator for each in receipt.of_kind('layer')] == ['1.tar', '2.tar', '3.tar']
+
+
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+def test_a_full_device_is_named_by_the_destination_though_the_error_names_no_file(number: int) -> None:
+    class Full(MemoryOutput):
+        def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
+            raise OSError(number, os.strerror(number))
+    with pytest.raises(OutputError, match=f'cannot write to memory://shelf: {os.strerror(number)}: '):
+        copy(sample_image(), output(Full))
+
+
+def test_an_error_that_may_be_of_the_source_does_not_name_the_destination() -> None:
+    class Unreadable(MemoryOutput):
+        def write_layer(self, layer: OutgoingLayer) -> WrittenLayer:
+            raise OSError(errno.EIO, 'Input/output error')
+    with pytest.raises(OSError, match='^.Errno 5. Input/output error$'):
+        copy(sample_image(), output(Unreadable))
+
+
 def test_one_tar_in_two_blobs_keeps_both(shelf: Shelf) -> None:
     first, second = gzip.compress(b'tar', 0, mtime=0), gzip.compress(b'tar', 9, mtime=1)
     layers = [StoredLayer(index, Descriptor(f'{media_types.OCI_LAYER}+gzip', Digest.of(blob), len(blob)),
