@@ -5,6 +5,7 @@
 
 The images are written there by the writer of the same scheme; without one, override `put`.
 """
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -142,8 +143,9 @@ class InputConformance(RereadImages):
     def test_damaged_bytes_are_never_given_out_as_an_image(self, tmp_path: Path) -> None:
         self.require_files()
         self.put(tmp_path, sample_image())
+        config = sample_image().config.raw if self.checks_config else None
         for path in self.images(tmp_path):
-            for name, content in _damaged(path.read_bytes()):
+            for name, content in _damaged(path.read_bytes(), config):
                 with with_content(path, content):
                     found = self._read_or_refused(tmp_path)
                 assert found in (None, self._right()), f'{path.name}, {name}: other bytes are given out as the image'
@@ -155,9 +157,11 @@ def same_config(image: Content) -> bytes:
     return image.config.raw
 
 
-def _damaged(content: bytes) -> Iterator[tuple[str, bytes]]:
+def _damaged(content: bytes, config: bytes | None) -> Iterator[tuple[str, bytes]]:
+    """Yield damaged contents of a file. A config in it has bits flipped, too, which leave it JSON."""
     yield 'cut in half', content[:len(content) // 2]
-    for number in range(9):
-        place = (len(content) - 1) * number // 8
-        if content:
-            yield f'byte {place} flipped', content[:place] + bytes([content[place] ^ 1]) + content[place + 1:]
+    places = [(len(content) - 1) * number // 8 for number in range(9) if content]
+    if config and (begin := content.find(config)) >= 0:
+        places += [begin + word.start() for word in re.finditer(rb'(?<=[a-z])[a-z](?=[a-z])', config)][::8]
+    for place in places:
+        yield f'byte {place} flipped', content[:place] + bytes([content[place] ^ 1]) + content[place + 1:]

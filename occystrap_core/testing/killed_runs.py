@@ -2,6 +2,7 @@
 
 A copy of the destination, made while a run is at work, is what that run would leave: its files, without its locks.
 """
+import re
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from occystrap_core.testing.failed_writes import FailedWrites, some_calls
 from occystrap_core.testing.occupied_places import FOREIGN, OccupiedPlaces
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.testing.watched_calls import FailingCall
+
+_RANDOM = re.compile(r'[0-9A-Za-z_]{8,}')
+"""What secrets and tempfile put into names, and perhaps longer words."""
 
 
 class KilledRuns(FailedWrites, OccupiedPlaces):
@@ -37,7 +41,7 @@ class KilledRuns(FailedWrites, OccupiedPlaces):
         if not more:
             pytest.skip('all that a killed run leaves is private: nobody else puts anything there')
         put = _put_beside if what == 'beside' else partial(_put_behind_a_link, tmp_path)
-        foreign = [put(path) for path in more]
+        foreign = [file for path in more for file in put(path)]
         self.written_or_refused(left)
         gone = [str(path.relative_to(tmp_path)) for path in foreign if not path.is_file()]
         assert gone == [], f'these are of somebody else, and were removed with what a killed run left: {gone}'
@@ -84,17 +88,22 @@ def _copy(directory: Path, target: Path) -> None:
     subprocess.run(['cp', '-a', str(directory), str(target)], check=True)
 
 
-def _put_beside(path: Path) -> Path:
-    """Put a foreign file or directory with a similar name beside what a run left; return the file."""
-    return _foreign(path.with_name(f'thesis{path.suffix}'), path.is_dir())
+def _put_beside(path: Path) -> list[Path]:
+    """Put foreign files or directories with similar names beside what a run left; return the files.
+
+    One has only the ending of its name, others all but what may be random in it.
+    """
+    names = {f'thesis{path.suffix}', *(f'{path.name[:word.start()]}thesis{path.name[word.end():]}'
+                                       for word in _RANDOM.finditer(path.name))}
+    return [_foreign(path.with_name(name), path.is_dir()) for name in sorted(names)]
 
 
-def _put_behind_a_link(directory: Path, path: Path) -> Path:
+def _put_behind_a_link(directory: Path, path: Path) -> list[Path]:
     """Have a link with the name of what a run left lead to a foreign file or directory; return the file."""
     aside, target = (directory / f'{kind}-{path.name}' for kind in ('aside', 'target'))
     path.rename(aside)
     path.symlink_to(target)
-    return _foreign(target, aside.is_dir())
+    return [_foreign(target, aside.is_dir())]
 
 
 def _foreign(path: Path, is_directory: bool) -> Path:

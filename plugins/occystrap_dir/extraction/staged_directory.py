@@ -3,6 +3,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
 import threading
 from collections.abc import Callable, Collection
 from contextlib import nullcontext, suppress
@@ -35,8 +36,9 @@ class Staging:
         above, _, last = name.rpartition('/')
         self.target = f'{place.path}/{name}'
         self._place, self._above, self._is_ours, self._sync = place, above, is_ours, sync
-        self._prefix = f'.{last}.occystrap-'
-        self._target, self._name = name, self._beside(f'{self._prefix}{os.urandom(8).hex()}')
+        prefix = f'.{last}.occystrap-'
+        self._ours = re.compile(re.escape(prefix) + '[0-9a-f]{16}')
+        self._target, self._name = name, self._beside(f'{prefix}{os.urandom(8).hex()}')
         self._lock: int | None = None
         self._mutex = threading.Lock()
 
@@ -67,7 +69,7 @@ class Staging:
 
     def _remove_abandoned(self) -> None:
         for name in self._place.names(self._above):
-            if name.startswith(self._prefix):
+            if self._ours.fullmatch(name):  # any other such name is somebody's own
                 self._remove(self._beside(name), wait=False)
 
     def _beside(self, name: str) -> str:

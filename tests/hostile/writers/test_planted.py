@@ -52,7 +52,7 @@ def out(place: Place) -> Path:
 def outside(tmp_path: Path) -> Path:
     """A directory of the user, with something of each kind that a run looks for."""
     home = tmp_path / 'home'
-    for name in ('docs', 'x.run', '.image.occystrap-0', '.layer.occystrap-0', 'sha256'):
+    for name in ('docs', 'x.run', '.image.occystrap-0123456789abcdef', '.layer.occystrap-0123456789abcdef', 'sha256'):
         (home / name).mkdir(parents=True)
         (home / name / 'thesis.txt').write_text('a thesis')
     (home / 'id_rsa').write_text('a key')

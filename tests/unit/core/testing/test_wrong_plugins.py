@@ -1,5 +1,7 @@
 """The conformance kit finds plugins that break a rule, each by the test that is named like the rule."""
 import inspect
+import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,8 +12,9 @@ import pytest
 from occystrap_core import Cancelled, Receipt, Settings, VerifyLevel
 from occystrap_core.testing.conformance import Conformance
 from occystrap_core.testing.filter_conformance import FilterConformance
-from occystrap_core.testing.input_conformance import InputConformance
+from occystrap_core.testing.input_conformance import InputConformance, _damaged
 from occystrap_core.testing.policy_conformance import PolicyConformance
+from occystrap_core.testing.sample import sample_image
 from occystrap_core.testing.writer_conformance import WriterConformance
 from tests.unit.core.testing import careless_cases
 from tests.unit.core.testing.careless_cases import Case
@@ -59,6 +62,8 @@ OF_WRITERS = [
     Case('LeavesWhatKilledRunsLeft', KILLED, 'there after the next one', EARLIER),
     Case('LeavesLayersOfKilledRuns', KILLED, 'holds no image', FIRST),
     Case('RemovesAllThatIsPartial', 'test_nothing_else_is_removed_with_what_a_killed_run_left', 'thesis',
+         {'what': 'beside'}),
+    Case('RemovesWhatIsCalledAsItsOwn', 'test_nothing_else_is_removed_with_what_a_killed_run_left', 'flat-thesis',
          {'what': 'beside'}),
     Case('RemovesWhatLinksLeadTo', 'test_nothing_else_is_removed_with_what_a_killed_run_left', 'target',
          {'what': 'link'}),
@@ -144,6 +149,17 @@ def _kit(case: Case, right: bool) -> Conformance:
     kit.settings = Settings(sync=False)
     assert isinstance(kit, Conformance)
     return kit
+
+
+def test_a_config_within_a_large_file_is_damaged_too() -> None:
+    """A container that does not check it would else pass by luck."""
+    config = sample_image().config.raw
+    content = os.urandom(100_000) + config + os.urandom(150_000)
+    changed = [damaged for _, damaged in _damaged(content, config) if config not in damaged and len(damaged) > 150_000]
+    assert len(changed) > 3
+    for damaged in changed:
+        json.loads(damaged[100_000:100_000 + len(config)])
+    assert all(config in damaged for _, damaged in _damaged(content, None) if len(damaged) > 150_000)
 
 
 @pytest.fixture

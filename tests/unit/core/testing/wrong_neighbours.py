@@ -55,6 +55,13 @@ class RemovesAllThatIsPartial(FlatOutput):
         super().prepare(image)
 
 
+class RemovesWhatIsCalledAsItsOwn(FlatOutput):
+    def prepare(self, image: Image) -> None:
+        for left in Path(self._root).glob('.flat-*.partial'):
+            shutil.rmtree(left)
+        super().prepare(image)
+
+
 class RemovesWhatLinksLeadTo(FlatOutput):
     def prepare(self, image: Image) -> None:
         for left in Path(self._root).glob('.*.partial'):

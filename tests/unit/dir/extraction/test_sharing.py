@@ -50,7 +50,7 @@ def test_a_rerun_unpacks_nothing(tmp_path: Path) -> None:
 def test_trees_of_a_killed_run_are_removed_by_runs_that_unpack_nothing(tmp_path: Path) -> None:
     mounts = tmp_path / 'mounts'
     write(sample_image(), f'mounts://{mounts}')
-    (mounts / '.occystrap/unpacking/.layer.occystrap-0/etc').mkdir(parents=True)
+    (mounts / '.occystrap/unpacking/.layer.occystrap-0123456789abcdef/etc').mkdir(parents=True)
     (mounts / '.occystrap/temporary').mkdir()
     (mounts / '.occystrap/temporary/0.run').touch()
     write(sample_image(), f'mounts://{mounts}')

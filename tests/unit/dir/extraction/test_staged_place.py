@@ -105,13 +105,15 @@ def test_an_abandoned_tree_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_directories_of_other_destinations_are_left_alone(tmp_path: Path) -> None:
-    names = ['.tree2.occystrap-0', '.tree.occystra-0', 'tree.occystrap-0', '.tree.occystrap']
+    digits = '0123456789abcdef'
+    names = [f'.tree2.occystrap-{digits}', f'.tree.occystra-{digits}', f'tree.occystrap-{digits}', '.tree.occystrap',
+             '.tree.occystrap-old', f'.tree.occystrap-{digits}0', f'.tree.occystrap-{digits[:-1]}']
     for name in names:
         (tmp_path / name).mkdir()
     (tmp_path / '.tree.occystrap-file').touch()
-    (tmp_path / '.tree.occystrap-0').mkdir()
+    (tmp_path / f'.tree.occystrap-{digits}').mkdir()
     Staging(Beneath(str(tmp_path)), 'tree', sync=False).begin()
-    assert set(names) < set(os.listdir(tmp_path)) and not (tmp_path / '.tree.occystrap-0').exists()
+    assert set(names) < set(os.listdir(tmp_path)) and not (tmp_path / f'.tree.occystrap-{digits}').exists()
 
 
 @pytest.mark.parametrize('sync', [False, True])

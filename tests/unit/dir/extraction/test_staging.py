@@ -17,7 +17,7 @@ def staging_in(directory: Path) -> Staging:
 
 
 def test_an_abandoned_directory_goes_and_one_at_work_stays(tmp_path: Path) -> None:
-    abandoned = tmp_path / '.tree.occystrap-0'
+    abandoned = tmp_path / '.tree.occystrap-0123456789abcdef'
     (abandoned / 'deep').mkdir(parents=True)
     first, second = staging_in(tmp_path), staging_in(tmp_path)
     first.begin()
@@ -27,7 +27,7 @@ def test_an_abandoned_directory_goes_and_one_at_work_stays(tmp_path: Path) -> No
 
 def test_a_new_directory_with_an_abandoned_name_stays(tmp_path: Path,
                                                       monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / '.tree.occystrap-0'
+    path = tmp_path / '.tree.occystrap-0123456789abcdef'
     path.mkdir()
     lock = fcntl.flock
 
