@@ -38,6 +38,12 @@ class BackgroundWork:
         try:
             work()
         except (OccystrapError, OSError) as error:
-            if (text := str(error)) not in self._said:
-                self._said.add(text)
-                print_message(f'occystrap: warning: {text}')
+            self._say(str(error))
+        except Exception as error:  # a mistake of ours; without this thread nothing would be removed any more
+            self._say(f'{self._thread.name} failed: {type(error).__name__}: {error}; report it to the author of '
+                      'occystrap-registry')
+
+    def _say(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            print_message(f'occystrap: warning: {text}')

@@ -122,8 +122,8 @@ class Storage(StoredBlobs):
             raise DamagedFile(path, f'the tag {repository}:{tag} is damaged: push it again, or delete it') from None
 
     def tag_digests(self, repository: str) -> Iterator[tuple[str, Digest]]:
-        """Yield the tags of a repository in order, with their digests."""
-        for tag in self.tags(repository):
+        """Yield the tags of a repository in order, with their digests; none of one that has no manifest."""
+        for tag in self._tag_names(repository):
             with suppress(FileNotFoundError):  # removed meanwhile
                 yield tag, self.tagged(repository, tag)
 
@@ -148,10 +148,12 @@ class Storage(StoredBlobs):
 
     def tags(self, repository: str) -> list[str]:
         """Return a repository's tags in order; raises Problem 404 NAME_UNKNOWN."""
-        directory = self.repositories_directory / repository
-        if not (directory / '_manifests').is_dir():
+        if not (self.repositories_directory / repository / '_manifests').is_dir():
             raise Problem(404, 'NAME_UNKNOWN', f'there is no repository {repository}')
-        return _names(directory / '_tags')
+        return self._tag_names(repository)
+
+    def _tag_names(self, repository: str) -> list[str]:
+        return _names(self.repositories_directory / repository / '_tags')
 
     def repositories(self) -> Iterator[str]:
         """Yield the names of all repositories that have a manifest."""

@@ -107,6 +107,8 @@ class StoredBlobs(Contents):
         """Link a blob of `origin`, or of any repository if that is None, to `repository`; return whether it is there
         now."""
         pool, linked = self.blob(digest), self._linked(repository, digest)
+        if not (pool.exists() if origin is None else self.has_blob(origin, digest)):
+            return False  # without a trace of a repository that may never come
         self.files.make_directory(linked.parent)
         try:
             with self.guard:

@@ -47,12 +47,13 @@ def test_unreferenced_blobs_are_removed(storage: Storage) -> None:
     assert left(storage) == {tagged.hex, Digest.of(CONFIG).hex}
 
 
-def test_blobs_whose_image_never_came_go(storage: Storage) -> None:
+@pytest.mark.parametrize('untagged', [False, True])
+def test_blobs_whose_image_never_came_go(untagged: bool, storage: Storage) -> None:
     """A push that was given up, to a repository that has nothing else."""
     add(storage, LAYER, 'new/app')
-    assert collect(storage) == Collected()
+    assert collect(storage, untagged) == Collected()
     age(storage)
-    assert collect(storage) == Collected(0, 1, len(LAYER)) and not left(storage)
+    assert collect(storage, untagged) == Collected(0, 1, len(LAYER)) and not left(storage)
 
 
 def test_young_blobs_are_kept(storage: Storage) -> None:

@@ -288,3 +288,11 @@ def test_the_time_of_a_blob_is_that_of_the_last_promise(storage: Storage, monkey
     os.utime(path, (recent := path.stat().st_mtime - GRACE / 10, recent))
     storage.has_blob('app', digest)
     assert path.stat().st_mtime == pytest.approx(recent), 'not at each request'
+
+
+def test_what_cannot_be_mounted_makes_no_repository(storage: Storage) -> None:
+    digest = add(storage, LAYER, 'other')
+    nowhere = Digest.of(b'nowhere')
+    assert not any(storage.mount_blob('new', each, origin) for each, origin in (
+        (nowhere, None), (nowhere, 'other'), (digest, 'third')))
+    assert [*storage.repositories_with_blobs()] == ['other']

@@ -41,6 +41,26 @@ def test_garbage_goes_and_lists_follow_while_it_runs(storage: Storage) -> None:
         wait_for(lambda: ('v2', digest) in entries(storage))
 
 
+def test_a_mistake_of_ours_stops_nothing(storage: Storage, capsys: pytest.CaptureFixture[str],
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread goes on, and says it once: otherwise the disk would fill up, unnoticed."""
+    monkeypatch.setattr(upkeep, 'collect', lambda *arguments: {}['x'])
+    with Upkeep(storage, untagged=False, is_busy=lambda name: False):
+        wait_for(lambda: "upkeep failed: KeyError: 'x'; report it" in capsys.readouterr().err)
+        image(storage, 'v1')
+        wait_for((storage.layout('app') / 'index.json').exists)
+    assert 'upkeep failed' not in capsys.readouterr().err
+
+
+def test_untagged_images_go_beside_a_repository_without_any(storage: Storage) -> None:
+    """To which a blob was pushed, and nothing else."""
+    digest = image(storage)
+    add(storage, LAYER, 'a/new')
+    age(storage)
+    with Upkeep(storage, untagged=True, is_busy=lambda name: False):
+        wait_for(lambda: not storage.blob(digest).exists())
+
+
 def test_lists_are_current_at_the_end(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, '_QUIET', 60.0)
     with Upkeep(storage, untagged=False, is_busy=lambda name: False):
