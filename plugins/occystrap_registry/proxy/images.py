@@ -124,7 +124,21 @@ class ProxiedImages:
         if known and known.source == digest and (found := self._intact(repository, known.stored)):
             self._known.note_tag(repository, tag, digest, known.stored)
             return Pulled(found)
-        return self._fetched(repository, tag, digest)
+        try:
+            return self._fetched(repository, tag, digest)
+        except ImageNotFound as error:
+            return self._moved(repository, tag, digest, error)
+
+    def _moved(self, repository: str, tag: str, named: Digest, error: ImageNotFound) -> Pulled:
+        """Return what GET gives for a tag for which HEAD has `named` a digest that is not there.
+
+        The tag was moved meanwhile, and its image deleted, or upstream answers HEAD wrongly. Raises `error` otherwise.
+        """
+        assert self._upstream
+        found = self._upstream.manifest(repository, tag)
+        if found is None or found.digest == named:
+            raise error
+        return self._fetched(repository, tag, found.digest)
 
     def _fetched(self, repository: str, reference: Digest | str, digest: Digest) -> Pulled:
         """Copy an image with this digest from upstream, and return it."""

@@ -3,6 +3,8 @@ import json
 import threading
 from pathlib import Path
 
+import pytest
+
 from occystrap_core import Settings
 from occystrap_core.oci import Descriptor, Digest, Manifest, media_types
 from occystrap_core.testing.sample import sample_image
@@ -57,6 +59,28 @@ def test_a_tag_that_moves_is_followed_by_head(tmp_path: Path) -> None:
         second = push(proxy.up.host, Settings(), sample_image(variant='new')).manifest_digest
         assert proxy.manifest('app').headers['docker-content-digest'] == second != first
         assert proxy.manifest('app', str(first)).status_code == 200
+
+
+@pytest.mark.parametrize('filters', [[], [FILTER]])
+def test_a_tag_that_moves_between_head_and_get(filters: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                               ) -> None:
+    """What HEAD has named is gone; also if upstream always answers HEAD with the old digest."""
+    with proxied(tmp_path, filters, upstream=True, fresh=0.0) as proxy:
+        assert proxy.up
+        first = push(proxy.up.host, Settings()).manifest_digest
+        storage, old = proxy.up.storage, proxy.up.storage.manifest('app', 'v1')
+        second = push(proxy.up.host, Settings(), sample_image(variant='new')).manifest_digest
+        assert first and second
+        storage.delete_manifest('app', first)
+        asked = proxy.up.manifests('HEAD')
+        right = storage.manifest
+        monkeypatch.setattr(storage, 'manifest', lambda repository, reference: (
+            old if reference == 'v1' and proxy.up and proxy.up.manifests() == gets else right(repository, reference)))
+        gets = proxy.up.manifests()
+        for _ in range(2):
+            found, gets = proxy.manifest('app'), proxy.up.manifests()
+            assert found.status_code == 200 and (filters or found.headers['docker-content-digest'] == second)
+        assert proxy.up.manifests('HEAD') == asked + 2
 
 
 def test_upstream_that_is_down_is_said(tmp_path: Path) -> None:
