@@ -1,5 +1,6 @@
 """Verifying mounts://: compares directories of layers with a receipt, independently of the writer."""
 import os
+import stat
 from contextlib import suppress
 
 from occystrap_core import READ, CheckResults, Expectation, Receipt, Settings, VerifyLevel
@@ -83,7 +84,9 @@ def _check_catalog(expected: Expectation, receipt: Receipt, results: CheckResult
         results.missing(expected, 'does not list the image with these layers')
     script = mount_script(root, catalog, os.path.exists(f'{root}/{USER_MARKS}'))
     try:
-        if read_document(root, SCRIPT, CAP) != script or not os.access(f'{root}/{SCRIPT}', os.X_OK):
+        if read_document(root, SCRIPT, CAP) != script:
             results.error(SCRIPT, f'does not match {CATALOG}')
+        elif not os.lstat(f'{root}/{SCRIPT}').st_mode & stat.S_IXUSR:  # not access(2): noexec is no damage
+            results.error(SCRIPT, 'is not executable: chmod u+x')
     except FileNotFoundError:
         results.error(SCRIPT, 'is missing')

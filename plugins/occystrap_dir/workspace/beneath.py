@@ -93,9 +93,15 @@ class Beneath:
             return differs
 
     def create(self, name: str, mode: int = 0o666) -> int:
-        """Make a new file and return its descriptor, open for writing; raises FileExistsError."""
+        """Make a new file and return its descriptor, open for writing; raises FileExistsError.
+
+        Whatever the umask, its owner may execute it if `mode` says so.
+        """
         with self.above(name) as (directory, last):
-            return os.open(last, os.O_WRONLY | _CREATE, mode, dir_fd=directory)
+            descriptor = os.open(last, os.O_WRONLY | _CREATE, mode, dir_fd=directory)
+            if mode & stat.S_IXUSR:
+                os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) | stat.S_IXUSR)
+            return descriptor
 
     def lock_file(self, name: str) -> int:
         """Open a lock file, made if it does not exist, and return its descriptor."""

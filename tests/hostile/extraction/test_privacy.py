@@ -1,5 +1,7 @@
 """Who may get at unpacked images, and change what is written beside them, is verified at both levels."""
 import os
+import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,29 @@ def test_whatever_the_umask_is_the_result_is_right(uri: str, here: Path) -> None
     finally:
         os.umask(before)
     assert ('is not writable for all users any more' in result.err) == uri.startswith('mounts')
+
+
+@pytest.mark.parametrize('uri', OPENED)
+def test_a_umask_that_takes_execution_away(uri: str, here: Path) -> None:
+    before = os.umask(0o111)
+    try:
+        run_here('process', 'tar://a.tar', uri, '--verify=full').assert_success()
+    finally:
+        os.umask(before)
+
+
+def test_a_script_that_cannot_be_executed(here: Path) -> None:
+    run_here('process', 'tar://a.tar', 'mounts://out').assert_success()
+    script = here / 'out/mount.sh'
+    script.chmod(script.stat().st_mode & ~stat.S_IXUSR)
+    assert 'mount.sh: is not executable' in run_here('verify', 'mounts://out').assert_code(1).err
+
+
+def test_what_was_carried_to_a_file_system_without_execution(here: Path) -> None:
+    require_root('a mount')
+    (here / 'out').mkdir()
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'noexec,nosuid,nodev', 'tmpfs', here / 'out'], check=True)
+    try:
+        run_here('process', 'tar://a.tar', 'mounts://out', '--verify=full').assert_success()
+    finally:
+        subprocess.run(['umount', here / 'out'], check=True)
