@@ -78,16 +78,19 @@ def guard_streams() -> None:
 
 def _open_standard_streams() -> None:
     """Open descriptors 0, 1 and 2 if they are closed: otherwise files opened later would get these numbers, and our
-    messages."""
-    for number, name, mode in ((0, 'stdin', 'r'), (1, 'stdout', 'w'), (2, 'stderr', 'w')):
-        while True:
-            try:
-                os.fstat(number)
-                break
-            except OSError:
-                os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
+    messages.
+
+    They are opened for reading alone, so that what is written to the descriptor itself, such as an archive, fails and
+    is not lost unnoticed.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # gets the lowest free number
+    for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, mode, closefd=False))
+            setattr(sys, name, open(os.devnull, mode))
 
 
 def terminal(stream: TextIO | None = None) -> TextIO:

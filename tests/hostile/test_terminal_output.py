@@ -161,6 +161,15 @@ def test_closed_and_full_streams(redirections: str, words: str, code: int, here:
             assert 'manifest.json' in archive.getnames()
 
 
+@pytest.mark.parametrize('redirection', ['>&-', '1<i.tar'])
+@pytest.mark.parametrize('option', ['', '--no-verify', '--dry-run'])
+def test_an_archive_for_a_closed_stdout(redirection: str, option: str, here: Path, occystrap: CommandLine) -> None:
+    command = f'{sys.executable} -m occystrap_core process tar://i.tar tar://- {option} {redirection}'
+    environment = occystrap.environment()
+    done = subprocess.run(['bash', '-c', command], cwd=here, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and 'tar://-: stdout is closed' in done.stderr, done.stderr
+
+
 def test_tracebacks(here: Path, occystrap: CommandLine) -> None:
     result = occystrap('process', 'tar://missing.tar', 'tar://o.tar', '--debug')
     assert_harmless(result)

@@ -1,4 +1,5 @@
 """An archive for stdout: written to a private directory first, since its first bytes are known last, then sent."""
+import fcntl
 import hashlib
 import os
 import secrets
@@ -14,11 +15,13 @@ class StdoutArchive:
     """The archive for stdout of a run; its writers write to `path`."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises UsageError if stdout is taken, or is a terminal."""
+        """Raises UsageError if stdout is taken, closed, or a terminal."""
         if settings.stdout_taken:
             raise UsageError('tar://-: stdout is for the report in JSON: leave out -O json, or give a file')
         if os.isatty(1):
             raise UsageError('tar://- would write an archive to the terminal: redirect stdout to a file or a program')
+        if fcntl.fcntl(1, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise UsageError('tar://-: stdout is closed: redirect it to a file or a program')
         self._directory = os.path.join(settings.temporary, f'occystrap-stdout-{secrets.token_hex(8)}')
         self.path = os.path.join(self._directory, 'archive.tar')
         self.note = ''
