@@ -190,8 +190,9 @@ class EntryHeaders:
         return self._parsed[1]
 
     def _number(self, record: bytes, field: slice) -> int:
-        if self._extended and record in self.pax:
-            return record_number(self.pax[record], record.decode())
+        if self._extended and (value := self.pax.get(record)) is not None:
+            sign = -1 if value.startswith(b'-') else 1  # libarchive writes nobody's ID on macOS as -2; Go reads it
+            return sign * record_number(value.removeprefix(b'-'), record.decode())
         return fields.read_number(bytes(self._header[field]), record.decode())
 
     def _long(self, record: bytes, flag: bytes) -> bytes | None:

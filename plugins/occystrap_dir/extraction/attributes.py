@@ -21,6 +21,9 @@ _LATEST = (1 << 62) * 10 ** 9
 """The largest time that can be passed to the system."""
 _COARSE = 2 * 10 ** 9
 """Nanoseconds by which a stored time may differ, on file systems with coarse times."""
+_UNCHANGED = 0xffffffff
+"""The ID that chown(2) does not set, -1 of a signed one; the file stays root's, who unpacks it."""
+_SIGN = 1 << 31
 _UNSUPPORTED = (errno.ENOTSUP, errno.EOPNOTSUPP)
 _USER = b'user.'
 _NONE: Mapping[bytes, bytes] = {}
@@ -40,8 +43,10 @@ class Attributes(NamedTuple):
         """Return the attributes of an entry; raises InvalidImage if an owner is out of range."""
         mode, uid, gid, mtime = entry.attributes
         mtime = max(-_LATEST, min(mtime, _LATEST))
-        if not (0 <= uid < 0xffffffff and 0 <= gid < 0xffffffff):
-            raise InvalidImage(f'{os.fsdecode(entry.name)} has an owner out of range: {uid}:{gid}')
+        if not (0 <= uid < _UNCHANGED and 0 <= gid < _UNCHANGED):
+            if not (-_SIGN <= uid <= _UNCHANGED and -_SIGN <= gid <= _UNCHANGED):
+                raise InvalidImage(f'{os.fsdecode(entry.name)} has an owner out of range: {uid}:{gid}')
+            uid, gid = _as_system(uid), _as_system(gid)
         if entry.is_bare:
             return cls(mode & 0o7777, uid, gid, mtime)
         xattrs = {key.removeprefix(_XATTR): value for key, value in entry.pax.items()
@@ -51,6 +56,11 @@ class Attributes(NamedTuple):
     def keywords(self, owner: bytes, time: bytes, xattrs: bytes) -> bytes:
         """Return the keywords for a list of files, given those for owner, time and extended attributes as set."""
         return b'mode=%04o%s%s%s' % (self.mode, owner, time, xattrs)
+
+
+def _as_system(owner: int) -> int:
+    """Return the ID that chown(2) makes of a number of 32 bits, signed or not, as for docker and umoci."""
+    return 0 if owner in (-1, _UNCHANGED) else owner % (1 << 32)
 
 
 IMPLICIT = Attributes(0o755, 0, 0, 0)

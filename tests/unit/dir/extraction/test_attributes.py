@@ -36,7 +36,8 @@ def test_errors_for_refused_attributes(code: int, kind: type[Exception]) -> None
 
 
 @pytest.mark.parametrize(('uid', 'gid', 'is_right'), [
-    (0, 0, True), (0xfffffffe, 0xfffffffe, True), (0xffffffff, 0, False), (0, 0xffffffff, False)])
+    (0, 0, True), (0xfffffffe, 0xfffffffe, True), (1 << 32, 0, False), (0, 1 << 32, False),
+    (-(1 << 31) - 1, 0, False)])
 def test_an_owner_out_of_range_is_refused(uid: int, gid: int, is_right: bool) -> None:
     header = tarfile.TarInfo('a')
     header.uid, header.gid, header.mode, header.mtime = uid, gid, 0o104755, 3
@@ -46,6 +47,24 @@ def test_an_owner_out_of_range_is_refused(uid: int, gid: int, is_right: bool) ->
         return
     with pytest.raises(InvalidImage, match=f'a has an owner out of range: {uid}:{gid}'):
         Attributes.of(entry)
+
+
+@pytest.mark.parametrize(('given', 'expected'), [
+    (-2, 0xfffffffe), (-(1 << 31), 1 << 31), (-1, 0), (0xffffffff, 0)])
+@pytest.mark.parametrize('form', [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_owners_are_those_that_docker_and_umoci_give(given: int, expected: int, form: int) -> None:
+    header = tarfile.TarInfo('a')
+    if form == tarfile.GNU_FORMAT:
+        header.uid = header.gid = given
+        entry = TarEntry.parse(header.tobuf(form))
+    else:
+        entry = TarEntry(header.tobuf(form), [(bytes(156) + b'x' + bytes(355), records(uid=given, gid=given))])
+    assert Attributes.of(entry)[1:3] == (expected, expected)
+
+
+def records(**values: int) -> bytes:
+    lines = [f' {key}={value}\n' for key, value in values.items()]
+    return ''.join(f'{len(line) + 2}{line}' for line in lines).encode()
 
 
 def test_extended_attributes_but_not_those_of_overlayfs() -> None:
