@@ -8,7 +8,6 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from occystrap_core import InvalidImage
@@ -33,6 +32,11 @@ def capped(file: BinaryIO, cap: int, what: str) -> bytes:
     if len(content) > cap:
         raise InvalidImage(f'{what} has more than the {cap} bytes allowed')
     return content
+
+
+def _components(name: str) -> list[str]:
+    """Return the parts of a name as the kernel takes it: empty ones and `.` count for nothing (path_resolution(7))."""
+    return [part for part in name.split('/') if part not in ('', '.')]
 
 
 class Beneath:
@@ -210,7 +214,7 @@ class Beneath:
                 root = os.path.join(os.path.realpath(self.path), '')
                 self._require_inside(target.startswith(root), name)
                 here, target = [], target.removeprefix(root)
-            pending += [each for each in PurePosixPath(target).parts if each != '/'][::-1]
+            pending += _components(target)[::-1]
         self._require_inside(bool(here), name)
         return '/'.join(here)
 
@@ -250,6 +254,6 @@ class Beneath:
 
     def _parts(self, name: str) -> list[str]:
         """Return the components of a name; raises InvalidImage for an absolute one, `..`, or what cannot be a name."""
-        parts = [*PurePosixPath(name).parts]
+        parts = _components(name)
         self._require_inside(is_possible(name) and not name.startswith('/') and '..' not in parts, name)
         return parts
