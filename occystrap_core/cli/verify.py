@@ -158,7 +158,9 @@ def _kept(plugins: Plugins, target: str, at: str | None, expect: str | None) -> 
     scheme = plugins.find(WriterScheme, location.scheme)
     kept: KeptReceipts = load(scheme.kept_receipts)(location) if scheme.kept_receipts else KeptReceipts((), ())
     if not kept.receipts and not kept.unproved:
-        raise UsageError(f'{redact(target)} keeps no receipt: give the file that process --receipt wrote, or '
+        is_gone = scheme.completion == 'files' and not os.path.lexists(location.path)
+        nothing = ', and nothing is there' if is_gone else ''
+        raise UsageError(f'{redact(target)} keeps no receipt{nothing}: give the file that process --receipt wrote, or '
                          'compare with --against SOURCE')
     return kept, ()
 

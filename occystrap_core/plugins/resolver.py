@@ -79,12 +79,15 @@ def _scheme(uri: str) -> str:
 
 
 def _source_uri(plugins: Plugins, text: str) -> str:
-    from occystrap_core.api.short_names import is_path, path_uri, registry_uri  # late: most are full URIs
+    from occystrap_core.api.short_names import has_host, is_path, path_uri, registry_uri  # late: most are full URIs
     path = text.partition('?')[0]
     if not is_path(text):
         if os.path.exists(path):
             raise UsageError(f'{path} is a file here, and also the name of an image: write ./{text} or '
                              f'{registry_uri(text)}')
+        if not has_host(text) and any(each.suffix and path.endswith(each.suffix)
+                                      for _, each in plugins.declared(WriterScheme)):
+            raise UsageError(f'there is no file {path}; for an image of that name write {registry_uri(text)}')
         return registry_uri(text)
     if scheme := _recognized(plugins, path):
         return path_uri(scheme, text)

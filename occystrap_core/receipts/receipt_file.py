@@ -1,4 +1,5 @@
 """The file of `--receipt`: JSON lines, one receipt a line, each with its verdict."""
+import errno
 import fcntl
 import os
 import re
@@ -223,7 +224,8 @@ class ReceiptFile:
 
     def _unwritable(self, error: OSError) -> OutputError:
         directory = os.path.dirname(self.path) or '.'
-        make = '' if os.path.isdir(directory) else f'; create the directory {directory} first'
+        make = f'; create the directory {directory} first' if not os.path.isdir(directory) else (
+            '; make it writable or choose another place' if error.errno in (errno.EACCES, errno.EPERM) else '')
         return OutputError(f'cannot write the receipt file {self.path}: {error.strerror}{make}')
 
 

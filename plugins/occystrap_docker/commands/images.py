@@ -54,7 +54,8 @@ def _parse(text: str) -> tuple[Location, NamePattern | None]:
     scheme, separator, rest = text.partition('://')
     everything = bool(separator) and not rest.partition('?')[0]
     if separator and scheme != _SCHEME:
-        raise UsageError(f'{scheme}:// cannot be listed: give {_SCHEME}:// or {_SCHEME}://PATTERN')
+        instead = '; occystrap tags lists a registry' if scheme == 'registry' else ''
+        raise UsageError(f'{scheme}:// cannot be listed: give {_SCHEME}:// or {_SCHEME}://PATTERN{instead}')
     location = Location.parse(f'{scheme}://**{rest}' if everything else text, CONNECTION)
     return location, None if everything else _pattern(location.path)
 

@@ -45,6 +45,9 @@ def _location(text: str) -> Location:
     """Return the location; raises UsageError for another scheme, a pattern, or a single image."""
     if not text.startswith(f'{_SCHEME}://') and '://' in text:
         raise UsageError(f'{text.partition("://")[0]}:// cannot be listed: give registry://host/repository')
+    if '://' not in text:
+        name = split_userinfo(text.partition('?')[0])[1]
+        raise UsageError(f'{name} has no scheme: write {_SCHEME}://{name}')
     written = Location.parse(text, CONNECTION)
     named = split_userinfo(written.path)[1]
     if has_glob(named.partition('/')[2]):
