@@ -45,7 +45,7 @@ class ImageOutput(ABC):
         index is written without it, and `notes` say so."""
 
     layer_form = LayerForm.TAR
-    """The form of layers that the writer takes; may be set in __init__ from options."""
+    """The form of layers that the writer takes; may be set in `__init__` from options."""
     compression = 'gzip'
     """For STORED: the key of COMPRESSIONS with which the core compresses a layer that has no blob."""
     in_order = False

@@ -137,7 +137,10 @@ class Expected:
         return [expectation for expectation in self.expectations if expectation.kind in kinds]
 
     def all_parts(self) -> list[Part]:
-        """Return each image of the receipt; that includes its own unless it is an index."""
+        """Return each image of the receipt; that includes its own unless it is an index.
+
+        A part has `manifest_digest`, None if the destination keeps no manifests, `image_id`, and `diff_ids`.
+        """
         own = [] if self.is_index else [Part(self.manifest_digest, self.image_id, self.diff_ids)]
         return [*own, *self.parts]
 

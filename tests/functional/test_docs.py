@@ -1,4 +1,5 @@
 """The pages of documentation: each command is read as the program would read it; `pages/` runs them."""
+import html
 import json
 import os
 import re
@@ -170,6 +171,22 @@ def test_the_site_builds_strictly_and_needs_no_other_host(tmp_path: Path) -> Non
     for name in ('index', 'getting-started/index', 'air-gap/index', 'formats/dir/index', 'api/index'):
         page = (tmp_path / f'site/{name}.html').read_text()
         assert re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="?(https?:[^" >]+)', page) == []
+    _require_pages_of_links(tmp_path / 'site')
     navigation = (ROOT / 'mkdocs.yml').read_text()
     for name in os.listdir(ROOT / 'docs'):
         assert not name.endswith('.md') or f'- {name}' in navigation or name == 'occystrap-core.md', name
+
+
+def _require_pages_of_links(site: Path) -> None:
+    """Fail unless every relative link leads to a page, and to a heading of it."""
+    pages = {path: path.read_text() for path in site.rglob('*.html') if path.name != '404.html'}
+    headings = {path: set(re.findall(r'\bid="?([^" >]+)', text)) for path, text in pages.items()}
+    for path, text in pages.items():
+        for link in re.findall(r'<a [^>]*?href="?([^" >]+)', text):
+            page, _, heading = html.unescape(link).partition('#')
+            if re.match('[a-z]+:|/', page):
+                continue
+            target = Path(os.path.normpath(path.parent / page)) if page else path
+            target = target / 'index.html' if target.is_dir() else target
+            assert target.exists(), f'{path.relative_to(site)} has a link to {link}, which is no page'
+            assert not heading or heading in headings.get(target, {heading}), f'{path.relative_to(site)}: {link}'
