@@ -11,6 +11,8 @@ from occystrap_dir.file_list.file_system import FileSystem
 from occystrap_dir.file_list.mtree import Line, escaped, unescaped
 
 _MTREE, _VERSION = b'#mtree v2.0', b'#occystrap 2'
+_LONGEST = 5 << 20
+"""More bytes than a line can have: the records of an entry have up to 1 MiB, which escapes make four times longer."""
 
 
 class OtherVersion(InvalidImage):
@@ -64,7 +66,7 @@ class Head(NamedTuple):
         image_id, layers, file_system, notes = None, list[ListedLayer](), FileSystem(), list[tuple[bytes, bytes]]()
         while True:
             before = file.tell()
-            raw = file.readline()
+            raw = next(raw_lines(file), b'')
             if not raw.startswith(b'#'):
                 file.seek(before)
                 return cls(layers, image_id, file_system, notes)
@@ -88,5 +90,13 @@ def _layer(words: bytes) -> ListedLayer:
 
 def lines_of(file: BinaryIO) -> Iterator[Line]:
     """Yield the lines that follow the head; raises OSError, InvalidImage."""
-    for raw in file:
+    for raw in raw_lines(file):
         yield Line.parse(raw)
+
+
+def raw_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a list as they are; raises OSError, and InvalidImage for one that is too long to be ours."""
+    while raw := file.readline(_LONGEST + 1):
+        if len(raw) > _LONGEST:
+            raise InvalidImage(f'the list of files has a line of more than {_LONGEST} bytes')
+        yield raw

@@ -12,7 +12,7 @@ from itertools import accumulate
 from occystrap_core import OutputError
 from occystrap_dir.extraction.attributes import Attributes, Setter
 from occystrap_dir.extraction.attributes import Cover
-from occystrap_dir.file_list.head import Head
+from occystrap_dir.file_list.head import Head, raw_lines
 from occystrap_dir.file_list.mtree import Line, escaped
 from occystrap_dir.mounts.mount_files import tree_name
 from occystrap_dir.mounts.overlay_marks import CARRIER, IMPLIED, MARKED, OPAQUE
@@ -95,7 +95,7 @@ class Stack:
         names = {b'./' + escaped(path) if path else b'.' for path in paths}
         with open(Beneath(self.root).open(tree_name(directory)), 'rb') as file:
             Head.read(file)
-            for raw in file:
+            for raw in raw_lines(file):
                 if raw.partition(b' ')[0] in names:
                     yield Line.parse(raw)
                 if len(names) == 1:  # the root's
@@ -142,7 +142,7 @@ class Stack:
         name = b'./' + escaped(first)
         with open(Beneath(self.root).open(tree_name(directory)), 'rb') as file:
             Head.read(file)
-            return any(raw.startswith((name + b' ', name + b'/')) for raw in file)
+            return any(raw.startswith((name + b' ', name + b'/')) for raw in raw_lines(file))
 
     def _current(self, path: bytes) -> _Seen | None:
         """Return the directory at a path, None if there is none so far."""

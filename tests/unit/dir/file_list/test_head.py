@@ -36,3 +36,19 @@ def test_another_version_is_refused(first: bytes) -> None:
 def test_a_malformed_line_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidImage):
         Head.read(io.BytesIO(b'#mtree v2.0\n#occystrap 2\n' + raw + b'. type=dir\n'))
+
+
+@pytest.mark.parametrize('first', [b'', b'. type=dir\n', b'#opaque ./a\n'])
+def test_a_line_without_an_end_is_refused_before_it_is_in_memory(first: bytes) -> None:
+    file = written(Head([]), first, bytes(16 << 20))
+    with pytest.raises(InvalidImage, match='a line of more than 5242880 bytes'):
+        Head.read(file)
+        list(lines_of(file))
+    assert file.tell() < 6 << 20
+
+
+def test_the_longest_line_is_read() -> None:
+    longest = line(b'a' * 4096, b'type=file xattr.user.a=' + b'x' * (4 << 20))
+    file = written(Head([]), longest)
+    Head.read(file)
+    assert [each.path for each in lines_of(file)] == [b'a' * 4096]

@@ -38,6 +38,12 @@ def test_unchanged_trees_may_be_replaced(bundle: Path) -> None:
     require(bundle)
 
 
+def test_a_list_that_ends_in_gigabytes_of_zeros_is_not_read_whole(bundle: Path) -> None:
+    os.truncate(bundle / LIST, 1 << 34)
+    with pytest.raises(OutputError, match='has no readable list of the files that were written'):
+        require(bundle)
+
+
 def test_changed_files_are_named(bundle: Path) -> None:
     (bundle / 'rootfs/etc/mine').touch()
     with pytest.raises(OutputError,
