@@ -126,7 +126,11 @@ class ReceiptFile:
 
     def _append(self, line: bytes) -> None:
         with self._locked():
-            end = 0 if self._replaces else _end_of_lines(self._opened)
+            if self._replaces:  # never written into: the file may have another name, a hard link, that must keep it
+                self._replace([line])
+                self._replaces = False
+                return
+            end = _end_of_lines(self._opened)
             os.ftruncate(self._opened, end)  # a killed process left an incomplete line
             try:
                 write_all(self._opened, line)
@@ -136,7 +140,6 @@ class ReceiptFile:
             except OSError:
                 os.ftruncate(self._opened, end)
                 raise
-            self._replaces = False
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

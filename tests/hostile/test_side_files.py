@@ -145,6 +145,17 @@ def test_no_side_file_is_among_what_a_destination_keeps(destination: str, file: 
     assert contents(here) == before
 
 
+@pytest.mark.parametrize('source', ['tar://a.tar', 'layout://L'])
+def test_a_source_survives_receipts_that_replace_its_other_name(source: str, here: Path) -> None:
+    run_here('process', 'tar://a.tar', 'layout://L').assert_code(0)
+    kept = here / ('a.tar' if source == 'tar://a.tar' else next((here / 'L/blobs/sha256').iterdir()))
+    os.link(kept, here / 'other')
+    before = kept.read_bytes()
+    run_here('process', source, 'dir://D', '--receipt', 'other', '--force').assert_code(0)
+    assert kept.read_bytes() == before
+    assert (here / 'other').read_text().startswith('{"receipt": ')
+
+
 @pytest.mark.parametrize('file', ['L/today.receipts', 'L/receipts/today'])
 def test_receipts_may_be_beside_what_a_destination_keeps(file: str, here: Path) -> None:
     run_here('process', 'tar://a.tar', 'layout://L').assert_code(0)

@@ -113,6 +113,17 @@ def test_with_force_a_file_is_replaced_by_the_first_receipt(path: Path) -> None:
     assert verdicts(path) == {'one': ''}
 
 
+def test_with_force_another_name_of_the_file_keeps_its_content(path: Path, tmp_path: Path) -> None:
+    (tmp_path / 'image').write_text('layers')
+    os.link(tmp_path / 'image', path)
+    file = ReceiptFile(str(path), force=True)
+    file.add(receipt('one'))
+    file.add(receipt('two'))
+    file.close()
+    assert (tmp_path / 'image').read_text() == 'layers'
+    assert verdicts(path) == {'one': '', 'two': ''}
+
+
 def test_a_link_that_leads_nowhere_is_refused(path: Path, tmp_path: Path) -> None:
     path.symlink_to(tmp_path / 'victim')
     with pytest.raises(UsageError, match='leads nowhere'):
