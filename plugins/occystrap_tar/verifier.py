@@ -187,7 +187,8 @@ def _look(contents: _Contents, expectation: Expectation, receipt: Receipt, level
     elif member is None and expectation.evidence is Evidence.BASE and expectation.digest in contents.left_out:
         results.left_out(expectation)
     elif member is None:
-        results.missing(expectation, f'is not in {archive.path}')
+        trouble = ', which is cut off or damaged' if archive.trouble or not archive.has_end else ''
+        results.missing(expectation, f'is not in {archive.path}{trouble}')
     elif member.size != expectation.size or (expectation.kind == 'layer' and level is not VerifyLevel.FULL):
         results.found(expectation, size=member.size, evidence=READ)
     else:

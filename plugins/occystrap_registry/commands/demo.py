@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import httpx
 from occystrap_core import OccystrapError, OutputError
-from occystrap_core.files import print_lines, size_text
+from occystrap_core.files import output_errors, print_lines, size_text
 from occystrap_core.oci import Descriptor, Digest, Manifest, media_types
 from occystrap_core.testing.sample import sample_config, sample_layers
 
@@ -30,7 +30,8 @@ def demo(directory: str | None) -> None:
     from occystrap_registry.server.server_thread import RegistryServer
     place = Path(directory or tempfile.mkdtemp(prefix='occystrap-demo-')).absolute()
     _require_room(place)
-    place.mkdir(parents=True, exist_ok=True)
+    with output_errors(str(place)):
+        place.mkdir(parents=True, exist_ok=True)
     if any(place.iterdir()):
         raise click.UsageError(f'{place} is not empty: choose a new directory')
     password = secrets.token_hex(16)  # all users of the machine can reach the port

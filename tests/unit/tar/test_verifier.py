@@ -150,6 +150,8 @@ def test_cut_at_the_end(receipt: Receipt, cut: int) -> None:
     results = verify(receipt, FAST)
     assert results.outcome is Outcome.FAILED and 'out.tar' in str(results.problems[0])
     assert 'is cut off' in ' '.join(map(str, results.problems))
+    gone = [str(each) for each in results.problems if 'is not in' in str(each)]
+    assert all('out.tar, which is cut off or damaged' in each for each in gone) and (gone or cut != 5000)
 
 
 def test_a_missing_archive_or_a_directory_in_its_place(receipt: Receipt) -> None:
