@@ -19,13 +19,13 @@ class Result(NamedTuple):
 
 
 class LayerCache(Protocol):
-    """Results by the digest of what they were made from and the recipe (filters, form, compression); used by several
+    """Results by the digests of what they were made from and the recipe (filters, form, compression); used by several
     threads."""
 
-    def find(self, made_from: Digest, recipe: str) -> Result | None:
+    def find(self, made_from: str, recipe: str) -> Result | None:
         """Return the result, None if unknown."""
 
-    def keep(self, made_from: Digest, recipe: str, result: Result) -> None:
+    def keep(self, made_from: str, recipe: str, result: Result) -> None:
         """Remember a result."""
 
 
@@ -50,13 +50,13 @@ class RunCache:
     """Remembers results during a run."""
 
     def __init__(self) -> None:
-        self._results: dict[tuple[Digest, str], Result] = {}
+        self._results: dict[tuple[str, str], Result] = {}
 
-    def find(self, made_from: Digest, recipe: str) -> Result | None:
+    def find(self, made_from: str, recipe: str) -> Result | None:
         """Return the result, None if unknown."""
         return self._results.get((made_from, recipe))
 
-    def keep(self, made_from: Digest, recipe: str, result: Result) -> None:
+    def keep(self, made_from: str, recipe: str, result: Result) -> None:
         """Remember a result."""
         self._results[made_from, recipe] = result
 
@@ -84,7 +84,7 @@ class FileCache:
         except self._error as error:
             raise self._unusable(error) from None
 
-    def find(self, made_from: Digest, recipe: str) -> Result | None:
+    def find(self, made_from: str, recipe: str) -> Result | None:
         """Return the result, None if unknown; raises OutputError for a damaged file."""
         rows = self._ask('SELECT diff_id, media_type, digest, size, seal FROM layers '
                          'WHERE made_from = ? AND recipe = ?', made_from, recipe)
@@ -95,7 +95,7 @@ class FileCache:
             return Result(Digest(diff_id), Descriptor(media_type, Digest(digest), size) if digest else None)
         return None
 
-    def keep(self, made_from: Digest, recipe: str, result: Result) -> None:
+    def keep(self, made_from: str, recipe: str, result: Result) -> None:
         """Remember a result; raises OutputError if it cannot be written."""
         blob = result.descriptor
         row = (made_from, recipe, result.diff_id,
@@ -135,12 +135,14 @@ def _seal(*row: object) -> str:
     return Digest.of('\n'.join(str(each) for each in row).encode())
 
 
-def made_from(layer: Layer, stored: bool) -> Digest | None:
-    """Return the digest of the source from which a layer is made; with `stored` for making its blob.
+def made_from(layer: Layer, stored: bool) -> str | None:
+    """Return the digests that identify what a layer is made from; with `stored` for making its blob.
 
-    None if nothing has to be made, or the digest is unknown.
+    None if nothing has to be made, or they are unknown. The diff_id is one of them, since a config may list a wrong one
+    for the blob, which is noticed only when the layer is read, or one of another algorithm, which the result keeps.
     """
     if layer.descriptor if stored else layer is layer.source:
         return None
     source = layer.source
-    return source.descriptor.digest if source.descriptor else source.diff_id
+    known = source.descriptor.digest if source.descriptor else None, source.diff_id
+    return ' '.join(each for each in known if each) or None
