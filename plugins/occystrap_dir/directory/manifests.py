@@ -73,6 +73,9 @@ def read_manifest(root: str, name: str, links: bool = False) -> Sequence[SavedIm
 
 def _parse_manifest(raw: bytes, what: str) -> Sequence[SavedImage]:
     images = parse_json(raw, what, CAP, ARCHIVE_FIELDS)
+    if isinstance(images, dict) and 'schemaVersion' in images:
+        raise InvalidImage(f'{what} is the manifest of an image, as skopeo writes it to dir:, not a list of images: '
+                           'let skopeo copy the image to oci:DIRECTORY, and read layout://DIRECTORY')
     if not isinstance(images, list) or not images:
         raise InvalidImage(f'{what} is not a list of images')
     return tuple(SavedImage.from_json(image, what) for image in images)

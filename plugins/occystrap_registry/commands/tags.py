@@ -42,12 +42,14 @@ def tags(context: click.Context, /, location: str, limit: int | None, shape: str
 
 
 def _location(text: str) -> Location:
-    """Return the location; raises UsageError for another scheme, a pattern, or a single image."""
-    if not text.startswith(f'{_SCHEME}://') and '://' in text:
-        raise UsageError(f'{text.partition("://")[0]}:// cannot be listed: give registry://host/repository')
+    """Return the location; a name without a scheme is that of a registry, as in other commands.
+
+    Raises UsageError for another scheme, a pattern, or a single image.
+    """
     if '://' not in text:
-        name = split_userinfo(text.partition('?')[0])[1]
-        raise UsageError(f'{name} has no scheme: write {_SCHEME}://{name}')
+        text = f'{_SCHEME}://{text}'
+    if not text.startswith(f'{_SCHEME}://'):
+        raise UsageError(f'{text.partition("://")[0]}:// cannot be listed: give registry://host/repository')
     written = Location.parse(text, CONNECTION)
     named = split_userinfo(written.path)[1]
     if has_glob(named.partition('/')[2]):

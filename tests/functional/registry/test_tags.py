@@ -29,6 +29,7 @@ def test_the_tags_of_a_repository(tagged: Registry, occystrap: CommandLine) -> N
     assert out.splitlines() == [f'v1.{number}' for number in range(30)]
     witness = json.loads(skopeo('list-tags', '--tls-verify=false', f'docker://{tagged.host}/tags/many'))
     assert sorted(out.splitlines()) == sorted(witness['Tags'])
+    assert occystrap('tags', f'{tagged.host}/tags/many').assert_success().out == out
     limited = occystrap('tags', f'registry://{tagged.host}/tags/many', '--limit', '7').assert_success().out
     assert len(limited.splitlines()) == 7 and set(limited.splitlines()) < set(witness['Tags'])
 

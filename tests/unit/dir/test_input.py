@@ -168,6 +168,7 @@ LAYERS = [f'{number:064}/layer.tar' for number in range(3)]
     (replaced(None), 'not a list of images'),
     (replaced([]), 'not a list of images'),
     (replaced({'Config': 'x'}), 'not a list of images'),
+    (replaced({'schemaVersion': 2}), 'as skopeo writes it to dir:, not a list of images'),
     (replaced([1]), 'an image is not a JSON object'),
     (replaced([{}]), "field 'Config' is missing"),
     (change(RepoTags='app:v1'), "field 'RepoTags' is missing or not a list"),
