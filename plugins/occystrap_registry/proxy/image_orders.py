@@ -63,7 +63,7 @@ class ImageOrders:
 
     def execute(self, order: ImageOrder, name: str, direction: str, reference: str,
                 then: Callable[[Digest], object]) -> tuple[ImageDone, str]:
-        """Return the result of an order, and a note; `name` is what clients call the image, `reference` its place
+        """Return the result of an order, and its notes; `name` is what clients call the image, `reference` its place
         downstream.
 
         An image to which no filter applies is copied unchanged. `then` is called with the digest of a verified image,
@@ -76,9 +76,11 @@ class ImageOrders:
             if isinstance(done.error, NothingToFilter):
                 done, note = self._run(order._replace(filters=())), _UNFILTERED
             done = _completed(done, then)
-        self._note(done, note, RecentImage(name, reference, done.digest, direction, done.order.filters,
-                                           seconds=time.monotonic() - begun, when=time.time()))
-        return done, note
+        told = (each for each in done.report.get('notes', ()) if not is_of_unsent(each))
+        notes = '; '.join(filter(None, [note, *told]))
+        self._note(done, notes, RecentImage(name, reference, done.digest, direction, done.order.filters,
+                                            seconds=time.monotonic() - begun, when=time.time()))
+        return done, notes
 
     @contextmanager
     def alone(self, reference: str, patience: float = -1) -> Iterator[None]:
@@ -131,10 +133,8 @@ class ImageOrders:
         finally:
             timer.cancel()
 
-    def _note(self, done: ImageDone, note: str, image: RecentImage) -> None:
+    def _note(self, done: ImageDone, notes: str, image: RecentImage) -> None:
         outcome = VERIFIED if done.succeeded else UNVERIFIED if done.outcome == UNVERIFIED else FAILED
-        told = (each for each in done.report.get('notes', ()) if not is_of_unsent(each))
-        notes = '; '.join(filter(None, [note, *told]))
         self._recent.add(image._replace(outcome=outcome, size=done.report.get('bytes', 0),
                                         reason=str(done.error) if done.error else notes))
         if done.error:

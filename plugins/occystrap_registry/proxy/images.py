@@ -58,10 +58,10 @@ class ProxiedImages:
             return Stored(None, f'left out: its subject {manifest.subject} was filtered, and has another digest')
         source = f'registry://{self._staged_at}/{repository}@{manifest.digest}'
         with self._staging.in_use(repository):
-            done, note = self._copied(source, repository, reference, manifest.digest, '', self._orders.filters)
+            done, notes = self._copied(source, repository, reference, manifest.digest, '', self._orders.filters)
         if done.error:
             raise push_problem(done.error)
-        return Stored(Digest(done.digest), note)
+        return Stored(Digest(done.digest), notes.replace(f'{self._staged_at}/', ''))
 
     def lists_referrer(self, repository: str, manifest: PushedManifest, stored: Stored) -> bool:
         """Return whether downstream itself lists a referrer; otherwise clients must do so, under a tag."""
@@ -162,7 +162,7 @@ class ProxiedImages:
 
     def _copied(self, source: str, repository: str, reference: Digest | str, original: Digest, upstream: str,
                 filters: tuple[str, ...]) -> tuple[ImageDone, str]:
-        """Copy an image, verify it, and only then tag it; return the result, and a note.
+        """Copy an image, verify it, and only then tag it; return the result, and its notes.
 
         `original` is its digest at the source; `upstream` is the same if that is upstream, otherwise empty. An image
         that was requested by digest keeps that digest, unless it is filtered. Blobs that are damaged downstream are

@@ -79,6 +79,26 @@ def test_an_index_with_all_its_platforms(tmp_path: Path) -> None:
             assert Digest.of(proxy.manifest('app', each['digest']).content) == each['digest']
 
 
+def test_what_is_left_out_of_an_index_is_said(tmp_path: Path) -> None:
+    """Whoever pushes an attestation beside an image hears that it is not there, in words of names that he knows."""
+    with proxied(tmp_path, [FILTER]) as proxy:
+        push(proxy.host, trusting(), name='app:amd64')
+        part, image = put_blob(proxy, 'app', b'{}'), sample_image().manifest
+        assert image
+        attestation = json.dumps({**json.loads(Manifest.build(part, [part]).raw), 'artifactType': 'a/sbom'}).encode()
+        for each in (image.raw, attestation):
+            put(proxy, 'app', Digest.of(each), each)
+        parts = (image.raw, 'linux/amd64'), (attestation, 'unknown/unknown')
+        index = json.dumps(index_of([(Descriptor(media_types.OCI_MANIFEST, Digest.of(each), len(each)), platform)
+                                     for each, platform in parts])).encode()
+        answer = proxy.request('PUT', 'app/manifests/v1', content=index,
+                               headers={'Content-Type': media_types.OCI_INDEX})
+        assert answer.status_code == 201 and len(proxy.manifest('app').json()['manifests']) == 1
+        left_out = f'{Digest.of(attestation)} is not an image and is left out of the filtered index'
+        warning = answer.headers['warning']
+        assert warning.startswith(f"299 occystrap \"app@{Digest.of(index)}: {left_out}") and '127.0.0.1' not in warning
+
+
 @pytest.mark.parametrize('filters', [[], [FILTER]])
 def test_referrers_follow_what_keeps_its_digest(tmp_path: Path, filters: list[str]) -> None:
     with proxied(tmp_path, filters) as proxy:
