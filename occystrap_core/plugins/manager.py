@@ -1,6 +1,7 @@
 """Finding and loading plugins, and calling their hooks. A plugin that fails is set aside with the reason."""
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import pluggy
@@ -72,6 +73,18 @@ class Plugin(NamedTuple):
 
     def __str__(self) -> str:
         return f'{self.distribution} ({self.module})'
+
+
+class _Manager(pluggy.PluginManager):
+    """Seeks hooks among what can be one: pluggy takes long to see that classes and constants of a module are none."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        """Return the options of a hook; None for what is none."""
+        if isinstance(plugin, ModuleType):
+            found = vars(plugin).get(name)
+            if isinstance(found, type) or not callable(found):
+                return None
+        return super().parse_hookimpl_opts(plugin, name)
 
 
 class Plugins:
@@ -160,7 +173,7 @@ def build_plugin_manager(entry_points: Iterable[EntryPointLike] | None = None, d
     if disabled is None:
         disabled = os.environ.get('OCCYSTRAP_DISABLE_PLUGINS', '').split(',')
     blocked = {name.strip() for name in disabled} - {''}
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager = _Manager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     found = sorted(entry_points, key=lambda entry_point: (entry_point.name, entry_point.value))
     enabled = [each for each in found if not blocked or not blocked & {each.name, each.dist.name}]

@@ -96,6 +96,27 @@ def test_broken_plugin_is_named_with_its_reason_and_leaves_the_others_alone(kind
         plugins.find(WriterScheme, 'bad')
 
 
+class HooksOfAnObject:
+    """A plugin that is no module; `broken` must not be looked at."""
+
+    @hookimpl
+    def register_writers(self) -> Iterable[WriterScheme]:
+        return [WriterScheme('mine', 'x:Y')]
+
+    @property
+    def broken(self) -> object:
+        raise RuntimeError('on purpose')
+
+
+def test_hooks_may_be_methods_in_a_module_or_the_plugin_an_object() -> None:
+    module = types.ModuleType('bound')
+    setattr(module, 'register_writers', HooksOfAnObject().register_writers)
+    setattr(module, 'HooksOfAnObject', HooksOfAnObject)
+    for found in (build(FakeEntryPoint('mine', Distribution('dist-mine'), lambda: module)),
+                  build(FakeEntryPoint('mine', Distribution('dist-mine'), HooksOfAnObject))):
+        assert not found.failed and found.find(WriterScheme, 'mine')
+
+
 def test_each_kind_of_declaration_is_found_by_its_name() -> None:
     plugins = build(plugin('all', register_inputs=lambda: [InputScheme('in', 'x:Y')], register_writers=writers('out'),
                            register_filters=lambda: [FilterKind('sieve', 'x:Y')],
