@@ -2,7 +2,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from occystrap_core.destinations.bringers import bringers
@@ -21,24 +21,19 @@ if TYPE_CHECKING:
     from occystrap_core.receipts.receipt_file import ReceiptFile
 
 
-@dataclass(eq=False, repr=False)
 class ImageEndings:
     """Verifies and records images as they end; used by several threads.
 
     `proofs`: the report has each expectation with its observations. `only`: the run has a single image, whose error is
-    raised instead of recorded.
+    raised instead of recorded. `over`: called with each image that has ended.
     """
 
-    plugins: Plugins
-    level: VerifyLevel
-    progress: Progress
-    receipts: 'ReceiptFile | None'
-    proofs: bool
-    only: bool
-    over: Callable[[ImageReport], None] = lambda report: None
-    """Called with each image that has ended."""
-    failed: threading.Event = field(default_factory=threading.Event)
-    """Set after an image has failed."""
+    def __init__(self, plugins: Plugins, level: VerifyLevel, progress: Progress, receipts: 'ReceiptFile | None',
+                 proofs: bool, only: bool, over: Callable[[ImageReport], None] = lambda report: None) -> None:
+        self.plugins, self.level, self.progress, self.receipts = plugins, level, progress, receipts
+        self.proofs, self.only, self.over = proofs, only, over
+        self.failed = threading.Event()
+        """Set after an image has failed."""
 
     def visible(self, task: ImageTask, started: float) -> None:
         """Verify an image that is at its destination."""

@@ -1,6 +1,5 @@
 """The result of a run in total: the summary line for the user, and JSON for programs."""
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from occystrap_core.report.image_report import ImageReport, PrunedImage, left_out_text, settled_text
@@ -12,35 +11,31 @@ from occystrap_core.verification.results import Outcome
 _PLACES = 3
 
 
-@dataclass(eq=False, repr=False)
 class RunReport:
-    """All images of a run; `seconds` is wall time."""
+    """All images of a run; `seconds` is wall time. `copies`: images were to be copied, not only verified."""
 
-    level: VerifyLevel
-    requests: RequestStats
-    images: list[ImageReport] = field(default_factory=list)
-    seconds: float = 0.0
-    receipts: tuple[str, str] | None = None
-    """The file of receipts that was written, and its digest."""
-    copies: bool = False
-    """Whether images were to be copied, not only verified."""
-    error: str = ''
-    """Why the run ended early."""
-    destinations: int = 1
-    """The largest number of destinations of one source."""
-    sources: int | None = None
-    """The number of source images, each counted once for all destinations, if `images` does not list all."""
-    notes: list[str] = field(default_factory=list)
-    """Lines for the user that are not about an image of the run."""
-    pruned: list[PrunedImage] = field(default_factory=list)
-    """Images that the source no longer has, whether removed or not."""
-    others: ImageTotals = field(default_factory=ImageTotals)
-    """Totals of images that succeeded and are not in `images`."""
-    pruning: bool = False
-    """Whether images may be pruned, so that a source without images is not a failure."""
-
-    has_more: bool = False
-    """Whether a run that ended early had more images than those in the report."""
+    def __init__(self, level: VerifyLevel, requests: RequestStats, images: Sequence[ImageReport] = (),
+                 seconds: float = 0.0, copies: bool = False) -> None:
+        self.level, self.requests, self.seconds, self.copies = level, requests, seconds, copies
+        self.images = list(images)
+        self.receipts: tuple[str, str] | None = None
+        """The file of receipts that was written, and its digest."""
+        self.error = ''
+        """Why the run ended early."""
+        self.destinations = 1
+        """The largest number of destinations of one source."""
+        self.sources: int | None = None
+        """The number of source images, each counted once for all destinations, if `images` does not list all."""
+        self.notes: list[str] = []
+        """Lines for the user that are not about an image of the run."""
+        self.pruned: list[PrunedImage] = []
+        """Images that the source no longer has, whether removed or not."""
+        self.others = ImageTotals()
+        """Totals of images that succeeded and are not in `images`."""
+        self.pruning = False
+        """Whether images may be pruned, so that a source without images is not a failure."""
+        self.has_more = False
+        """Whether a run that ended early had more images than those in the report."""
 
     @property
     def count(self) -> int:

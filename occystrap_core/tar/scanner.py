@@ -1,6 +1,5 @@
 """Finding the entries of a tar in chunks of any size: each header with the extended headers before it."""
 from collections.abc import Generator
-from dataclasses import dataclass
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.tar import header as fields
@@ -16,15 +15,15 @@ _PLAIN = frozenset(b'01234567')
 _PAX = ord(PAX)
 
 
-@dataclass(slots=True)
 class Group:
     """The blocks of an entry before its data."""
 
-    entry: TarEntry
-    sparse: bytes = b''
-    """The further headers of an old GNU sparse entry."""
-    raw: bytes = b''
-    """All blocks, unchanged; empty for a single header."""
+    __slots__ = ('entry', 'sparse', 'raw')
+
+    def __init__(self, entry: TarEntry, sparse: bytes = b'', raw: bytes = b'') -> None:
+        """`sparse`: the further headers of an old GNU sparse entry. `raw`: all blocks, unchanged; empty for a single
+        header."""
+        self.entry, self.sparse, self.raw = entry, sparse, raw
 
 
 class TarScanner:

@@ -1,6 +1,6 @@
 """Images that earlier runs proved, by receipts of a file or of the destination, so that a run need not copy them."""
 from collections.abc import Collection, Hashable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from occystrap_core.api.uri import Location
@@ -80,19 +80,16 @@ def differs(receipt: Receipt, present: Digest | None) -> str:
     return '' if is_same else f'the digest at the source is now {present or "unknown"}'
 
 
-@dataclass(eq=False, repr=False)
 class FoundBefore:
     """Finds out whether an image is already at its destination, and is still what the source has.
 
     With `refresh` the source is asked, at most once; otherwise a proof counts whatever the source has now.
     """
 
-    plugins: Plugins
-    task: ImageTask
-    earlier: EarlierRun
-    refresh: bool
-    level: VerifyLevel
-    _asked: list[Digest | None] | None = field(default=None, init=False)
+    def __init__(self, plugins: Plugins, task: ImageTask, earlier: EarlierRun, refresh: bool, level: VerifyLevel,
+                 ) -> None:
+        self.plugins, self.task, self.earlier, self.refresh, self.level = plugins, task, earlier, refresh, level
+        self._asked: list[Digest | None] | None = None
 
     def find(self) -> tuple[Receipt, Verdict] | None:
         """Return a receipt that proves the image, and its verdict, which is verified; raises as opening the image does.

@@ -6,7 +6,6 @@ import stat
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from occystrap_core.files import (
@@ -18,22 +17,19 @@ _RANDOM = re.compile(r'[0-9a-f]{8}\.partial')
 _NAME_CAP = 200
 
 
-@dataclass(eq=False, repr=False)
 class Region:
     """The place of one member: its header at `offset`, then `reserved` bytes for its data; None means no limit."""
 
-    offset: int
-    reserved: int | None
-    header: int = TAR_BLOCK
-    """Bytes reserved for the header."""
-    name: str = ''
-    """Set by the caller after writing; of several members with the same name and content, the first is kept."""
-    size: int = 0
-    flushed: int = 0
-    spill: BinaryIO | None = None
-    dropped: bool = False
-    """Whether its bytes are another member's: a thread that is late must not write them."""
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, offset: int, reserved: int | None, header: int = TAR_BLOCK) -> None:
+        """`header`: bytes reserved for the header."""
+        self.offset, self.reserved, self.header = offset, reserved, header
+        self.name = ''
+        """Set by the caller after writing; of several members with the same name and content, the first is kept."""
+        self.size = self.flushed = 0
+        self.spill: BinaryIO | None = None
+        self.dropped = False
+        """Whether its bytes are another member's: a thread that is late must not write them."""
+        self.lock = threading.Lock()
 
     @property
     def data(self) -> int:
