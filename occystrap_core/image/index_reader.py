@@ -102,7 +102,8 @@ def _one(reader: ManifestReader, manifest: Manifest, choice: PlatformChoice) -> 
         if not choice.platforms:  # all was requested: take whatever is there
             return reader.contents.artifact(reader.reference, manifest)
         raise NoImage(f'{reader.reference} is not a container image: its config is '
-                      f'{manifest.config.media_type}')
+                      f'{manifest.config.media_type}; to copy it unchanged, use --platform=all and a destination of '
+                      'manifests and blobs, such as registry:// or layout://')
     if not choice.platforms:
         return reader.contents.open(reader.reference, manifest)
     return reader.contents.image(reader.reference, manifest)

@@ -208,6 +208,9 @@ def _manifest_kind(document: dict[str, Any], served_as: str | None) -> str:
     if version == 1:
         raise InvalidImage('the manifest has the obsolete schema version 1: push the image again with a newer tool')
     has_parts = not {'config', 'manifests'}.isdisjoint(document)
+    if version is None and not has_parts and 'artifactType' in document:
+        raise InvalidImage('the manifest is an artifact manifest, a form that OCI has withdrawn: push the artifact '
+                           'again with a newer tool')
     if version is not None and (version != 2 or not isinstance(version, int)) or (version is None and not has_parts):
         raise InvalidImage('the manifest has no schemaVersion 2')
     if 'manifests' in document and ('layers' in document or 'config' in document):

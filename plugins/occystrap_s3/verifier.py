@@ -73,8 +73,10 @@ class BucketCheck:
 
     def _entry(self, expected: Expectation, results: CheckResults) -> None:
         """Find the expected entry in the record of the image, which also has those of its referrers."""
-        record = self.layout.record(expected_key(self._receipt.of_kind('entry')[0]))
-        found, problem = (record.listed if record else IndexFile.empty()).find(expected.locator, expected.digest)
+        record = self.layout.record(key := expected_key(self._receipt.of_kind('entry')[0]))
+        if record is None:
+            raise ImageNotFound(f'the record of the image, {key}, is not there')
+        found, problem = record.listed.find(expected.locator, expected.digest)
         results.looked_up(expected, found, problem.replace(INDEX_FILE, 'the record of the image'))
 
     def _tag(self, expected: Expectation, results: CheckResults) -> None:

@@ -81,7 +81,7 @@ def test_an_artifact_is_copied_as_it_is(host: str, tmp_path: Path) -> None:
     assert written(host, tmp_path / 'L', 'layout') == chart
     result = run_here('process', f'registry://{host}/chart:v1', f'dir://{tmp_path}/out')
     result.assert_code(1)
-    assert 'is not a container image' in result.err
+    assert 'is not a container image' in result.err and 'use --platform=all and a destination of' in result.err
 
 
 def test_a_plan_decides_for_each_destination(host: str, tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ def test_too_many_manifests_are_refused_before_they_are_asked_for(server: Script
 @pytest.mark.parametrize('choice', ['all', 'linux/amd64'])
 @pytest.mark.parametrize(('raw', 'words'), [
     (b'{"schemaVersion": 1, "fsLayers": []}', 'obsolete schema version 1'), (b'{}', 'no schemaVersion 2'),
+    (b'{"artifactType": "a/sbom", "blobs": []}', 'an artifact manifest, a form that OCI has withdrawn'),
     (b'[]', 'not a JSON object'), (b'\xff', 'not valid JSON'),
     (b'{"schemaVersion": 2, "layers": [], "config": {}, "manifests": []}', 'both layers and manifests'),
     (b'{"schemaVersion": 2, "layers": [], "config": {}, "FSLayers": []}', 'fsLayers.*ambiguous'),

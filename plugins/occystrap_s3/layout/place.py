@@ -73,8 +73,8 @@ def with_name_as_option(location: Location) -> Location:
 
 def _bucket(name: str) -> str:
     if not _BUCKET.fullmatch(name):
-        raise UsageError(f's3://{"…" if "@" in name else name[:100]} has no valid name of a bucket: letters, digits, '
-                         'and - . _ between them are allowed; credentials are found as boto3 finds them')
+        raise UsageError(f's3://{"…" if "@" in name else name[:100]} has no valid name of a bucket: 3 to 255 letters '
+                         'and digits, and - . _ between them, are allowed; credentials are found as boto3 finds them')
     return name
 
 

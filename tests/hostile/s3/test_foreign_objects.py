@@ -154,7 +154,9 @@ def test_an_image_whose_record_is_gone_is_missed(level: str, named: str, object_
     """Its receipt says that there was one; a new copy mends it, and so does pruning, after which nobody misses it."""
     object_storage.client.delete_object(Bucket=bucket, Key=RECORD.format(2))
     failed = run_here('verify', f's3://{bucket}/p{named}', f'--verify={level}').assert_code(1)
-    assert 'error: entry app:v2: ' in failed.err and f'{0 if named else 1}/{1 if named else 2} verified' in failed.err
+    lost = RECORD.format(2).removeprefix('p/')
+    assert f'error: entry app:v2: the record of the image, {lost}, is not there' in failed.err
+    assert f'{0 if named else 1}/{1 if named else 2} verified' in failed.err
     run_here('process', f'registry://{host}/app:v2', f's3://{bucket}/p//app:v2').assert_success()
     assert '2/2 verified' in verify(bucket, f'--verify={level}').assert_success().err
 
