@@ -1,5 +1,8 @@
 """Everything that the verifier claims to see, it sees, and names."""
+import bz2
+import gzip
 import io
+import lzma
 import os
 import tarfile
 from collections.abc import Callable
@@ -7,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from occystrap_core.oci import INDEX_FILE
 from occystrap_core.plugins.resolver import destination_location
@@ -40,6 +44,17 @@ def rebuild(receipt: Receipt, change: Change) -> None:
                 header.size = len(content)
                 target.write(header.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512))
     Path(receipt.path).write_bytes(target.getvalue() + bytes(1024))
+
+
+@pytest.mark.parametrize(('name', 'compress'), [
+    ('gzip', gzip.compress), ('zstd', zstandard.compress), ('xz', lzma.compress), ('bzip2', bz2.compress)])
+@pytest.mark.parametrize('level', [FAST, FULL])
+def test_an_archive_that_was_compressed_later_is_not_called_damaged(
+        receipt: Receipt, name: str, compress: Callable[[bytes], bytes], level: VerifyLevel) -> None:
+    Path(receipt.path).write_bytes(compress(Path(receipt.path).read_bytes()))
+    results = verify(receipt, level)
+    assert results.outcome is Outcome.UNVERIFIED
+    assert f'is compressed with {name}: decompress it first' in str(results.findings)
 
 
 def member(expectation: Expectation) -> str:
