@@ -2,7 +2,8 @@
 import errno
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Self
 
 from occystrap_core import InvalidImage
@@ -152,7 +153,8 @@ class Setter:
         """Set all attributes of `name`, a link, device or pipe in an open directory, and return the keywords."""
         owner = b''
         if self.is_root:
-            os.chown(name, attributes.uid, attributes.gid, dir_fd=directory, follow_symlinks=False)
+            with _naming_owner(attributes):
+                os.chown(name, attributes.uid, attributes.gid, dir_fd=directory, follow_symlinks=False)
             owner = b' uid=%d gid=%d' % (attributes.uid, attributes.gid)
         elif (attributes.uid, attributes.gid) != self._own:
             self.missed['owner'] += 1
@@ -185,7 +187,8 @@ class Setter:
         uid, gid = attributes.uid, attributes.gid
         if self.is_root:
             if not is_new or (uid, gid) != self._own:
-                os.fchown(descriptor, uid, gid)
+                with _naming_owner(attributes):
+                    os.fchown(descriptor, uid, gid)
             return b' uid=%d gid=%d' % (uid, gid)
         if not self._rootless:
             self.missed['owner'] += (uid, gid) != self._own
@@ -230,6 +233,18 @@ class Setter:
             else:
                 raise AttributeRefused(name, len(value), error) from None
             return False
+
+
+@contextmanager
+def _naming_owner(attributes: Attributes) -> Iterator[None]:
+    """Make an OSError in the with block name an owner that the user namespace lacks, as that of `unshare -r`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise OSError(errno.EINVAL, f'its owner {attributes.uid}:{attributes.gid} is none of this user namespace: '
+                      'rootless=true keeps owners in extended attributes', b'') from None
 
 
 def _time_keyword(time: int) -> bytes:
