@@ -17,6 +17,16 @@ def is_possible_port(port: int | None) -> bool:
     return port is None or 0 < port < 1 << 16
 
 
+def host_bytes(host: str) -> bytes:
+    """Return a host as sockets and TLS take it; raises UnicodeError if it has an impossible label.
+
+    Given a text, they would import Python's codec of international names to find that it has nothing to encode.
+    """
+    labels = host.removesuffix('.').split('.')
+    is_plain = host.isascii() and all(0 < len(label) < 64 for label in labels)
+    return host.encode() if is_plain else host.encode('idna')
+
+
 @lru_cache(1024)
 def is_loopback(host: str) -> bool:
     """Return whether `host[:port]` is this machine."""

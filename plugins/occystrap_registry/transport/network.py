@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 
 from occystrap_core.files import Patience
-from occystrap_registry.transport.hosts import is_metadata, is_metadata_service, is_numeric
+from occystrap_registry.transport.hosts import host_bytes, is_metadata, is_metadata_service, is_numeric
 from occystrap_registry.transport.http_stream import Stream
 from occystrap_registry.transport.proxies import Proxy
 from occystrap_registry.transport.transport_errors import (
@@ -162,7 +162,7 @@ def _resolved(host: str, port: int, seconds: float) -> list[str]:
 
 def _addresses(host: str, port: int) -> list[str]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host_bytes(host), port, type=socket.SOCK_STREAM)
         numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
         return list(dict.fromkeys(socket.getnameinfo(each[4], numeric)[0] for each in found))
     except OSError as error:

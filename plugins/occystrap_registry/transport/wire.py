@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
+from occystrap_registry.transport.hosts import host_bytes
 from occystrap_registry.transport.transport_errors import (
     BrokenConnection, ConnectError, ConnectTimeout, NotSent, TimedOut, TransportError,
 )
@@ -75,7 +76,7 @@ class SocketWire:
         try:
             with _raising(ConnectTimeout, ConnectError):
                 self._socket.settimeout(timeout)
-                return SocketWire(context.wrap_socket(self._socket, server_hostname=host))
+                return SocketWire(context.wrap_socket(self._socket, server_hostname=host_bytes(host)))
         except BaseException:
             self.close()
             raise
@@ -97,7 +98,8 @@ class SocketWire:
 def dial(address: str, port: int, timeout: float) -> SocketWire:
     """Return a connection to a numeric address; raises ConnectError, ConnectTimeout."""
     with _raising(ConnectTimeout, ConnectError):
-        connected = socket.create_connection((address, port), timeout)
+        place = host_bytes(address), port
+        connected = socket.create_connection(place, timeout)  # type: ignore[arg-type]  # bytes are taken, too
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return SocketWire(connected)
 

@@ -4,7 +4,7 @@ import pytest
 from occystrap_core import Settings, UsageError
 from occystrap_core.api.uri import Location, parse_uri, redact
 from occystrap_registry.transport.address import parse_address
-from occystrap_registry.transport.hosts import is_loopback, is_metadata
+from occystrap_registry.transport.hosts import host_bytes, is_loopback, is_metadata
 from tests.unit.registry.scripted import location
 
 DIGEST = f'sha256:{"a" * 64}'
@@ -97,3 +97,15 @@ def test_impossible_hosts(host: str) -> None:
     'localhost'])
 def test_hosts_that_can_be(host: str) -> None:
     assert parse_address(location(f'{host}/app:v1'), Settings()).host == host.lower()
+
+
+@pytest.mark.parametrize('host', ['a.example', 'a.example.', 'A-b_c.example', '127.0.0.1', 'fe80::1%eth0', '',
+                                  'x' * 63 + '.y', 'bücher.example'])
+def test_a_host_is_sent_as_python_would_encode_it(host: str) -> None:
+    assert host_bytes(host) == host.encode('idna')
+
+
+@pytest.mark.parametrize('host', ['a..example', '.example', 'x' * 64 + '.example', 'a.' + 'x' * 64])
+def test_an_impossible_host_is_refused(host: str) -> None:
+    with pytest.raises(UnicodeError):
+        host_bytes(host)

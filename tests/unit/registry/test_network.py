@@ -35,19 +35,24 @@ class Names:
         self.reached: list[str] = []
         self.elsewhere = ''
 
-    def resolve(self, name: str, *more: Any, **named: Any) -> list[Any]:
-        answers = self.known.get(name.rstrip('.'), [])
+    def resolve(self, name: str | bytes, *more: Any, **named: Any) -> list[Any]:
+        answers = self.known.get(text(name).rstrip('.'), [])
         if not answers:
             return REAL(name, *more, **named)
         found = answers.pop(0) if len(answers) > 1 else answers[0]
         return [each for address in found for each in REAL(address, *more, **named)]
 
-    def connect(self, place: tuple[str, int], *more: Any, **named: Any) -> socket.socket:
-        address, port = place
+    def connect(self, place: tuple[str | bytes, int], *more: Any, **named: Any) -> socket.socket:
+        address, port = text(place[0]), place[1]
         self.reached.append(address)
         host, _, number = self.elsewhere.partition(':')
         there = (address, port) if address.startswith('127.') else (host, int(number))
         return CONNECT(there, *more, **named)
+
+
+def text(name: str | bytes) -> str:
+    """Return a name as text, whether it is given as that or in bytes."""
+    return name if isinstance(name, str) else name.decode()
 
 
 REAL, CONNECT = socket.getaddrinfo, socket.create_connection
