@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from occystrap_core.bulk.worker_process import BEAT, GRACE, begin, execute
+from occystrap_core.bulk.worker_process import BEAT, GRACE, SAFE_PATH, begin, execute, restore_safe_path
 from occystrap_core.daemon_threads import DaemonThreads
 from occystrap_core.orders import worker_name
 
@@ -23,6 +23,7 @@ _LOOK = 0.5
 _STARTING = 'starting'
 _START = 60.0
 """Seconds that a new process may take to start on a busy machine."""
+_SAFE_PATH = os.environ.get(SAFE_PATH)
 
 
 @contextmanager
@@ -37,6 +38,19 @@ def worker_processes(options: Mapping[str, Any], note: Callable[[str], None]) ->
         raise
     else:
         workers.shutdown()
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Keep each Python that is started in the block from importing files of the current directory.
+
+    multiprocessing starts its processes, and one that watches semaphores, with -c, which looks there first.
+    """
+    os.environ[SAFE_PATH] = '1'
+    try:
+        yield
+    finally:
+        restore_safe_path(_SAFE_PATH)
 
 
 class WorkerProcesses(Executor):
@@ -121,11 +135,12 @@ class _Worker:
     def submit(self, work: Callable[[], Any]) -> 'Future[Any]':
         """Run `work` in the process; an idle process that died is replaced first."""
         self.is_busy = True
-        try:
-            future = self._submit(work)
-        except BrokenProcessPool:
-            self._renew()
-            future = self._submit(work)
+        with _safe_path():
+            try:
+                future = self._submit(work)
+            except BrokenProcessPool:
+                self._renew()
+                future = self._submit(work)
         answer: Future[Any] = Future()
         answer.set_running_or_notify_cancel()
         future.add_done_callback(partial(self._done, answer))
@@ -148,7 +163,7 @@ class _Worker:
         self.end()
         self.line, theirs = _SPAWN.Pipe()
         self._allowed = _START
-        self._pool = ProcessPoolExecutor(1, _SPAWN, begin, (theirs,))
+        self._pool = ProcessPoolExecutor(1, _SPAWN, begin, (theirs, _SAFE_PATH))
 
     def _done(self, answer: 'Future[Any]', future: 'Future[Any]') -> None:
         """Pass the result on; the error for a dead process names it."""

@@ -10,6 +10,8 @@ GRACE = 3.0
 """Seconds that an interrupted image gets to clean up; a transfer alone may take one to notice the cancellation."""
 BEAT = b'.'
 """A heartbeat. The first message of a process is its process ID instead."""
+SAFE_PATH = 'PYTHONSAFEPATH'
+"""The variable that keeps Python from importing files of the current directory."""
 _INTERVAL = 0.5
 _SENT = 0.1
 """Seconds for sending the answer of an interrupted image, which says what is kept for the next run."""
@@ -22,8 +24,19 @@ class _Stoppable(Protocol):
 _at_work: list[_Stoppable] = []
 
 
-def begin(line: Connection) -> None:
-    """Initialize the process: SIGINT is ignored and left to the client."""
+def restore_safe_path(value: str | None) -> None:
+    """Set the variable to what the user has set, or remove it.
+
+    Programs that are started later, such as a credential helper that is a Python script, must not inherit it.
+    """
+    os.environ.pop(SAFE_PATH, None)
+    if value is not None:
+        os.environ[SAFE_PATH] = value
+
+
+def begin(line: Connection, safe_path: str | None) -> None:
+    """Initialize the process: SIGINT is ignored and left to the client. `safe_path` is the user's setting."""
+    restore_safe_path(safe_path)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:

@@ -33,6 +33,14 @@ def test_demo_runs_none_of_it(planted: Path) -> None:
     assert (planted / 'here/mirror/manifest.json').exists()
 
 
+def test_worker_processes_run_none_of_it(planted: Path) -> None:
+    write_docker_archive(planted / 'sample.tar', sample_config(), sample_layers(), 'sample:v1')
+    (planted / 'multiprocessing.py').write_text('raise SystemExit("planted code ran")\n')
+    program = Path(sys.executable).with_name('occystrap')
+    done = occystrap_in(planted, str(program), 'process', 'tar://sample.tar', 'layout://L', '--executor', 'processes')
+    assert done.returncode == 0 and 'planted' not in done.stdout + done.stderr, done
+
+
 @pytest.mark.parametrize('words', [
     ['-m', 'occystrap_core'], ['-moccystrap_core'], ['-W', 'error', '-m', 'occystrap_core'],
     ['-Wignore', '-moccystrap_core'], ['-P', '-m', 'occystrap_core']])

@@ -1,10 +1,15 @@
-"""What the thread that watches over worker processes meets when one of them ends at the same moment."""
+"""Worker processes: what they inherit, and what happens when one of them ends at an unfortunate moment."""
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
 from multiprocessing import Pipe
+from pathlib import Path
 
+import pytest
+
+from occystrap_core.bulk import processes
 from occystrap_core.bulk.processes import WorkerProcesses, _Worker
 from occystrap_core.orders import worker_name
 
@@ -19,6 +24,31 @@ class Work:
 
     def stop(self) -> None:
         """Nothing is to be stopped."""
+
+
+class SafePath:
+    """Looks at the environment."""
+
+    def __call__(self) -> tuple[str | None, bool]:
+        """Return what programs that a worker starts would inherit, and whether the current directory is in the path."""
+        return os.environ.get('PYTHONSAFEPATH'), '' in sys.path or os.getcwd() in sys.path
+
+    def stop(self) -> None:
+        """Nothing is to be stopped."""
+
+
+@pytest.mark.parametrize('setting', [None, '', '1'])
+def test_what_a_worker_starts_inherits_the_users_setting(setting: str | None, monkeypatch: pytest.MonkeyPatch,
+                                                         tmp_path: Path) -> None:
+    monkeypatch.setattr(processes, '_SAFE_PATH', setting)
+    monkeypatch.chdir(tmp_path)
+    workers = WorkerProcesses(1, 30.0)
+    try:
+        assert workers.submit(SafePath()).result() == (setting, False)
+        assert os.environ.get('PYTHONSAFEPATH') == setting
+    finally:
+        workers.shutdown()
+        os.environ.pop('PYTHONSAFEPATH', None)
 
 
 def test_workers_that_are_at_work_are_named_as_they_name_themselves() -> None:
