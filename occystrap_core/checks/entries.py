@@ -79,7 +79,7 @@ class EntryChecks:
 
     def _check_kind(self, entry: TarEntry) -> None:
         if entry.type[0] not in _KNOWN:
-            self._add('entry-type', entry, f'the type is {entry.type!r}')
+            self._add('entry-type', entry, f"the type is '{text(entry.type)}'")
         if entry.size == 0 and entry.given_size:
             self._add('entry-with-data', entry, f'the header gives it {entry.given_size} bytes')
         if entry.type == kinds.HARD_LINK:
@@ -87,7 +87,7 @@ class EntryChecks:
             if b'..' in target.split(b'/'):
                 self._add('link-escapes', entry, f'its target is {text(entry.linkname)}')
             elif path_key(target) not in self._types:
-                self._add('link-without-target', entry, f'no earlier entry has the name {text(target)}')
+                self._add('link-without-target', entry, f"no earlier entry has the name '{text(target)}'")
 
     def _check_place(self, entry: TarEntry, path: bytes) -> None:
         key = path_key(path)

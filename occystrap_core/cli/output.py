@@ -122,6 +122,7 @@ def _show_failed(report: RunReport) -> None:
     for image in failed:
         reason = image.failure or next((_finding(image, each) for each in problems(image.findings)), '')
         fate = 'UNVERIFIED' if image.status == Outcome.UNVERIFIED.value else 'FAILED'
-        print_message(f'{fate} {image.name}: {reason.removeprefix(f"{image.reference} ")}')
+        reason = reason.removeprefix(f'{image.reference} ').removeprefix(f'{image.name}: ')
+        print_message(f'{fate} {image.name}: {reason}')
     if not failed:
         print_message('No failed images.')

@@ -85,7 +85,8 @@ def verify(context: click.Context, /, target: str, level: str | None, at: str | 
         verify_all(plugins, kept.receipts, verify, settings, report)
     for image, before in zip(report.images, written):
         image.written_to = before if before != image.destination else ''
-    report.images += [_unproved(target, name, reason) for name, reason in kept.unproved]
+    place = kept.receipts[0].destination if kept.receipts else redact(target)
+    report.images += [_unproved(place, name, reason) for name, reason in kept.unproved]
     if at or expect or any(image.written_to for image in report.images):
         failed = {digest for image in report.images if image.receipt and image.outcome is not Outcome.VERIFIED
                   for digest in digests_of(image.receipt)}
@@ -166,5 +167,5 @@ def _kept(plugins: Plugins, target: str, at: str | None, expect: str | None) -> 
 
 
 def _unproved(target: str, name: str, reason: str) -> ImageReport:
-    return ImageReport(name or redact(target), redact(target), outcome=Outcome.UNVERIFIED,
+    return ImageReport(name or target, target, outcome=Outcome.UNVERIFIED,
                        findings=(CheckResult(Severity.UNVERIFIED, name, reason),))

@@ -98,7 +98,8 @@ def _require_same(other: _Claimed, claimed: _Claimed) -> None:
     _, source, destination, form = claimed
     if other.source != source:
         raise UsageError(f'{destination}: {other.source} and {source} would both be written to {claimed.place}, one '
-                         'replacing the other: give each its own place, for example with fields {repository} and {tag}')
+                         'replacing the other: give each its own place, with fields such as {repository} and {tag} '
+                         'where these differ, or in a plan')
     if other.form != form:
         raise UsageError(f'{other.destination} and {destination} are the same place, {claimed.place}, and {source} can '
                          'be there in one form only: choose another place for one of them')

@@ -157,7 +157,8 @@ class ImageCopy:
         """Return the layer in the writer's form."""
         if self._output.layer_form is LayerForm.TAR:
             return self._reads.readable(layer)
-        return self._reads.with_blob(layer, self._check, self._observers, self._output.compression, self._settings)
+        with naming_layer(layer):
+            return self._reads.with_blob(layer, self._check, self._observers, self._output.compression, self._settings)
 
     def _streamed(self, layer: Layer) -> PlacedLayer | None:
         """Have the writer send a layer's blob while it is compressed; return None if it must be compressed first.

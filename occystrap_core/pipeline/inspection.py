@@ -14,6 +14,7 @@ from occystrap_core.errors import Cancelled, ImageError, NoImage
 from occystrap_core.image.artifact import Artifact
 from occystrap_core.image.image import Content, Image, ImageIndex
 from occystrap_core.image.layer import Layer, ReadObservers
+from occystrap_core.layers.outgoing_layer import naming_layer
 from occystrap_core.layers.single_flight import layer_jobs
 from occystrap_core.oci.reference import Reference
 from occystrap_core.pipeline.index_copy import size_to_move
@@ -137,7 +138,8 @@ def read_layers(image: Image, settings: Settings, read: Callable[[Layer, ReadObs
 
     def follow(layer: Layer) -> None:
         stopped.check()
-        read(layer, ReadObservers(moved=passed))
+        with naming_layer(layer):
+            read(layer, ReadObservers(moved=passed))
 
     if image.sequential:
         for layer in image.arrivals():

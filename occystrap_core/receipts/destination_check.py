@@ -44,8 +44,9 @@ def verify_receipt(plugins: Plugins, receipt: Receipt, level: VerifyLevel, setti
         results.unverified(receipt.destination, f'{receipt.scheme}:// is claimed by '
                                                 f'{_names([owner for owner, _ in owners])}')
     elif not results.observations and not problems(results.results):
-        nobody = f'no installed plugin verifies {receipt.scheme}://'
-        results.unverified(receipt.destination, f'{_names(silent)} reported nothing' if silent else nobody)
+        owned = any(plugin is owner for plugin in silent for owner, _ in owners)
+        said = [] if owned else [f'no installed plugin verifies {receipt.scheme}://']
+        results.unverified(receipt.destination, '; '.join(said + [f'{_names(silent)} reported nothing'] * bool(silent)))
     if besides:
         results.observations.append(besides)
         receipt = replace(receipt, expectations=(*receipt.expectations, besides.expectation))

@@ -1,6 +1,7 @@
 """Receipts on the command line: what is not replaced, what is refused, what a destination cannot prove."""
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def test_an_image_whose_receipt_was_removed_is_unverified(occystrap: CommandLine
     kept[0].unlink()
     result = occystrap('verify', f'{scheme}://out').assert_code(1)
     assert 'has no receipt of this image' in result.err and '1/2 verified, 1 UNVERIFIED' in result.err
+    assert f'Checked: {scheme}://{tmp_path}/out\n' in result.err
+    assert re.search('^UNVERIFIED [^ ]+: the destination has no receipt', result.err, re.MULTILINE)
     kept[0].write_text(content.replace('"size": ', '"size": 1', 1))
     result = occystrap('verify', f'{scheme}://out').assert_code(1)
     assert 'its seal does not match' in result.err

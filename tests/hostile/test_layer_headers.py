@@ -41,8 +41,9 @@ def test_a_layer_that_programs_refuse_is_refused_and_fails_the_check(what: str, 
     tar, words, rule = REFUSED[what]
     archive = image(tmp_path, tar)
     for arguments in (['process', f'tar://{archive}', f'oci://{tmp_path}/bundle'], ['search', f'tar://{archive}', '*'],
-                      ['process', f'tar://{archive}', f'dir://{tmp_path}/d', '-f', 'normalize-timestamps:ts=0']):
-        is_refused(run_here(*arguments), words)
+                      ['process', f'tar://{archive}', f'dir://{tmp_path}/d', '-f', 'normalize-timestamps:ts=0'],
+                      ['process', f'tar://{archive}', f'layout://{tmp_path}/L', '-f', 'normalize-timestamps:ts=0']):
+        is_refused(run_here(*arguments), 'layer sha256:', words)
     assert [path.name for path in tmp_path.iterdir()] == ['odd.tar']
     found, = run_here('check', f'tar://{archive}', '-O', 'json').assert_code(1).json()['images']
     assert (rule, 'error') in {(each['rule'], each['level']) for each in found['findings']}

@@ -54,7 +54,7 @@ class HardLinks:
                 with naming_path(path):
                     found = self._link(join(self._root.directory(above).path, name), target, layer)
                 if not found:
-                    raise InvalidImage(f'{text(path)} is a hard link to {text(target)}, which does not exist')
+                    raise InvalidImage(f'{text(path)} is a hard link to {_named(target)}, which does not exist')
 
     def _link(self, path: bytes, target: bytes, layer: int) -> bool:
         """Make a link; return False if its target does not exist."""
@@ -91,3 +91,8 @@ class HardLinks:
         to_directory, _, to_name = path.rpartition(b'/')
         os.link(from_name, to_name, src_dir_fd=self._root.plain(from_directory),
                 dst_dir_fd=self._root.plain(to_directory), follow_symlinks=False)
+
+
+def _named(target: bytes) -> str:
+    """Return a target for a message; an empty one is quoted, since it would not be seen."""
+    return text(target) or "''"

@@ -166,7 +166,7 @@ class Tree:
         elif kind in (CHARACTER_DEVICE, BLOCK_DEVICE, FIFO):
             self._put_special(path, directory, name, entry, reader)
         else:
-            raise InvalidImage(f'{text(path)} is of type {kind!r}, which cannot be unpacked')
+            raise InvalidImage(f"{text(path)} is of type '{text(kind)}', which cannot be unpacked")
 
     def _put_directory(self, path: bytes, directory: bytes, name: bytes, attributes: Attributes) -> None:
         try:

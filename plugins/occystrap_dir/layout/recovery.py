@@ -41,7 +41,7 @@ def rebuilt_index(root: str, left_out: Collection[str]) -> tuple[IndexFile, list
     for document in nameless:
         index.put(named_entry(referrer_of(document) if subject_of(document) else document.descriptor, ''))
     listed = ', '.join(str(document.digest) for document in nameless[:_MOST]) + ', …' * (len(nameless) > _MOST)
-    note = f'index.json was rebuilt from {len(receipts)} receipts, without the names that other programs gave'
+    note = 'index.json was rebuilt from receipts, without the names that other programs gave'
     note += f'; lost, as receipt or manifest cannot be read: {", ".join(lost)}' if lost else ''
     return index, [f'{note}; listed without a name: {listed}' if nameless else note] if nameless or receipts else []
 

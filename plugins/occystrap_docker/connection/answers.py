@@ -7,6 +7,9 @@ from occystrap_core import InvalidImage, OutputError, ServiceUnavailable
 from occystrap_core.oci import Digest, parse_json
 
 _LOADED = re.compile(r'Loaded image(?: ID)?: (sha256:[0-9a-f]{64})')
+_HINTS = {'empty export': 'this daemon exports no image without layers: use dockerpush:// as the source',
+          'max depth exceeded': 'Docker accepts at most 125 layers'}
+"""What to do about some messages of daemons that do not say it."""
 _ERROR = b'{"errorDetail":'
 _MOST_LINES = 100_000
 _LONGEST_LINE = 1 << 20
@@ -74,7 +77,8 @@ def complaint(body: bytes, status: int) -> str:
     """Return the daemon's message in the body of an answer that refuses something."""
     answer = _parse(body)
     message = answer.get('error') or answer.get('message') or answer.get('cause') or body.decode(errors='replace')
-    return _line(message) or f'status {status}'
+    words = _line(message) or f'status {status}'
+    return '; '.join([words, *(hint for said, hint in _HINTS.items() if said in words)])
 
 
 def _line(message: object) -> str:

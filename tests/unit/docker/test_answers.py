@@ -24,6 +24,14 @@ def test_the_daemon_s_own_words_reach_the_user(status: int, line: bytes) -> None
         loaded_image(status, [line], 'unix:///d')
 
 
+@pytest.mark.parametrize(('said', 'hint'), [
+    ('empty export - not implemented', 'use dockerpush:// as the source'),
+    ('max depth exceeded', 'at most 125 layers')])
+def test_what_a_daemon_does_not_explain_is_explained(said: str, hint: str) -> None:
+    with pytest.raises(OutputError, match=f'{said}; .*{hint}'):
+        loaded_image(500, [f'{{"message":"{said}"}}'.encode()], 'unix:///d')
+
+
 def test_silence_is_no_success() -> None:
     with pytest.raises(ServiceUnavailable, match='did not report that it loaded'):
         loaded_image(200, [], 'unix:///d')

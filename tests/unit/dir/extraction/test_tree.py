@@ -123,7 +123,7 @@ def test_whatever_is_in_the_way_is_replaced(first: str, second: str, layers: int
 
 
 REFUSED: dict[str, tuple[Sequence[bytes], str]] = {
-    'another type': ([other(b'a', b'9')], "a is of type b'9', which cannot be unpacked"),
+    'another type': ([other(b'a', b'9')], "a is of type '9', which cannot be unpacked"),
     'no target': ([other(b'a', b'2')], 'a is a symlink with an empty target'),
     '..': ([file(b'a/../b')], r'a/../b has \.\., which no path in an image may have'),
     'leading ..': ([file(b'../b')], r'\.\./b has \.\.'),
@@ -135,6 +135,7 @@ REFUSED: dict[str, tuple[Sequence[bytes], str]] = {
     'a file as a directory': ([file(b'a'), file(b'a/b')], 'a/b: a is not a directory'),
     'a long name': ([file(b'd/' + b'n' * 50), pax((b'path', b'd/' + b'n' * 256)) + file(b'a')], 'more than 255 bytes'),
     'a link to ..': ([other(b'a', b'1', linkname=b'../b')], r'a is a hard link to ../b, which has \.\.'),
+    'a link to no name': ([other(b'a', b'1')], "a is a hard link to '', which does not exist"),
     'a link to nothing': ([other(b'a', b'1', linkname=b'b')], 'a is a hard link to b, which does not exist'),
     'a link to a directory': ([directory(b'b'), other(b'a', b'1', linkname=b'b')],
                               'a is a hard link to b, which is a directory'),
