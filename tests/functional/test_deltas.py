@@ -172,6 +172,15 @@ def test_a_new_image_of_known_layers_takes_them_from_other_repositories(
     assert 'other/new:v1 needs layer' in wrong.err and f'has {source.host}/{NAMES[0]}' in wrong.err
 
 
+def test_small_layers_are_found_under_a_new_tag(trips: Trips) -> None:
+    """They are otherwise sent there without asking for them, but a delta lacks them."""
+    trips.first(FEW[:1])
+    delta = trips.delta(names=FEW[:1])
+    with RegistryServer(trips.directory / 'far') as far:
+        run('process', f'tar://{trips.directory}/first.tar?referrers=true', f'registry://{far.host}/mirror:v1')
+        assert '1/1 verified' in run('process', delta, f'registry://{far.host}/mirror:v2', '--verify=full').err
+
+
 def test_no_directory_is_left_where_no_image_came(trips: Trips, tmp_path: Path) -> None:
     """Neither one that a field names, nor that of a layout of which the writer that made it was not the last."""
     names = [f'team/app-0:v{number}' for number in range(1, 7)]

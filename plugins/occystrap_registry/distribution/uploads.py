@@ -60,10 +60,10 @@ class Uploads:
             return True
         return self._asks_for(descriptor)
 
-    def has_layer(self, layer: Descriptor) -> bool:
+    def has_layer(self, layer: Descriptor, is_at_source: bool) -> bool:
         """Return the same for a layer; for a small one of a new name the registry is not asked, since sending it takes
-        hardly longer."""
-        return self._is_worth_asking_for(layer, self.is_for_new_name) and self.has(layer)
+        hardly longer, unless the source would first have to make it, or cannot give it."""
+        return self._is_worth_asking_for(layer, self.is_for_new_name and is_at_source) and self.has(layer)
 
     def has_config(self, config: Descriptor) -> bool:
         """Return the same for the config of an image, after its layers; for a new image the registry is not asked.
@@ -75,6 +75,13 @@ class Uploads:
     def _is_worth_asking_for(self, blob: Descriptor, is_new: bool) -> bool:
         is_likely = self._known.is_named(self._address.reference.repository, blob.digest)
         return is_likely or not is_new or blob.size > _SMALL
+
+    def announced_size(self, digest: Digest) -> int | None:
+        """Return the size in bytes of a blob in the repository for a source, which may then not give it; else None."""
+        size = self.size(digest)
+        if size is not None:
+            self._known.add(self._address.reference.repository, [digest])
+        return size
 
     def _asks_for(self, descriptor: Descriptor) -> bool:
         there = self.size(descriptor.digest, descriptor.size) == descriptor.size

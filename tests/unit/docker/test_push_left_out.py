@@ -38,14 +38,23 @@ def test_a_filter_needs_the_bytes(daemon: FakeDaemon, tmp_path: Path) -> None:
     assert daemon.progress.count('Pushed') == 6
 
 
-def copied(daemon: FakeDaemon, temporary: Path, host: str) -> Receipt:
+def test_a_new_tag_of_a_repository_that_has_the_layers(daemon: FakeDaemon, tmp_path: Path) -> None:
+    """Small layers of a new tag are otherwise sent without asking for them, but these the source does not give."""
+    daemon.add(legacy(), 'sample:v1')
+    with RegistryServer(tmp_path / 'registry') as server:
+        first = copied(daemon, tmp_path, server.host)
+        second = copied(daemon, tmp_path, server.host, 'v2')
+    assert daemon.progress.count('Layer already exists') == 3 and first.manifest_digest == second.manifest_digest
+
+
+def copied(daemon: FakeDaemon, temporary: Path, host: str, tag: str = 'v1') -> Receipt:
     with pushed(daemon, temporary) as image:
-        return ImageCopy(image, target(host), Settings(), 'dockerpush://sample').run()
+        return ImageCopy(image, target(host, tag), Settings(), 'dockerpush://sample').run()
 
 
-def target(host: str) -> RegistryOutput:
+def target(host: str, tag: str = 'v1') -> RegistryOutput:
     options = {'insecure': False, 'username': None, 'password': None, 'compression': 'gzip'}
-    return RegistryOutput(Location('registry', f'{host}/sample:v1', options, {}), Settings())
+    return RegistryOutput(Location('registry', f'{host}/sample:{tag}', options, {}), Settings())
 
 
 @pytest.mark.parametrize(('at_destination', 'there'), [(lambda digest: 100, True), (lambda digest: None, False)])

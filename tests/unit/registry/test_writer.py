@@ -19,6 +19,7 @@ from occystrap_registry.distribution.uploads import Uploads, whole
 from occystrap_registry.plugin import register_writers
 from occystrap_registry.server.server_thread import RegistryServer
 from occystrap_registry.writer import RegistryOutput
+from tests.hostile.in_process import run_here
 from tests.services.ports import free_port
 from tests.unit.registry.images import pull, push, verify
 from tests.unit.registry.scripted import Request, Answer, Scripted, client_of
@@ -109,6 +110,18 @@ def test_layers_that_the_source_has_in_the_same_repository_are_asked_for(host: s
     with pull(host, fresh := Settings()) as image:
         push(host, fresh, image, 'app:again')
     assert not [path for method, path, _ in requests if method == 'POST']
+
+
+def test_a_small_layer_that_would_first_be_made_is_asked_for(host: str, settings: Settings, requests: list[Counted],
+                                                             tmp_path: Path) -> None:
+    """What it is made from may be large, and the layer cache knows the result."""
+    push(host, settings)
+    for tag in ('v1', 'v2'):
+        requests.clear()
+        run_here('process', '-f', 'normalize-timestamps', '--layer-cache', tmp_path / 'cache',
+                 f'registry://{host}/app:v1', f'registry://{host}/filtered:{tag}', '--verify=fast').assert_success()
+    assert [path for method, path, _ in requests if method == 'GET' and path.startswith('/v2/app/blobs/')] == [
+        f'/v2/app/blobs/{sample_image().config.digest}']
 
 
 def test_a_tag_that_points_elsewhere_is_moved(host: str, settings: Settings) -> None:
