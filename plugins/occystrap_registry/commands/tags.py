@@ -42,12 +42,9 @@ def tags(context: click.Context, /, location: str, limit: int | None, shape: str
 
 
 def _location(text: str) -> Location:
-    """Return the location; a name without a scheme is that of a registry, as in other commands.
-
-    Raises UsageError for another scheme, a pattern, or a single image.
-    """
+    """Return the location; raises UsageError for another scheme, a pattern, or a single image."""
     if '://' not in text:
-        text = f'{_SCHEME}://{text}'
+        text = f'{_SCHEME}://{"" if _begins_with_host(text) else "docker.io/"}{text}'
     if not text.startswith(f'{_SCHEME}://'):
         raise UsageError(f'{text.partition("://")[0]}:// cannot be listed: give registry://host/repository')
     written = Location.parse(text, CONNECTION)
@@ -57,6 +54,13 @@ def _location(text: str) -> Location:
     if '/' in named and (':' in named.rpartition('/')[2] or '@' in named):
         raise UsageError(f'{_SCHEME}://{named} names one image: leave out its tag or digest')
     return written.with_path(written.path.removesuffix('/'))
+
+
+def _begins_with_host(text: str) -> bool:
+    """Return whether a name without a scheme begins with a host; otherwise it is one of Docker Hub, as in other
+    commands."""
+    first = text.partition('?')[0].partition('/')[0]
+    return first in ('', 'localhost') or any(mark in first for mark in '.:@')
 
 
 def _listed(location: Location, settings: Settings, limit: int | None) -> tuple[str, dict[str, str], list[str]]:

@@ -8,6 +8,7 @@ import pytest
 from occystrap_core import AccessDenied, ImageNotFound, ServiceError, Settings
 from occystrap_core.oci import Excluded, Reference
 from occystrap_core.sources.selection import select
+from occystrap_registry.commands.tags import _location
 from occystrap_registry.distribution.catalog import list_repositories, list_tags
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.input import RegistryInput
@@ -275,3 +276,11 @@ def test_a_stream_without_a_match_says_what_is_there_as_a_list_does(team: Script
             list(images.references())
         assert str(streamed.value) == str(listed.value) and streamed.value.nothing_matches
         images.close()
+
+
+@pytest.mark.parametrize(('written', 'meant'), [
+    ('registry.example', 'registry.example'), ('registry.example/app', 'registry.example/app'),
+    ('localhost', 'localhost'), ('h:5000/app?insecure=true', 'h:5000/app'), ('user:word@h/app', 'user:word@h/app'),
+    ('alpine', 'docker.io/alpine'), ('team/app', 'docker.io/team/app'), ('registry://team/app', 'team/app')])
+def test_names_without_a_scheme_mean_what_they_mean_elsewhere(written: str, meant: str) -> None:
+    assert _location(written).path == meant
