@@ -1,4 +1,5 @@
 """The command `verify`: checks a destination against the receipts of an earlier run, without the source."""
+import errno
 import os
 import time
 from collections.abc import Sequence
@@ -159,11 +160,19 @@ def _kept(plugins: Plugins, target: str, at: str | None, expect: str | None) -> 
     scheme = plugins.find(WriterScheme, location.scheme)
     kept: KeptReceipts = load(scheme.kept_receipts)(location) if scheme.kept_receipts else KeptReceipts((), ())
     if not kept.receipts and not kept.unproved:
-        is_gone = scheme.completion == 'files' and not os.path.lexists(location.path)
-        nothing = ', and nothing is there' if is_gone else ''
+        nothing = ', and nothing is there' if scheme.completion == 'files' and _is_gone(location.path) else ''
         raise UsageError(f'{redact(target)} keeps no receipt{nothing}: give the file that process --receipt wrote, or '
                          'compare with --against SOURCE')
     return kept, ()
+
+
+def _is_gone(path: str) -> bool:
+    """Return whether nothing is at a path; False if that is unknown, as below a directory that may not be entered."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        return error.errno in (errno.ENOENT, errno.ENOTDIR)
+    return False
 
 
 def _unproved(target: str, name: str, reason: str) -> ImageReport:
