@@ -126,6 +126,9 @@ class ReceiptFile:
 
     def _append(self, line: bytes) -> None:
         with self._locked():
+            if self._replaces:  # unless another process, begun at the same time, has replaced the file meanwhile
+                self._replaces = False
+                self._require_receipts()
             if self._replaces:  # never written into: the file may have another name, a hard link, that must keep it
                 self._replace([line])
                 self._replaces = False

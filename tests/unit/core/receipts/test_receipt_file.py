@@ -124,6 +124,16 @@ def test_with_force_another_name_of_the_file_keeps_its_content(path: Path, tmp_p
     assert verdicts(path) == {'one': '', 'two': ''}
 
 
+def test_with_force_two_processes_replace_a_file_once(path: Path) -> None:
+    path.write_text('layers')
+    first, second = (ReceiptFile(str(path), force=True) for _ in range(2))
+    for file, name in ((first, 'one'), (second, 'two'), (first, 'three')):
+        file.add(receipt(name))
+    for file in (first, second):
+        file.close()
+    assert verdicts(path) == {'one': '', 'two': '', 'three': ''}
+
+
 def test_a_link_that_leads_nowhere_is_refused(path: Path, tmp_path: Path) -> None:
     path.symlink_to(tmp_path / 'victim')
     with pytest.raises(UsageError, match='leads nowhere'):
