@@ -12,6 +12,7 @@ from occystrap_core import OutputError
 from occystrap_core.files import (
     lock_if_current, output_errors, remove_abandoned_lock, remove_if_abandoned, replacement_lock,
 )
+from occystrap_core.oci import Digest
 from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.destination import check_parent
 from occystrap_dir.workspace.one_name import WrongKind
@@ -19,6 +20,8 @@ from occystrap_dir.workspace.removal import remove_tree
 
 _EXCHANGE = 2
 """RENAME_EXCHANGE (renameat2(2))."""
+_LONGEST_NAME = 255
+"""Bytes that a name may have (NAME_MAX)."""
 
 
 class Staging:
@@ -36,7 +39,7 @@ class Staging:
         above, _, last = name.rpartition('/')
         self.target = f'{place.path}/{name}'
         self._place, self._above, self._is_ours, self._sync = place, above, is_ours, sync
-        prefix = f'.{last}.occystrap-'
+        prefix = _prefix(last)
         self._ours = re.compile(re.escape(prefix) + '[0-9a-f]{16}')
         self._target, self._name = name, self._beside(f'{prefix}{os.urandom(8).hex()}')
         self._lock: int | None = None
@@ -146,6 +149,14 @@ class Staging:
                 return os.dup(directory)
         except (FileNotFoundError, NotADirectoryError, WrongKind):
             return None
+
+
+def _prefix(name: str) -> str:
+    """Return how names of directories for this destination begin; a long name is replaced by its digest."""
+    prefix = f'.{name}.occystrap-'
+    if len(os.fsencode(prefix)) + 16 > _LONGEST_NAME:
+        return f'.{Digest.of(os.fsencode(name)).hex[:32]}.occystrap-'
+    return prefix
 
 
 def check_place(path: str, marks: tuple[str, ...], kind: str) -> None:

@@ -78,3 +78,18 @@ def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
         staging.commit()
     staging.discard()
     assert sorted(os.listdir(tmp_path)) == ['home', 'tree'] and os.listdir(tmp_path / 'home') == []
+
+
+@pytest.mark.parametrize('name', ['n' * 227, 'n' * 228, 'n' * 255, 'ü' * 127])
+def test_the_longest_names(name: str, tmp_path: Path) -> None:
+    abandoned, other = (Staging(Beneath(str(tmp_path)), each, sync=False) for each in (name, name[:-1] + 'm'))
+    for each in (abandoned, other):
+        each.begin()
+    assert abandoned._lock is not None
+    os.close(abandoned._lock)  # as if its process was killed
+    staging = Staging(Beneath(str(tmp_path)), name, sync=False)
+    staging.begin()
+    assert not os.path.isdir(abandoned.inside.path) and os.path.isdir(other.inside.path)
+    staging.commit()
+    other.discard()
+    assert os.listdir(tmp_path) == [name]
