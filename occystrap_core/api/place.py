@@ -3,10 +3,16 @@ import os
 import re
 import stat
 from collections.abc import Hashable
+from contextlib import suppress
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple, Self
 
 _HERE = ('localhost', '127.0.0.1', '0.0.0.0', '::1', '::')
+_FOLDING = ('vfat', 'msdos', 'exfat', 'ntfs', 'ntfs3', 'fuseblk', 'fuse.fusefat', 'hfs', 'hfsplus', 'cifs', 'smb3',
+            'vboxsf')
+"""File systems that usually fold case; it counts for one that is empty, so that it cannot be tried."""
+_TRIED = 100
 _HOST = re.compile(r'(?:\[(?P<inner>[^\]]*)\]|(?P<plain>[^:]*))(?::(?P<port>[0-9]*))?')
 
 
@@ -86,7 +92,8 @@ def _canonical_name(name: str) -> str:
 def _identity(path: str) -> Hashable:
     """Return the file system's identity of a path: of what is there, or of the nearest directory above it and the rest.
 
-    A file is identified by its name in its directory, since its writer replaces it under that name.
+    A file is identified by its name in its directory, since its writer replaces it under that name. Names that the file
+    system does not tell apart are one; there, inodes may not be (FUSE), so all names below the mount point count.
     """
     rest: list[str] = []
     while True:
@@ -94,10 +101,48 @@ def _identity(path: str) -> Hashable:
             found = os.stat(path)
         except OSError:
             found = None
-        if found and not (stat.S_ISREG(found.st_mode) and not rest):
-            return found.st_dev, found.st_ino, *reversed(rest)
         above, name = os.path.split(path)
+        if found and not (stat.S_ISREG(found.st_mode) and not rest):
+            folds = _folds_case(path, found.st_dev, found.st_ino)
+            rest = [_folded(each) if folds else each for each in rest]
+            if not folds or os.path.ismount(path):
+                return found.st_dev, found.st_ino, *reversed(rest)
         if above == path:
             return path, *reversed(rest)
         path = above
         rest.append(name)
+
+
+def _folded(name: str) -> str:
+    """Return a name as such file systems compare it; vfat also drops dots and spaces at its end."""
+    return name.casefold().rstrip('. ')
+
+
+@lru_cache(1024)
+def _folds_case(directory: str, device: int, inode: int) -> bool:
+    """Return whether names in a directory that differ only in case are one, as on most media for other systems.
+
+    This is tried with names that are there: nothing is written.
+    """
+    with suppress(OSError):
+        with os.scandir(directory) as entries:
+            paths = [each.path for each in islice(entries, _TRIED)]
+        if os.stat(os.path.dirname(directory)).st_dev == device:
+            paths.append(directory)
+        for path in paths:
+            above, name = os.path.split(path)
+            other = name.swapcase()
+            if name.isascii() and other != name:  # by names: FUSE may give both an inode of their own
+                return os.path.lexists(os.path.join(above, other)) and other not in os.listdir(above)
+        return _file_system(device) in _FOLDING
+    return False
+
+
+def _file_system(device: int) -> str:
+    """Return the type of a mounted file system; empty if it is unknown. proc_pid_mountinfo(5)."""
+    with open('/proc/self/mountinfo', encoding='utf-8', errors='surrogateescape') as mounts:
+        for line in mounts:
+            mounted, _, kind = line.partition(' - ')
+            if mounted.split()[2] == f'{os.major(device)}:{os.minor(device)}':
+                return kind.split(' ')[0]
+    return ''

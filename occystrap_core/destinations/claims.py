@@ -98,11 +98,17 @@ def _require_same(other: _Claimed, claimed: _Claimed) -> None:
     _, source, destination, form = claimed
     if other.source != source:
         raise UsageError(f'{destination}: {other.source} and {source} would both be written to {claimed.place}, one '
-                         'replacing the other: give each its own place, with fields such as {repository} and {tag} '
-                         'where these differ, or in a plan')
+                         f'replacing the other{_alike(other.place, claimed.place)}: give each its own place, with '
+                         'fields such as {repository} and {tag} where these differ, or in a plan')
     if other.form != form:
         raise UsageError(f'{other.destination} and {destination} are the same place, {claimed.place}, and {source} can '
                          'be there in one form only: choose another place for one of them')
+
+
+def _alike(other: Place, place: Place) -> str:
+    """Return why two places are one, if their paths are written in another case."""
+    same = other.path == place.path or other.path.casefold() != place.path.casefold()
+    return '' if same else f', as the file system does not tell it and {other} apart'
 
 
 def _require_one_scheme(there: Mapping[str | None, Sequence[_Claimed]], claimed: _Claimed) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import Image
+from occystrap_core.api.place import _file_system, _folds_case
 from occystrap_core.oci import Reference
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_registry.server.server_thread import RegistryServer
@@ -290,3 +291,54 @@ def test_images_that_turn_out_to_have_one_name_fail_before_they_are_written() ->
     report = process(offer('one', 'two', image=renamed), 'memory://shelf')
     failed, = [image for image in report.images if image.failure]
     assert WHY in failed.failure and len(SHELVES['shelf'].images) == 1
+
+
+@pytest.fixture
+def folding(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory, as if it were on a medium that does not tell `A` and `a` apart."""
+    exists = os.path.lexists
+
+    def is_there(path: str) -> bool:
+        """Whether something has this name, in whatever case."""
+        above, name = os.path.split(path)
+        return exists(path) or name.lower() in (each.lower() for each in os.listdir(above or '.'))
+    _folds_case.cache_clear()
+    monkeypatch.setattr('os.path.lexists', is_there)
+    return here
+
+
+@pytest.mark.parametrize(('one', 'other'), [
+    ('tar://x-V1.tar', 'tar://x-v1.tar'), ('dir://x-V1', 'dir://x-v1'), ('dir://x-V1', 'dir://x-v1.'),
+    ('oci://New/x', 'oci://new/x'), ('layout://X', 'layout://x'), ('mounts://X', 'mounts://sub/../x')])
+def test_names_that_differ_in_case_on_a_medium_that_folds_it(one: str, other: str, folding: Path) -> None:
+    """Both would be verified, and the second would have replaced the first."""
+    source = plan(folding, ('tar://a.tar', one, ''), ('tar://b.tar', other, ''))
+    is_refused(run_here('process', source), 'tar://a.tar', 'tar://b.tar', WHY, code=2)
+    nothing_was_written(folding)
+
+
+def test_unpacked_images_that_are_there_already_on_such_a_medium(folding: Path) -> None:
+    assert '1/1 verified' in run_here('process', 'tar://a.tar', 'dir://x-v1').err
+    source = plan(folding, ('tar://a.tar', 'dir://x-V1', ''), ('tar://b.tar', 'dir://x-v1', ''))
+    result = run_here('process', source)
+    is_refused(result, WHY, f'as the file system does not tell it and {folding}/x-V1 apart', code=2)
+
+
+def test_names_that_differ_in_case_on_other_media(here: Path) -> None:
+    source = plan(here, ('tar://a.tar', 'tar://x-V1.tar', ''), ('tar://b.tar', 'tar://x-v1.tar', ''))
+    assert '2/2 verified' in run_here('process', source).err
+
+
+@pytest.mark.parametrize(('kind', 'folds'), [('vfat', True), ('fuseblk', True), ('ext4', False), ('', False)])
+def test_an_empty_medium_is_known_by_its_file_system(kind: str, folds: bool, tmp_path: Path,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name is there to try; the directory's own is on another file system."""
+    (tmp_path / 'usb').mkdir()
+    found = os.stat(tmp_path / 'usb')
+    monkeypatch.setattr('occystrap_core.api.place._file_system', lambda device: kind)
+    assert _folds_case(f'{tmp_path}/usb', found.st_dev + 1, found.st_ino) == folds
+
+
+def test_the_file_system_of_a_device() -> None:
+    assert _file_system(os.stat('/proc').st_dev) == 'proc'
+    assert not _file_system(os.makedev(4000, 4000))
