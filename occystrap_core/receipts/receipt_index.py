@@ -1,7 +1,7 @@
 """An index of a file of receipts, by what a run looks them up: there may be millions of receipts, of kilobytes each."""
 import threading
 from collections.abc import Callable, Hashable
-from typing import BinaryIO
+from io import BufferedReader
 
 from occystrap_core.api.uri import redact
 from occystrap_core.errors import OccystrapError, UsageError
@@ -19,7 +19,7 @@ class ReceiptIndex:
         """Read a file, none if `path` is empty; raises UsageError if it cannot be read, InvalidReceipt for a line that
         is no receipt."""
         self._offsets: dict[int, int] = {}
-        self._file: BinaryIO | None = None
+        self._file: BufferedReader | None = None
         self._lock = threading.Lock()
         if path:
             try:
@@ -56,7 +56,7 @@ class ReceiptIndex:
         if self._file:
             self._file.close()
 
-    def _read(self, file: BinaryIO, path: str, key: Callable[[Receipt], Hashable]) -> None:
+    def _read(self, file: BufferedReader, path: str, key: Callable[[Receipt], Hashable]) -> None:
         for number, (offset, line) in enumerate(complete_receipts(file, path), 1):
             receipt = parse_line(line, path if number < 2 else f'{path}, receipt {number}')
             self._offsets[hash(key(receipt))] = offset

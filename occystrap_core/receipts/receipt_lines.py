@@ -15,6 +15,7 @@ from occystrap_core.verification.provenance import Bringer
 from occystrap_core.verification.receipt import LONGEST, Receipt
 
 _CAP = 1 << 30
+_BEGIN = 1024
 
 
 def read_receipts(path: str, cut: bool = False, expected: Digest | None = None) -> list[Receipt]:
@@ -84,11 +85,13 @@ def complete_lines(file: BinaryIO, path: str) -> Iterator[tuple[int, bytes]]:
         offset += len(line)
 
 
-def complete_receipts(file: BinaryIO, path: str) -> Iterator[tuple[int, bytes]]:
+def complete_receipts(file: BufferedReader, path: str) -> Iterator[tuple[int, bytes]]:
     """Yield the same as `complete_lines`, or the single receipt of a file of formatted JSON.
 
     Raises UsageError for a file of something else, and what `complete_lines` raises.
     """
+    if (begin := file.peek(_BEGIN)).strip():  # also without a complete line
+        _require_receipts(begin[:_BEGIN], path)
     lines = complete_lines(file, path)
     offset, first = next(lines, (0, b''))
     if first and first.strip() == b'{':

@@ -59,6 +59,13 @@ def test_an_incomplete_last_line_is_none(receipt: Receipt, tmp_path: Path) -> No
     earlier.close()
 
 
+@pytest.mark.parametrize('content', [b'0123.json\0without a line', b'[]', b'\n[1]'])
+def test_something_else_without_a_line_is_refused(content: bytes, tmp_path: Path) -> None:
+    (path := tmp_path / 'receipts').write_bytes(content)
+    with pytest.raises(UsageError, match='is not a file of receipts'):
+        ReceiptIndex(str(path), receipt_key)
+
+
 def test_many_receipts_are_not_held(receipt: Receipt, tmp_path: Path) -> None:
     (path := tmp_path / 'receipts').write_text(''.join(at(receipt, number) for number in range(1000)))
     ReceiptIndex(str(path), receipt_key).close()  # what is imported and cached meanwhile does not count
