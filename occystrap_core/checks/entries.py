@@ -13,7 +13,7 @@ _NAME_CAP, _PATH_CAP = 255, 4095
 """Linux: NAME_MAX, and PATH_MAX without its zero byte."""
 _AUFS = b'.wh..wh.'
 _KNOWN = frozenset(b'01234567gxLKS')
-_NUMBERS = (b'uid', b'gid', b'size')
+_OWNERS = (b'uid', b'gid')
 _TIMES = (b'mtime', b'atime', b'ctime')
 _REPEATABLE = (b'GNU.sparse.offset', b'GNU.sparse.numbytes', b'comment')
 
@@ -47,6 +47,7 @@ class EntryChecks:
         self._check_kind(entry)
         self._check_records(entry)
         self._check_time(entry)
+        self._check_owner(entry)
         if is_whiteout(path):
             self._check_whiteout(entry, path)
         else:
@@ -160,6 +161,14 @@ class EntryChecks:
             self._add('entry-time', entry, f'the time of change is {str(seconds)[:30]} seconds after 1970, which '
                                            'programs set to the nearest possible time, or to 1970')
 
+    def _check_owner(self, entry: TarEntry) -> None:
+        if not all(_can_be(key, entry.pax.get(key, b'0')) for key in _OWNERS):
+            return  # already reported
+        for what, number in (('user', entry.uid), ('group', entry.gid)):
+            if number < 0:
+                self._add('entry-owner', entry, f'the number of its {what} is {number}: programs in Go take the lower '
+                                                '32 bits, GNU tar fails')
+
     def _check_records(self, entry: TarEntry) -> None:
         records = entry.records
         counts = Counter(key for key, _ in records)
@@ -188,8 +197,10 @@ def _can_be(key: bytes, value: bytes) -> bool:
     """Return whether a record may have this value (POSIX pax, pax Header Keyword)."""
     if key in (b'path', b'linkpath', b'uname', b'gname'):
         return b'\0' not in value
-    if key in _NUMBERS:
+    if key == b'size':
         return value.isdigit()
+    if key in _OWNERS:
+        return value.removeprefix(b'-').isdigit() and len(value) <= 19
     if key in _TIMES:
         seconds = value.removeprefix(b'-')
         return bool(seconds) and seconds.replace(b'.', b'', 1).isdigit()

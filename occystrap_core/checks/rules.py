@@ -73,6 +73,7 @@ RULES: dict[str, tuple[Level, str]] = {
     'duplicate-entry': (_W, 'a layer has one path twice'),
     'entry-type': (_W, 'an entry has a type that programs handle differently'),
     'entry-time': (_W, 'the time of an entry is before 1901 or after 2262, which programs handle differently'),
+    'entry-owner': (_W, 'the owner of an entry has a negative number, which programs handle differently'),
     'entry-with-data': (_E, 'a link, directory, device or pipe has a size, which programs handle differently'),
     'whiteout-invalid': (_E, 'a whiteout has an empty or invalid target name'),
     'whiteout-not-empty': (_W, 'a whiteout is not an empty file'),

@@ -233,6 +233,7 @@ EVERYWHERE: dict[str, Callable[[], Parts]] = {
     'duplicate-entry': upper(entry('./opt/app', b'other')),
     'entry-type': upper(entry('opt/odd', FILE, kind=b'Z')),
     'entry-time': raw_upper(patched('opt/', 136, bytes([255] * 4) + (-62135596800 % 2**64).to_bytes(8, 'big'))),
+    'entry-owner': raw_upper(with_record('uid', '-2')),
     'entry-with-data': raw_upper(patched('opt/', 124, b'00000001000\0')),
     'whiteout-invalid': upper(entry('opt/.wh...', b'')),
     'whiteout-not-empty': upper(entry('etc/.wh.hostname', b'x')),
