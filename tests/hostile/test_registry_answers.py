@@ -69,9 +69,13 @@ def test_the_type_alone_makes_no_web_page(name: str, server: Scripted, pull: Pul
     pull().assert_success()
 
 
-def test_a_sha512_that_is_only_reported_is_no_name(server: Scripted, occystrap: CommandLine) -> None:
-    """The registry reports one for a tag, and has nothing under it: the image keeps its sha256, at each look."""
-    right, reported = served(server, TAG), ('Docker-Content-Digest', Digest.of(MANIFEST.raw, 'sha512'))
+@pytest.mark.parametrize('by_digest', [404, 401, 403])
+def test_a_sha512_that_is_only_reported_is_no_name(by_digest: int, server: Scripted, occystrap: CommandLine) -> None:
+    """The registry reports one for a tag, and has nothing under it, or answers no HEAD: the image keeps its sha256, at
+    each look."""
+    long = Digest.of(MANIFEST.raw, 'sha512')
+    right, reported = served(server, TAG), ('Docker-Content-Digest', long)
+    server.routes[f'HEAD /v2/app/manifests/{long}'] = Answer(by_digest)
     server.routes[TAG] = replace(right, headers=[*right.headers, reported])
     server.routes[TAG.replace('GET', 'HEAD')] = replace(right, headers=[*right.headers, reported], body=b'')
     copy = 'process', f'registry://{server.host}/app:v1', 'layout://out', '--receipt=r.jsonl'
@@ -79,6 +83,15 @@ def test_a_sha512_that_is_only_reported_is_no_name(server: Scripted, occystrap: 
     listed, = json.loads((occystrap.directory / 'out/index.json').read_bytes())['manifests']
     assert listed['digest'] == MANIFEST.digest
     assert 'unchanged' in occystrap(*copy, '--resume=r.jsonl').assert_success().err
+
+
+def test_a_registry_that_fails_does_not_decide_what_the_digest_is(server: Scripted, occystrap: CommandLine) -> None:
+    """The next run may be told that there is an image under the sha512."""
+    long, right = Digest.of(MANIFEST.raw, 'sha512'), served(server, TAG)
+    server.routes[TAG] = replace(right, headers=[*right.headers, ('Docker-Content-Digest', long)])
+    server.routes[f'HEAD /v2/app/manifests/{long}'] = Answer(503)
+    copy = occystrap('process', f'registry://{server.host}/app:v1', 'layout://out', '--retries=0')
+    assert f'app@{long} cannot be asked for' in copy.assert_code(1).err
 
 
 def served(server: Scripted, name: str) -> Answer:

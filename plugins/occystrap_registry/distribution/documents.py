@@ -84,8 +84,14 @@ def _is_name(client: RegistryClient, reported: Digest, tag_or_digest: str | Dige
     """
     if reported.algorithm == SHA256 or reported == tag_or_digest:
         return True
-    target = client.address.manifest(reported)
-    return client.fetch('HEAD', target, client.address.pull_scope, {'Accept': ACCEPT}).status == 200
+    try:
+        target = client.address.manifest(reported)
+        reply = client.fetch('HEAD', target, client.address.pull_scope, {'Accept': ACCEPT})
+    except AccessDenied:  # some registries refuse every HEAD
+        return False
+    if reply.status == 429 or reply.status >= 500:
+        raise client.failure(reply, f'{client.address.name_of(reported)} cannot be asked for')
+    return reply.status == 200
 
 
 def fetch_manifest(client: RegistryClient, tag_or_digest: str | Digest, scope: str) -> Reply:
