@@ -12,6 +12,6 @@ def test_a_mount_and_a_question_do_not_wait_for_each_other(tmp_path: Path) -> No
     digest = Digest.of(b'blob')
     assert not storage.mount_blob('secret', digest, 'another')
     storage.add_blob('secret', digest, complete)
-    assert storage.blob_size('secret', digest) == 4
+    assert storage.blob_size('secret', digest) == 4 and storage.mount_blob('secret', digest, 'secret')
     storage.take(arrived[0])
     assert storage.has_blob('secret', digest) and storage.blob_size('secret', digest) == 4
