@@ -1,5 +1,4 @@
 """The writer of a part of an index."""
-from dataclasses import replace
 from typing import TypeVar
 
 from occystrap_core.api.image_output import ImageOutput
@@ -79,7 +78,7 @@ class PartOutput(ImageOutput):
         """Write an index within the index."""
         documents = self._whole.put_documents(index)
         self._whole.parts.extend(documents)
-        return replace(index, index=self._as_written(index.index)).receipt(self.location, documents)
+        return index._replace(index=self._as_written(index.index)).receipt(self.location, documents)
 
     def abort(self) -> None:
         """Do nothing: the whole is aborted as well."""

@@ -1,6 +1,5 @@
 """What the core and a writer exchange: outgoing layers, and the description of a written image."""
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -93,11 +92,10 @@ class ResumedLayer(NamedTuple):
     reused: int
 
 
-@dataclass(frozen=True, eq=False)
-class PlacedLayer:
+class PlacedLayer(NamedTuple):
     """A layer of a written image. Digest and size are those of the bytes at `locator`, in the writer's form."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # instead of the method of tuples
     diff_id: Digest
     descriptor: Descriptor | None
     locator: str
@@ -196,8 +194,7 @@ class WrittenReferrer(NamedTuple):
         return named_entry(referrer_of(self.document) if self.subject else self.document.descriptor, self.tag)
 
 
-@dataclass(frozen=True, eq=False)
-class WrittenIndex:
+class WrittenIndex(NamedTuple):
     """An index whose parts are all written: the argument of `finalize_index`.
 
     `index` holds the bytes that must be written: the source's own if everything was copied unchanged. `parts` are the
@@ -206,7 +203,7 @@ class WrittenIndex:
 
     reference: Reference
     source: str
-    index: Index
+    index: Index  # type: ignore[assignment]  # instead of the method of tuples
     parts: Sequence[Receipt] = ()
     referrers: Sequence[Expectation] = ()
     place: str = ''

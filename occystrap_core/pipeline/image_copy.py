@@ -224,7 +224,7 @@ class ImageCopy:
         if missing := [str(key.tar) for key in keys if key not in self._placed]:
             raise InvalidImage(f'{self._image.reference}: the source did not provide layer {", ".join(missing)}')
         placed = self._placed_in_order or [self._placed[key] for key in keys]
-        return [replace(each, index=index) for index, each in enumerate(placed)]
+        return [each._replace(index=index) for index, each in enumerate(placed)]
 
     def _written(self) -> WrittenImage:
         require_platform_at_end(self._image, self._settings)

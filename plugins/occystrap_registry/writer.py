@@ -1,7 +1,6 @@
 """Writing images to a registry."""
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from occystrap_core import (
     Expectation, Image, ImageIndex, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Place, Receipt,
@@ -190,7 +189,7 @@ class RegistryOutput(ImageOutput):
         assert isinstance(written, Index)
         self._note(written)
         self._client.close()
-        return replace(index, index=written).receipt(self.location, [pushed], reference=self._address.reference)
+        return index._replace(index=written).receipt(self.location, [pushed], reference=self._address.reference)
 
     def abort(self) -> None:
         """Close the connections: the registry discards unfinished uploads, and no tag was moved."""
