@@ -2,7 +2,6 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from occystrap_core.receipts.receipt_file import ReceiptFile
 
 
-@dataclass(eq=False, repr=False)
 class Run:
     """One invocation of `process`.
 
@@ -50,29 +48,22 @@ class Run:
     brought to the destination, each with an image there. `report`: the report of `process`, also if that raised.
     """
 
-    plugins: Plugins
-    settings: Settings
-    level: VerifyLevel
-    progress: Progress
-    receipts: 'ReceiptFile | None' = None
-    earlier: EarlierRun = field(default_factory=EarlierRun)
-    fail_fast: bool = False
-    layer_cache: str | None = None
-    refresh: bool = True
-    prune: Callable[[], Sequence[Receipt]] | None = None
-    reports: Sequence[str] = ()
-    of_one_image: bool = False
-    look: Callable[[ImageTask], None] | None = None
-    is_missing: bool = False
-    keeps_images: bool = True
-    proofs: bool = False
-    brought: Mapping[Digest, Location] = field(default_factory=dict)
-    report: RunReport | None = field(init=False, default=None)
-    _joint: JointImages[tuple[Receipt, Verdict]] = field(default_factory=lambda: JointImages(()))
-
-    def __post_init__(self) -> None:
-        self._copies = TaskCopies(self.settings, self.progress, self.brought)
-        self._also_brought = AlsoBrought(self.plugins, self.settings)
+    def __init__(self, plugins: Plugins, settings: Settings, level: VerifyLevel, progress: Progress,
+                 receipts: 'ReceiptFile | None' = None, earlier: EarlierRun | None = None, fail_fast: bool = False,
+                 layer_cache: str | None = None, refresh: bool = True,
+                 prune: Callable[[], Sequence[Receipt]] | None = None, reports: Sequence[str] = (), *,
+                 of_one_image: bool = False, look: Callable[[ImageTask], None] | None = None, is_missing: bool = False,
+                 keeps_images: bool = True, proofs: bool = False, brought: Mapping[Digest, Location] | None = None,
+                 ) -> None:
+        self.plugins, self.settings, self.level, self.progress = plugins, settings, level, progress
+        self.receipts, self.earlier = receipts, EarlierRun() if earlier is None else earlier
+        self.fail_fast, self.layer_cache, self.refresh, self.prune = fail_fast, layer_cache, refresh, prune
+        self.reports, self.of_one_image, self.look, self.is_missing = reports, of_one_image, look, is_missing
+        self.keeps_images, self.proofs = keeps_images, proofs
+        self.report: RunReport | None = None
+        self._copies = TaskCopies(settings, progress, brought or {})
+        self._also_brought = AlsoBrought(plugins, settings)
+        self._joint: JointImages[tuple[Receipt, Verdict]] = JointImages(())
 
     def process(self, source: str, destination: Destinations, filters: Sequence[str] = ()) -> RunReport:
         """Copy all images that `source` names to `destination` and verify them; return the report.
