@@ -6,11 +6,11 @@ from urllib.parse import quote, urljoin, urlsplit
 
 _PORTS = {'http': 80, 'https': 443}
 _LONGEST = 64 << 10
-_CONTROLS = re.compile('[\x00-\x1f\x7f\ud800-\udfff]')
+_CONTROLS = re.compile('[\x00-\x1f\x7f]')
 _KEPT = "%/:?#[]@!$&'()*+,;=~"
 """Characters that are not quoted in a path or query: those with a meaning, and `%` of what is already quoted."""
 _QUAD = re.compile(r'\d+(?:\.\d+){3}')
-_HOST = re.compile(r'[a-z0-9._~!$&\'()*+,;=%-]+|[0-9a-f:.]+(?:%[^\s/]+)?', re.IGNORECASE)
+_HOST = re.compile(r'[A-Za-z0-9._~!$&\'()*+,;=%-]+|[0-9A-Fa-f:.]+(?:%[^\s/]+)?')
 
 
 class MalformedURL(ValueError):
@@ -73,7 +73,8 @@ def parse_url(text: str) -> URL:
 
 
 def _checked(text: str) -> str:
-    if len(text) > _LONGEST or _CONTROLS.search(text):
+    surrogates = not text.isascii() and any('\ud800' <= each <= '\udfff' for each in text)
+    if len(text) > _LONGEST or _CONTROLS.search(text) or surrogates:
         raise MalformedURL('it is too long or has control characters')
     return text
 
