@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 
 from occystrap_core.api.options import read_options
 from occystrap_core.api.schemes import ExecutorKind, load
-from occystrap_core.api.uri import Location, parse_filter
+from occystrap_core.api.uri import Location, parse_filter, parse_uri
 from occystrap_core.bulk.coordinator import Coordinator
 from occystrap_core.bulk.earlier_receipts import EarlierReceipts
 from occystrap_core.bulk.image_orders import ImageOrders
 from occystrap_core.bulk.order_work import WorkerOptions
 from occystrap_core.bulk.orders_ahead import OrdersAhead
+from occystrap_core.destinations.media import Media
 from occystrap_core.destinations.side_files import side_files
 from occystrap_core.errors import OccystrapError
 from occystrap_core.orders import ImageDone
@@ -125,7 +126,9 @@ class BulkRun:
         self.settings.requests.count(**done.requests)
         receipt = Receipt.from_json(done.receipt) if done.receipt else None
         report = _report_of(done, receipt, worker)
-        if receipt and self.receipts:
+        if receipt and report.succeeded:
+            report.failure = self._other_medium(done)
+        if receipt and self.receipts and not (done.succeeded and report.failure):
             try:
                 self.receipts.add(receipt)
             except OccystrapError as error:
@@ -138,6 +141,14 @@ class BulkRun:
         for note in report.notes:
             print_message(f'note: {report.name}: {note}')
         self.report.others.add(report)
+
+    def _other_medium(self, done: ImageDone) -> str:
+        """Return why an image is not where the others are; empty if it is."""
+        try:
+            self.settings.shared.get(Media, Media).require_again(parse_uri(done.order.destination).path)
+        except OccystrapError as error:
+            return failure_text(error, self.plugins)
+        return ''
 
 
 @contextmanager

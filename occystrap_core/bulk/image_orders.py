@@ -12,8 +12,9 @@ from occystrap_core.api.selection_options import without_selection
 from occystrap_core.api.uri import Location, redact
 from occystrap_core.bulk.jobs import Job
 from occystrap_core.destinations.destination_fields import Untagged, require_room
+from occystrap_core.destinations.media import Media
 from occystrap_core.destinations.side_files import SideFiles, kept_paths
-from occystrap_core.errors import OccystrapError, UsageError
+from occystrap_core.errors import OccystrapError, OutputError, UsageError
 from occystrap_core.oci.reference import Reference
 from occystrap_core.orders import ImageDone, ImageOrder, require_no_login
 from occystrap_core.plugins.manager import Plugins
@@ -139,6 +140,9 @@ class ImageOrders:
             except UsageError as error:
                 self._fail_or_raise(made.source, str(destination), error)
                 continue
+            except OutputError as error:
+                self._failed(ImageDone(made, error=error))
+                continue
             if is_free:
                 self._given += 1
                 yield Job(made, earlier(destination), str(destination))
@@ -147,12 +151,15 @@ class ImageOrders:
             self._failed(ImageDone(ImageOrder(what, str(order.destination)), error=UsageError(untagged.failure)))
 
     def _is_free(self, order: Order, reference: Reference, goes: Location, written: Location, made: ImageOrder) -> bool:
-        """Return whether a place is still free; False if the same image already goes there. Raises UsageError for
-        another image."""
+        """Return whether a place is still free; False if the same image already goes there.
+
+        Raises UsageError for another image, OutputError if the medium was exchanged.
+        """
         output = open_output(self._plugins, goes, order.settings)
         place, image = output.place(reference), hash((made.source, made.filters, made.platform))
-        key = hash(place)
-        before = self._places.get(key) if place.name != '' else None
+        keys = [hash(place), *([hash(place.root)] if place.path and place.name is None else [])]
+        known = (self._places[each] for each in keys if each in self._places)
+        before = next(known, None) if place.name != '' else None
         if before == image:
             self._again.add(f'{made.source} is listed more than once, and copied once')
             return False
@@ -160,7 +167,8 @@ class ImageOrders:
             raise UsageError(f'{goes}: {made.source} would replace another image of this run there')
         for each in paths_of(order.images, reference, goes, place) if self._files else ():
             self._spare(*each)
-        self._places[key] = image
+        self._settings.shared.get(Media, Media).require(order.destination, place)
+        self._places.update(dict.fromkeys(keys, image))
         if output.together is not None:
             self._require_first(goes, written)
         return True

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from occystrap_core.api.uri import Location, redact
+from occystrap_core.destinations.media import Media
 from occystrap_core.destinations.side_files import side_files
 from occystrap_core.errors import Cancelled, NoImage, TooManyRequests, UsageError
 from occystrap_core.layers.kept_layers import KeptLayers
@@ -206,8 +207,10 @@ class Run:
 
     def _publish(self, images: Sequence[CopiedImage], threads: LaneThreads) -> None:
         """Make the images of a group visible; a failure counts for each of them."""
+        goes, media = images[0].task, self.settings.shared.get(Media, Media)
         try:
-            publish(images)
+            with media.kept(goes.written, goes.place):
+                publish(images)
         except (Exception, Cancelled) as error:
             if self.settings.cancellation.cancelled:
                 raise

@@ -1,7 +1,7 @@
 """Copying the images of a run's tasks, and aborting those at work when the run stops."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import wait
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from functools import partial
 
 from occystrap_core.api.image_output import ImageOutput
@@ -11,6 +11,7 @@ from occystrap_core.api.written_image import PlacedLayer
 from occystrap_core.daemon_threads import DaemonThreads
 from occystrap_core.destinations.claims import Claims
 from occystrap_core.destinations.made_directories import MadeDirectories
+from occystrap_core.destinations.media import Media
 from occystrap_core.image.image import Content, layer_notes
 from occystrap_core.layers.kept_layers import resumed_notes, reused_bytes
 from occystrap_core.oci.digest import Digest
@@ -60,7 +61,7 @@ class TaskCopies:
     def commit(self, image: CopiedImage) -> Receipt | None:
         """Wait until an image is visible; return its receipt if it has changed. Raises after an abort."""
         try:
-            with writing_to(image.output):
+            with writing_to(image.output), self._media.kept(image.task.written, image.task.place):
                 newer = image.output.commit()
         except BaseException as error:
             image.abortion.abort(error)
@@ -78,12 +79,19 @@ class TaskCopies:
             wait([threads.submit(partial(each.abort, reason)) for each in at_work])
             threads.close()
 
-    def _prepared(self, task: ImageTask, place: Place) -> AbstractContextManager[None]:
-        """Claim the place of an image that turned out to have another name than expected; return the context that
-        creates the directories above it."""
+    @property
+    def _media(self) -> Media:
+        return self._settings.shared.get(Media, Media)
+
+    @contextmanager
+    def _prepared(self, task: ImageTask, place: Place) -> Iterator[None]:
+        """Claim the place of an image that turned out to have another name than expected; create the directories above
+        it, on the medium of the run."""
         if place != task.place:
             self._settings.shared.get(Claims, Claims).claim(place, task.source, task.destination, task.form)
-        return self._settings.shared.get(MadeDirectories, MadeDirectories).above(task.written, place)
+        made = self._settings.shared.get(MadeDirectories, MadeDirectories)
+        with self._media.kept(task.written, place), made.above(task.written, place):
+            yield
 
     def _run(self, copy: ImageCopy | IndexCopy, until_visible: bool) -> Receipt:
         """Run a copy; its abortion stays registered, for the end of the run, as long as it may be needed."""

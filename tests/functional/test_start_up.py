@@ -38,11 +38,11 @@ print(json.dumps([code, len(ours), sorted(idle), slow]))
 JOBS = {
     'help': (['--help'], 43),
     'info': (['info', 'registry://{host}/app:v1'], 119),
-    'dir': (['process', 'registry://{host}/app:v1', 'dir://{to}/out'], 210),
-    'tar': (['process', 'registry://{host}/app:v1', 'tar://{to}/out.tar'], 210),
-    'layout': (['process', 'registry://{host}/app:v1', 'layout://{to}/out'], 216),
-    'oci': (['process', 'registry://{host}/app:v1', 'oci://{to}/out'], 236),
-    'registry': (['process', 'registry://{host}/app:v1', 'registry://{host}/copy:v1'], 195),
+    'dir': (['process', 'registry://{host}/app:v1', 'dir://{to}/out'], 211),
+    'tar': (['process', 'registry://{host}/app:v1', 'tar://{to}/out.tar'], 211),
+    'layout': (['process', 'registry://{host}/app:v1', 'layout://{to}/out'], 217),
+    'oci': (['process', 'registry://{host}/app:v1', 'oci://{to}/out'], 237),
+    'registry': (['process', 'registry://{host}/app:v1', 'registry://{host}/copy:v1'], 196),
 }
 """The arguments of each job, and how many modules of ours it may import."""
 NEEDED = {
