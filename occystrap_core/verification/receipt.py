@@ -172,7 +172,7 @@ class Receipt(Expected):
         if version not in (1, VERSION) or isinstance(version, bool):
             raise InvalidReceipt(f'the receipt has version {version!r}, this program reads {VERSION} and 1')
         sealed = version == VERSION
-        if sealed and document.pop('seal') != seal(document):
+        if sealed and document.pop('seal') != seal(document) or 'seal' in document:
             raise InvalidReceipt('the receipt was changed or damaged after it was written: its seal does not match')
         return cls(
             text_of(document['scheme']), text_of(document['path']),

@@ -63,7 +63,7 @@ class ListedImages:
 
     @cached_property
     def _digests(self) -> Sequence[tuple[Choice, Sequence[str]]]:
-        return [(choice, HEX.findall(saved_image(self._root, choice).config)) for choice in self.choices]
+        return [(choice, HEX.findall(saved_image(self._root, choice).config.lower())) for choice in self.choices]
 
 
 def listing_version(root: str) -> Hashable:

@@ -111,7 +111,7 @@ class DirInput(ImageInput):
         except OSError as error:
             raise InvalidImage(f'{self._root}: config {name} cannot be read: {error.strerror}',
                                problem='missing') from None
-        claimed = HEX.search(os.path.basename(name))
+        claimed = HEX.search(os.path.basename(name).lower())
         named = Digest.of_hex(claimed[0]) if claimed else None
         if named and (digest := Digest.of(raw, named.algorithm)) != named and not _is_reformatted(raw):
             raise InvalidImage(f'{self._root}: config {name} has digest {digest}, not the one in its name',

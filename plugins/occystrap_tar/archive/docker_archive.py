@@ -16,7 +16,8 @@ from occystrap_tar.archive.tar_sizes import compression, tar_size
 
 _REPOSITORIES = 'repositories'
 _CAP = 16 << 20
-_NAMED_BY_DIGEST = re.compile(r'(?:.*/)?(?:sha(?:256|512)[:-])?([0-9a-f]{64}(?:[0-9a-f]{64})?)(?:\.json)?')
+_NAMED_BY_DIGEST = re.compile(r'(?:.*/)?(?:sha(?:256|512)[:-])?([0-9a-f]{64}(?:[0-9a-f]{64})?)(?:\.json)?',
+                              re.IGNORECASE)
 
 
 class ArchivedImage(NamedTuple):
@@ -32,7 +33,7 @@ class ArchivedImage(NamedTuple):
     def config_digest(self) -> Digest | None:
         """The digest in the config's name, None if there is none."""
         named = _NAMED_BY_DIGEST.fullmatch(self.config)
-        return Digest.of_hex(named[1]) if named else None
+        return Digest.of_hex(named[1].lower()) if named else None
 
     @property
     def proved_digest(self) -> Digest | None:

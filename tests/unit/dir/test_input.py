@@ -224,9 +224,14 @@ def test_a_layer_that_is_not_its_diff_id_is_found_when_it_is_read(tmp_path: Path
         tars(read(tmp_path))
 
 
-def test_a_config_that_is_not_what_its_name_says_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize('in_capitals', [False, True])
+def test_a_config_that_is_not_what_its_name_says_is_refused(in_capitals: bool, tmp_path: Path) -> None:
     write(tmp_path)
     path = tmp_path / f'{Digest.of(sample_config()).hex}.json'
+    if in_capitals:
+        manifest = tmp_path / 'manifest.json'
+        manifest.write_text(manifest.read_text().replace(path.name, path.name.upper()))
+        path = path.rename(tmp_path / path.name.upper())
     path.write_bytes(sample_config().replace(b'hello', b'he110'))
     with pytest.raises(InvalidImage, match='has digest sha256:.*, not the one in its name'):
         read(tmp_path)

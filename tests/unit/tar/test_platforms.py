@@ -133,15 +133,18 @@ def test_indexes_that_multiply_are_read_once_each(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize('name', ['sha256:{}', '{}.json', '{}', 'sha256-{}.json', 'blobs/sha256/{}', './x/{}.json'])
-def test_a_config_is_held_against_the_digest_in_its_name(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize('in_capitals', [False, True])
+def test_a_config_is_held_against_the_digest_in_its_name(name: str, in_capitals: bool, tmp_path: Path) -> None:
     config, layer = dict(AMD[1]), json.loads(AMD[0])
     names = [f'blobs/sha256/{each["digest"][7:]}' for each in layer['layers']]
     good = config[f'blobs/sha256/{layer["config"]["digest"][7:]}']
     assert isinstance(good, bytes)
+    spelled = name.format(hex_of(good))
+    spelled = spelled.upper() if in_capitals else spelled
     for content, code in ((good, 0), (good.replace(b'/usr/bin/hello', b'/usr/bin/other'), 1)):
-        document = json.dumps([{'Config': name.format(hex_of(good)), 'RepoTags': ['app:v1'], 'Layers': names}]).encode()
+        document = json.dumps([{'Config': spelled, 'RepoTags': ['app:v1'], 'Layers': names}]).encode()
         source = write_tar(tmp_path / 'a.tar', [
-            ('manifest.json', document), (name.format(hex_of(good)), content),
+            ('manifest.json', document), (spelled, content),
             *((each, config[each]) for each in names)])
         result = run_here('-q', 'process', '--verify=full', f'tar://{source}', f'dir://{tmp_path}/out')
         assert result.code == code, result

@@ -52,6 +52,12 @@ def test_nothing_can_be_taken_out_or_altered(path: tuple[Any, ...]) -> None:
             Receipt.from_json(json.dumps(document))
 
 
+def test_a_seal_cannot_be_disregarded_by_the_number_of_an_earlier_version() -> None:
+    assert Receipt.from_json(OLD) and not Receipt.from_json(OLD).sealed
+    with pytest.raises(InvalidReceipt, match='its seal does not match'):
+        Receipt.from_json(json.dumps({**json.loads(TEXT), 'receipt': 1}))
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, len(TEXT) - 1), st.integers(1, len(TEXT)), st.text('0123456789abcdef{}[]",: xyz', max_size=8))
 def test_no_edit_of_the_text_is_taken_for_another_receipt(start: int, length: int, put: str) -> None:
