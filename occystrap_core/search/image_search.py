@@ -11,6 +11,7 @@ from occystrap_core.tar import entry_headers as kinds
 from occystrap_core.tar.entry import TarEntry
 from occystrap_core.tar.globs import plain_path
 from occystrap_core.tar.reader import TarReader
+from occystrap_core.tar.sparse import full_size
 from occystrap_core.tar.whiteouts import SHADOWED, LayerEffects, is_whiteout
 
 VISIBLE = 'visible'
@@ -41,8 +42,9 @@ class Match(NamedTuple):
     @classmethod
     def of(cls, path: bytes, entry: TarEntry) -> 'Match':
         """Return the match of an entry."""
-        return cls(path, _TYPES.get(entry.type, 'file'), entry.size, entry.mode, entry.uid, entry.gid, entry.mtime,
-                   entry.linkname if entry.type in (kinds.HARD_LINK, kinds.SYMLINK) else b'')
+        target = entry.linkname if entry.type in (kinds.HARD_LINK, kinds.SYMLINK) else b''
+        return cls(path, _TYPES.get(entry.type, 'file'), full_size(entry), entry.mode, entry.uid, entry.gid,
+                   entry.mtime, target)
 
 
 class LayerSearch:

@@ -55,6 +55,13 @@ def extents(entry: TarEntry, headers: bytes, data: int, take: Callable[[int], by
     return SparseContent([piece for piece in pieces if piece[1]], size)
 
 
+def full_size(entry: TarEntry) -> int:
+    """Return the size of a file in bytes, with the holes if it is sparse; raises InvalidImage for a malformed one."""
+    if entry.type == GNU_SPARSE:
+        return fields.checked_size(fields.read_number(entry.header[_OLD_SIZE], 'real size'))
+    return fields.checked_size(_real_size(entry)) if entry.is_pax_sparse else entry.size
+
+
 def _version(entry: TarEntry) -> tuple[bytes, bytes]:
     """Return the version of the format; raises InvalidImage for an unknown one."""
     major, minor = (entry.pax.get(b'GNU.sparse.' + part, b'') for part in (b'major', b'minor'))

@@ -14,13 +14,18 @@ from occystrap_core.search.matcher import matcher
 from occystrap_core.settings import Settings
 from occystrap_core.terminal_text import printable
 from tests.unit.core.filters.tars import Entry, entry, hard, tar_of
+from tests.unit.core.tar.raw import END, base256, member, pax, sparse
 
 
 def searched(pattern: str, *layers: list[Entry], regex: bool = False, upside_down: bool = False) -> list[Match]:
     """Return the matches in layers, the lowest first."""
+    return searched_tars(pattern, [tar_of(layer) for layer in layers], regex, upside_down)
+
+
+def searched_tars(pattern: str, tars: list[bytes], regex: bool = False, upside_down: bool = False) -> list[Match]:
+    """Return the matches in layers with these tars."""
     run = Settings()
     search = ImageSearch(matcher(pattern, regex, run), run.names)
-    tars = [tar_of(layer) for layer in layers]
     made = [TarLayer(index, Digest.of(tar), lambda tar=tar: io.BytesIO(tar))  # type: ignore[misc]
             for index, tar in enumerate(tars)]
     for layer in reversed(made) if upside_down else made:
@@ -35,6 +40,18 @@ def states(matches: list[Match]) -> list[tuple[int, str, str, int | None]]:
 
 
 FILE, DIRECTORY = b'x', None
+REAL_SIZE = {
+    'GNU': sparse([(0, 1)], 8 << 30, real_size=base256(8 << 30)) + b'x'.ljust(512, b'\0') + END,
+    'PAX 0.1': pax((b'GNU.sparse.size', b'8589934592'), (b'GNU.sparse.numblocks', b'1'), (b'GNU.sparse.map', b'0,0')) +
+    member(b'a', b'') + END,
+    'PAX 1.0': pax((b'GNU.sparse.major', b'1'), (b'GNU.sparse.minor', b'0'), (b'GNU.sparse.name', b'a'),
+                   (b'GNU.sparse.realsize', b'8589934592')) + member(b'b', b'0\n'.ljust(512, b'\0')) + END}
+
+
+@pytest.mark.parametrize('regex', [False, True])
+@pytest.mark.parametrize('form', REAL_SIZE)
+def test_a_sparse_file_has_the_size_of_the_file(form: str, regex: bool) -> None:
+    assert [(each.path, each.size) for each in searched_tars('a', [REAL_SIZE[form]], regex)] == [(b'a', 8 << 30)]
 
 
 @pytest.mark.parametrize('upside_down', [False, True])
