@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 
 EVERYTHING = os.environ.get('OCCYSTRAP_TEST_ALL') == '1'
 """Whether tests try all that they can, which takes hours; else what finds the same faults in ten minutes."""
@@ -26,3 +27,12 @@ def require_root(what: str) -> None:
     """Raises ServiceUnavailable unless this process is root."""
     if os.geteuid() != 0:
         raise ServiceUnavailable(f'{what} needs root: run the tests as root')
+
+
+def require_user_namespaces() -> str:
+    """The path of `unshare`. Raises ServiceUnavailable unless it can make a user namespace, as in a chroot."""
+    program = require_program('unshare', 'util-linux')
+    tried = subprocess.run([program, '-r', 'true'], capture_output=True, text=True)
+    if tried.returncode:
+        raise ServiceUnavailable(f'no user namespace can be made here: {tried.stderr.strip()}')
+    return program
