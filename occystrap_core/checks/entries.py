@@ -6,6 +6,7 @@ from occystrap_core.name_memory import Share
 from occystrap_core.tar import entry_headers as kinds
 from occystrap_core.tar.entry import TarEntry
 from occystrap_core.tar.globs import plain_path
+from occystrap_core.tar.header import NUMBER_CAP
 from occystrap_core.tar.path_keys import COST, path_key, path_keys
 from occystrap_core.tar.whiteouts import is_whiteout, whiteout_of
 
@@ -203,7 +204,10 @@ def _can_be(key: bytes, value: bytes) -> bool:
         return value.removeprefix(b'-').isdigit() and len(value) <= 19
     if key in _TIMES:
         seconds = value.removeprefix(b'-')
-        return bool(seconds) and seconds.replace(b'.', b'', 1).isdigit()
+        if not seconds.replace(b'.', b'', 1).isdigit():
+            return False
+        whole = int(seconds.partition(b'.')[0].lstrip(b'0')[:NUMBER_CAP + 1] or b'0')
+        return whole < (1 << 63) + value.startswith(b'-')
     return True
 
 

@@ -4,7 +4,7 @@ from typing import Self
 
 from occystrap_core.errors import InvalidImage
 from occystrap_core.tar import header as fields
-from occystrap_core.tar.header import NAME_CAP
+from occystrap_core.tar.header import NAME_CAP, NUMBER_CAP
 from occystrap_core.tar.pax import Records, counting_records, parse_records, record_number
 
 FILE, HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, FIFO = b'0', b'1', b'2', b'3', b'4', b'5', b'6'
@@ -138,11 +138,12 @@ class EntryHeaders:
         record = self.pax.get(b'mtime')
         if record is None:
             return fields.read_number(bytes(self._header[fields.MTIME]), 'mtime') * 10 ** 9
+        sign = -1 if record.startswith(b'-') else 1
         seconds, _, fraction = record.removeprefix(b'-').partition(b'.')
-        if not seconds.isdigit() or not (fraction or b'0').isdigit():
+        if not seconds.isdigit() or not (fraction or b'0').isdigit() or len(seconds.lstrip(b'0')) > NUMBER_CAP:
             raise InvalidImage(f'a tar entry has the malformed mtime {record[:40]!r}', 'pax-value')
-        value = int(seconds) * 10 ** 9 + int(fraction[:9].ljust(9, b'0'))
-        return -value if record.startswith(b'-') else value
+        whole = fields.in_64_bits(sign * int(seconds[-NUMBER_CAP:]), 'mtime')
+        return whole * 10 ** 9 + sign * int(fraction[:9].ljust(9, b'0'))
 
     @property
     def attributes(self) -> tuple[int, int, int, int]:

@@ -8,6 +8,8 @@ EXTENDED_CAP = 1 << 20
 """Most bytes of an extended header, and of the map of a sparse file: the limit of Go's archive/tar."""
 EXTENDED_COUNT = 16
 """Most extended headers before an entry."""
+NUMBER_CAP = 19
+"""Digits of the largest number that 64 bits can hold."""
 RECORD_COUNT = 1 << 16
 """Most PAX records in an extended header."""
 NAME_CAP = 4095
@@ -55,8 +57,15 @@ def read_number(field: bytes, what: str) -> int:
         return int(field[:-1], 8)  # the usual form
     if field[0] & 0x80:
         value = int.from_bytes(field, 'big', signed=False) & ~(0x80 << 8 * (len(field) - 1))
-        return value - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else value
+        return in_64_bits(value - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else value, what)
     return read_octal(field, what)
+
+
+def in_64_bits(value: int, what: str) -> int:
+    """Return a number; raises InvalidImage if Go's archive/tar, and so Docker, refuses it as too large."""
+    if not -1 << 63 <= value < 1 << 63:
+        raise InvalidImage(f'a tar entry has the {what} {value}, which is more than 64 bits can hold')
+    return value
 
 
 def read_octal(field: bytes, what: str) -> int:

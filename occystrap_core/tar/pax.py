@@ -1,6 +1,6 @@
 """PAX extended headers (POSIX.1-2017, pax Extended Header): records of `length key=value`."""
 from occystrap_core.errors import InvalidImage
-from occystrap_core.tar.header import RECORD_COUNT
+from occystrap_core.tar.header import NUMBER_CAP, RECORD_COUNT, in_64_bits
 
 _TEXTS = (b'path', b'linkpath', b'uname', b'gname')
 Records = list[tuple[bytes, bytes]]
@@ -40,9 +40,9 @@ def counting_records(records: Records) -> dict[bytes, bytes]:
 
 def record_number(value: bytes, what: str) -> int:
     """Return the number in a record; raises InvalidImage for anything else."""
-    if not value.isdigit() or len(value) > 19:
+    if not value.isdigit() or len(value) > NUMBER_CAP:
         raise InvalidImage(f'a tar entry has the malformed {what} {value[:40]!r}', 'pax-value')
-    return int(value)
+    return in_64_bits(int(value), what)
 
 
 def write_records(records: Records) -> bytes:

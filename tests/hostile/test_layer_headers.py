@@ -17,6 +17,7 @@ REFUSED = {
     'a name beyond PATH_MAX': (gnu_long(b'n' * (NAME_CAP + 1)) + member(b'a') + END, '4096 bytes', 'path-too-long'),
     'a negative size': (member(b'a', size=b'\xff' * 11 + b'\0') + END, 'claims to have', 'tar-invalid'),
     'a PAX size that is none': (pax((b'size', b'-512')) + member(b'a') + END, 'malformed size', 'pax-value'),
+    'a time of more than 64 bits': (header(b'a', mtime=b'\x80' + b'\xff' * 11) + END, '64 bits', 'tar-invalid'),
     'a zero byte in a PAX path': (pax((b'path', b'a\0b')) + member(b'a') + END, 'PAX record', 'tar-invalid'),
     'a damaged header': (member(b'a').replace(b'a', b'b', 1) + END, 'checksum', 'tar-invalid'),
     'a sparse directory': (pax((b'GNU.sparse.major', b'1')) + header(b'a', kind=b'5') + END, 'sparse file',
@@ -47,6 +48,22 @@ def test_a_layer_that_programs_refuse_is_refused_and_fails_the_check(what: str, 
     assert [path.name for path in tmp_path.iterdir()] == ['odd.tar']
     found, = run_here('check', f'tar://{archive}', '-O', 'json').assert_code(1).json()['images']
     assert (rule, 'error') in {(each['rule'], each['level']) for each in found['findings']}
+
+
+@pytest.mark.parametrize('time', [b'9223372036854775808', b'-9223372036854775809', b'9' * 5000, b'x'])
+def test_a_time_that_docker_refuses_is_refused_where_it_is_needed(time: bytes, tmp_path: Path) -> None:
+    archive = image(tmp_path, pax((b'mtime', time)) + member(b'a') + END)
+    for arguments in (['process', f'tar://{archive}', f'oci://{tmp_path}/bundle'], ['search', f'tar://{archive}', '*']):
+        is_refused(run_here(*arguments), 'layer sha256:', 'mtime')
+    assert 'mtime' in run_here('check', f'tar://{archive}').assert_code(1).out
+    archive = image(tmp_path, pax((b'atime', time)) + member(b'a') + END)
+    assert "atime is '" in run_here('check', f'tar://{archive}').assert_code(1).out
+
+
+def test_a_time_may_have_zeros_before_it(tmp_path: Path) -> None:
+    archive = image(tmp_path, pax((b'mtime', b'0' * 5000 + b'7.5')) + member(b'a') + END)
+    run_here('process', f'tar://{archive}', f'oci://{tmp_path}/bundle').assert_code(0)
+    assert (tmp_path / 'bundle/rootfs/a').stat().st_mtime == 7.5
 
 
 @pytest.mark.parametrize('field', ['mode', 'uid', 'gid', 'mtime', 'major', 'minor'])

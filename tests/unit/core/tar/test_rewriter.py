@@ -208,7 +208,7 @@ def damaged(position: int, value: bytes) -> bytes:
 @pytest.mark.parametrize(('tar', 'words'), [
     (damaged(148, b'0000000\0'), 'checksum'),
     (damaged(124, b'\xff' * 12), 'bytes'),
-    (damaged(124, b'\x80' + b'\x7f' * 11), 'bytes'),
+    (damaged(124, b'\x80' + b'\x7f' * 11), '64 bits'),
     (damaged(124, b'12x45678901\0'), 'size'),
     (sample_tar(tarfile.USTAR_FORMAT)[:700], 'cut off'),
     (sample_tar(tarfile.USTAR_FORMAT)[:100], 'cut off'),
