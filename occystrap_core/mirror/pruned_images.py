@@ -1,6 +1,6 @@
 """Removing images from a destination that their source no longer has, as proved by receipts of earlier runs."""
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ from occystrap_core.api.schemes import WriterScheme, load
 from occystrap_core.api.uri import Location, parse_uri
 from occystrap_core.destinations.bringers import PrunedSource, destination_name
 from occystrap_core.destinations.destination_fields import has_fields
-from occystrap_core.errors import UsageError
+from occystrap_core.errors import OccystrapError, UsageError
 from occystrap_core.mirror.unlisted_images import why_unlisted
 from occystrap_core.oci.digest import Digest
 from occystrap_core.oci.patterns import first_names
@@ -24,6 +24,8 @@ from occystrap_core.tasks.task_list import TaskList
 from occystrap_core.terminal_text import counted
 from occystrap_core.verification.provenance import Bringer
 from occystrap_core.verification.receipt import Receipt
+
+PlaceKey = tuple[object, ...]
 
 
 class Mirror(NamedTuple):
@@ -52,12 +54,16 @@ class Mirror(NamedTuple):
 
 
 def prune_sources(plugins: Plugins, settings: Settings, todo: TaskList, in_files: Sequence[Receipt], dry_run: bool,
-                  file: ReceiptFile | None = None) -> Iterator[PrunedImage]:
+                  file: ReceiptFile | None = None, again: Callable[[], Collection[PlaceKey]] = tuple,
+                  ) -> Iterator[PrunedImage]:
     """Remove the images that sources with prune=true no longer have, and their receipts from the run's `file`.
 
     `in_files` are the receipts of the run's files; those for other servers, where a path means another place, are
-    ignored. Yields the result for each image, in a dry run the expected one. Reasons for keeping images are added to
-    the notes of `todo`. Raises UsageError, OutputError.
+    ignored. `again` lists the sources again and returns `place_keys` of what they have now: a run takes hours, and
+    another one may have copied what is new since this one listed them.
+
+    Yields the result for each image, in a dry run the expected one. Reasons for keeping images are added to the notes
+    of `todo`. Raises UsageError, OutputError.
     """
     written = [each for source in todo.pruned for each in source.destinations]
     outputs = [*(task.output.location for task in todo.tasks),
@@ -71,6 +77,12 @@ def prune_sources(plugins: Plugins, settings: Settings, todo: TaskList, in_files
         todo.notes.append(f'nothing is pruned at {min(keeping_none)}://, which keeps no receipts: use --receipt FILE '
                           'in each run')
     found = Prunable(plugins, todo, mirror)
+    try:
+        if found.unwanted() and (now := again()):
+            found = Prunable(plugins, todo, mirror, now)
+    except OccystrapError as error:
+        yield from (PrunedImage(each, f'its source cannot be listed again: {error}') for each in found.going())
+        return
     todo.notes += found.notes()
     if (shared := found.shared()) and not dry_run:
         note_bringers(plugins, settings, shared, withdrawn=True)
@@ -99,9 +111,10 @@ def note_bringers(plugins: Plugins, settings: Settings, receipts: Sequence[Recei
 class Prunable:
     """Images that sources with prune=true no longer have: those that only such sources brought."""
 
-    def __init__(self, plugins: Plugins, todo: TaskList, mirror: Mirror) -> None:
+    def __init__(self, plugins: Plugins, todo: TaskList, mirror: Mirror, also: Collection[PlaceKey] = ()) -> None:
+        """`also` are keys of places that belong to images which the sources have besides."""
         self._plugins = plugins
-        self._present = {key for task in todo.tasks for key in _keys_of_task(task)}
+        self._present = {*place_keys(todo.tasks), *also}
         self._found: dict[Hashable, Receipt] = {}
         self._left: defaultdict[Hashable, set[Bringer]] = defaultdict(set)
         """The bringers that no longer have an image."""
@@ -112,7 +125,7 @@ class Prunable:
 
     def going(self) -> list[Receipt]:
         """Return the receipts of images to remove."""
-        return [each for each in self._unwanted() if not self._others(each)]
+        return [each for each in self.unwanted() if not self._others(each)]
 
     def why_unlisted(self, receipt: Receipt) -> str:
         """Return why an image must stay although its source does not list it; empty if it is gone there, or not
@@ -123,11 +136,11 @@ class Prunable:
         """Return receipts of images that other sources brought as well; `brought_by` has the sources that no longer do.
         """
         return [replace(each, brought_by=tuple(sorted(self._left[_image(each)])))
-                for each in self._unwanted() if self._others(each)]
+                for each in self.unwanted() if self._others(each)]
 
     def notes(self) -> list[str]:
         """Return lines for the user about images that stay, and about patterns of keep= that match nothing."""
-        shared = [each for each in self._unwanted() if self._others(each)]
+        shared = [each for each in self.unwanted() if self._others(each)]
         others = {other.in_list or other.source for each in shared for other in self._others(each)}
         return [*self._notes,
                 *([f'{_stay(self._kept)} by keep='] if self._kept else []),
@@ -135,7 +148,8 @@ class Prunable:
                 *([f'{_stay(self._unknown)} whose receipts, of an earlier version, do not name the source that they '
                    'were copied from'] if self._unknown else [])]
 
-    def _unwanted(self) -> list[Receipt]:
+    def unwanted(self) -> list[Receipt]:
+        """Return the receipts of images that a source no longer has."""
         return [each for image, each in self._found.items() if image not in self._kept]
 
     def _others(self, receipt: Receipt) -> set[Bringer]:
@@ -227,7 +241,7 @@ def _image(receipt: Receipt) -> Hashable:
     return receipt.identity
 
 
-def _keys(receipt: Receipt) -> list[tuple[object, ...]]:
+def _keys(receipt: Receipt) -> list[PlaceKey]:
     """Return the keys for the place of an image: in the canonical form, and in that of receipts of earlier versions."""
     options = tuple(sorted(receipt.options.items()))
     digests = (receipt.manifest_digest, receipt.source_digest, receipt.image_id)
@@ -235,14 +249,19 @@ def _keys(receipt: Receipt) -> list[tuple[object, ...]]:
     return [*placed, (receipt.scheme, receipt.path, options, receipt.reference)]
 
 
-def _keys_of_task(task: ImageTask) -> list[tuple[object, ...]]:
+def place_keys(tasks: Iterable[ImageTask]) -> set[PlaceKey]:
+    """Return the keys of the places of images, which are equal to those of their receipts."""
+    return {key for task in tasks for key in _keys_of_task(task)}
+
+
+def _keys_of_task(task: ImageTask) -> list[PlaceKey]:
     location = task.output.location
     options = tuple(sorted(location.given.items()))
     return [*_placed(location.scheme, str(task.place), task.reference.digest),
             (location.scheme, location.path, options, str(task.reference))]
 
 
-def _placed(scheme: str, place: str, digest: Digest | None) -> list[tuple[object, ...]]:
+def _placed(scheme: str, place: str, digest: Digest | None) -> list[PlaceKey]:
     """Return the key of a place. Images without a name share a place and are distinguished by a digest."""
     if not place.endswith('#'):
         return [(scheme, place)] if place else []

@@ -1,14 +1,15 @@
 """A run: every image of the source, several in parallel, each copied, then verified while others are copied."""
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from occystrap_core.api.uri import Location, redact
 from occystrap_core.destinations.media import Media
 from occystrap_core.destinations.side_files import side_files
-from occystrap_core.errors import Cancelled, NoImage, TooManyRequests, UsageError
+from occystrap_core.errors import Cancelled, NoImage, ServiceUnavailable, TooManyRequests, UsageError
 from occystrap_core.layers.kept_layers import KeptLayers
 from occystrap_core.layers.layer_cache import LayerCache
 from occystrap_core.mirror.also_brought import AlsoBrought
@@ -22,7 +23,7 @@ from occystrap_core.oci.digest import Digest
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.report.progress import Progress
 from occystrap_core.report.run_report import RunReport
-from occystrap_core.settings import Settings, VerifyLevel
+from occystrap_core.settings import Settings, Shared, VerifyLevel
 from occystrap_core.tasks.earlier_run import EarlierRun, FoundBefore
 from occystrap_core.tasks.image_task import ImageTask
 from occystrap_core.tasks.source_orders import Destinations
@@ -101,9 +102,9 @@ class Run:
                 self._process_all(sharing_sources(todo.tasks, self.settings), report)
             report.leave_out()
             todo.notes += self._also_brought.note()
-            self._prune(todo, report)
+            self._prune(todo, report, partial(self._listed_again, source, destination))
 
-    def _prune(self, todo: TaskList, report: RunReport) -> None:
+    def _prune(self, todo: TaskList, report: RunReport, again: Callable[[], Collection[tuple[object, ...]]]) -> None:
         """Remove what sources with prune=true no longer have, if all images of the run succeeded."""
         if not todo.pruned:
             return
@@ -114,8 +115,20 @@ class Run:
             return
         from occystrap_core.mirror.pruned_images import prune_sources
         report.pruning = True
-        for each in prune_sources(self.plugins, self.settings, todo, self.prune(), False, self.receipts):
+        for each in prune_sources(self.plugins, self.settings, todo, self.prune(), False, self.receipts, again):
             report.pruned.append(each)
+
+    def _listed_again(self, source: str, destination: Destinations) -> Collection[tuple[object, ...]]:
+        """Return the `place_keys` of what the source has now; none for stdin, which cannot be read twice."""
+        from occystrap_core.mirror.pruned_images import place_keys
+        if source.partition('://')[2].partition('?')[0] == '-':
+            return ()
+        settings = replace(self.settings, shared=Shared(self.settings.shared))
+        with closing(settings.shared), TaskList(self.plugins, settings) as todo:
+            todo.expand(source, destination, ())
+            if todo.failed:
+                raise ServiceUnavailable(f'{todo.failed[0].name}: {todo.failed[0].failure}')
+            return place_keys(todo.tasks)
 
     def _process_all(self, tasks: Sequence[ImageTask], report: RunReport) -> None:
         self._ends = ImageEndings(self.plugins, self.level, self.progress, self.receipts, self.proofs, len(tasks) == 1)

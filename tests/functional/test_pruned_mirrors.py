@@ -1,15 +1,17 @@
 """Several mirrors with one destination: each prunes what it brought itself, and nothing that another still brings."""
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from occystrap_core import ImageInput, Receipt, Settings
 from occystrap_core.destinations.bringers import source_name
+from occystrap_core.pipeline.run import Run
 from occystrap_core.plugins.resolver import open_source, source_location
 from occystrap_core.testing.sample import sample_image
 from occystrap_core.verification.receipt import seal
@@ -251,3 +253,43 @@ def test_a_receipt_of_another_place_removes_nothing_there(place: str, host: str)
     before = {path: path.read_bytes() for path in Path('victim').rglob('*') if path.is_file()}
     result = run_here('process', source, place, '--prune', '--receipt', 'receipts')
     assert {path: path.read_bytes() for path in Path('victim').rglob('*') if path.is_file()} == before, result
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let something happen between the copies of the next run and its pruning."""
+    prune = Run._prune
+
+    def after_that(self: Run, *arguments: Any) -> None:
+        monkeypatch.setattr(Run, '_prune', prune)
+        happens()
+        prune(self, *arguments)
+    monkeypatch.setattr(Run, '_prune', after_that)
+
+
+@pytest.mark.parametrize('place', PLACES)
+def test_what_another_run_brings_meanwhile_is_kept(place: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow run has listed its source before an image was pushed that the next night's run copies."""
+    command = (f'registry://{host}/team/a:*?newest=1&prune=true', place)
+    run(*command, '--prune')
+
+    def next_night() -> None:
+        push(host, Settings(), sample_image('team/a', variant='team/a:v3'), 'team/a:v3')
+        assert '1/1 verified' in run(*command).err
+    meanwhile(monkeypatch, next_night)
+    assert 'pruned' not in run(*command, '--prune').err and kept().keys() == {'team/a:v2', 'team/a:v3'}
+    assert ', 1 pruned' in run(*command, '--prune').err and kept().keys() == {'team/a:v3'}
+
+
+def test_a_list_that_was_edited_meanwhile(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = (write('l', host, 'team/a:v1', 'team/b:v1'), PLACES[0], '--receipt', 'r', '--prune')
+    run(*command)
+    write('l', host, 'team/a:v1')
+    meanwhile(monkeypatch, lambda: write('l', host, 'team/a:v1', 'team/a:v2', 'team/b:v1'))
+    assert 'pruned' not in run(*command).err and kept().keys() == {'team/a:v1', 'team/b:v1'}
+    write('l', host, 'team/a:v1')
+    meanwhile(monkeypatch, lambda: Path('l').unlink())
+    result = run(*command, code=1)
+    assert 'NOT PRUNED' in result.err and 'its source cannot be listed again: ' in result.err
+    assert kept().keys() == {'team/a:v1', 'team/b:v1'}
+    write('l', host, 'team/a:v1')
+    assert ', 1 pruned' in run(*command).err and kept().keys() == {'team/a:v1'}
