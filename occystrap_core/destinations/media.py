@@ -1,5 +1,6 @@
 """The file systems of a run's destinations: all its images belong on the same one, such as one stick."""
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -45,10 +46,10 @@ class Media:
         """Raise OutputError if the file system of a path that was required is another one now; `path` may end with a
         name after a colon."""
         path = os.path.realpath(path)
-        with self._lock:
-            known = list(self._devices.items())
-        for common, device in known:
-            if path.startswith(common) and path.removeprefix(common.rstrip('/'))[:1] in ('', '/', ':', '@'):
+        for end in (*(each.start() for each in re.finditer('[/:@]', path)), len(path)):
+            common = path[:end] or '/'
+            device = self._devices.get(common)  # not all are looked at: there may be as many as images
+            if device is not None:
                 _require_device(common, device)
 
     def close(self) -> None:

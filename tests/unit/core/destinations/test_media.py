@@ -52,6 +52,37 @@ def test_the_file_system_of_the_first_image_is_that_of_all(written: str, tmp_pat
     ours.close()
 
 
+@pytest.mark.parametrize('again', ['usb/v1', 'usb/v1:name', 'usb/v1@name', 'usb/v1/below', '../usb/v1'])
+def test_a_path_is_required_again_by_what_stands_above_it(again: str, tmp_path: Path, devices: dict[str, int],
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path / 'usb' if again.startswith('..') else tmp_path)
+    ours = Media()
+    for name in ('v1', 'other'):
+        ours.require(Location('dir', f'{tmp_path}/usb/{name}', {}, {}), Place.at(f'{tmp_path}/usb/{name}'))
+    ours.require_again(again)
+    devices[f'{tmp_path}/usb'] = 2
+    for near in ('usb/v12', 'usb'):
+        ours.require_again(f'{tmp_path}/{near}')
+    with pytest.raises(OutputError, match=f'{tmp_path}/usb/v1 {SAYS}'):
+        ours.require_again(again)
+    ours.close()
+
+
+class Asked(dict[str, int]):
+    """The devices of paths, which may be as many as images: looked up, never gone through."""
+
+    __iter__ = items = keys = values = None  # type: ignore[assignment]
+
+
+def test_among_many_paths_those_above_one_are_looked_up(tmp_path: Path) -> None:
+    ours = Media()
+    ours._devices = Asked()
+    for name in ('a', 'b'):
+        ours.require(Location('dir', f'{tmp_path}/{name}', {}, {}), Place.at(f'{tmp_path}/{name}'))
+    ours.require_again(f'{tmp_path}/a')
+    ours.close()
+
+
 def test_what_is_nowhere_in_a_file_system_is_not_asked_for() -> None:
     Media().require(Location('registry', 'host/app:v1', {}, {}), Place('', 'host/app:v1'))
 
