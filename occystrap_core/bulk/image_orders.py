@@ -11,6 +11,7 @@ from occystrap_core.api.schemes import WriterScheme
 from occystrap_core.api.selection_options import without_selection
 from occystrap_core.api.uri import Location, redact
 from occystrap_core.bulk.jobs import Job
+from occystrap_core.destinations.claims import refuse_same_place
 from occystrap_core.destinations.destination_fields import Untagged, require_room
 from occystrap_core.destinations.media import Media
 from occystrap_core.destinations.side_files import SideFiles, kept_paths
@@ -20,10 +21,13 @@ from occystrap_core.orders import ImageDone, ImageOrder, require_no_login
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import open_output
 from occystrap_core.report.first_lines import FirstLines
+from occystrap_core.report.image_report import ImageReport
 from occystrap_core.settings import Settings
 from occystrap_core.sources.selection import stream_selected
-from occystrap_core.tasks.image_task import paths_of
+from occystrap_core.tasks.image_task import ImageTask, TaskOutput, paths_of
+from occystrap_core.tasks.later_places import LaterPlaces
 from occystrap_core.tasks.source_orders import Order, Orders
+from occystrap_core.tasks.source_use import SourceUse
 from occystrap_core.terminal_text import counted
 
 _REMEMBERED = 1000
@@ -39,18 +43,17 @@ class ImageOrders:
         """`files` are the other files that the run writes, in which no image may be."""
         self._plugins, self._settings, self._report = plugins, settings, failed
         self._files, self._spare = files, lru_cache(_REMEMBERED)(self._refuse_files)
-        self._places: dict[int, int] = {}
-        """The places that are taken, and the image for each, as hashes, since there may be millions."""
+        self._places = LaterPlaces(plugins, settings, ())
         self._paths = set[int]()
         """Paths, as hashes, of destinations whose images become visible together."""
         self._given = self._failures = self._mistakes = 0
-        self._again, self._left_out = FirstLines(), FirstLines()
+        self._left_out = FirstLines()
 
     @property
     def notes(self) -> list[str]:
         """Lines for the user about what is left out: the first few, and the number of others."""
         return [*self._left_out.lines('note of a source', 'notes of sources', 'left out here'),
-                *self._again.lines('image', 'images', 'listed more than once, and copied once')]
+                *self._places.notes]
 
     def of(self, source: str, destinations: Sequence[str], filters: Sequence[str],
            earlier: Callable[[Location], str]) -> Iterator[Job]:
@@ -156,19 +159,17 @@ class ImageOrders:
         Raises UsageError for another image, OutputError if the medium was exchanged.
         """
         output = open_output(self._plugins, goes, order.settings)
-        place, image = output.place(reference), hash((made.source, made.filters, made.platform))
-        keys = [hash(place), *([hash(place.root)] if place.path and place.name is None else [])]
-        known = (self._places[each] for each in keys if each in self._places)
-        before = next(known, None) if place.name != '' else None
-        if before == image:
-            self._again.add(f'{made.source} is listed more than once, and copied once')
+        place, lies = output.place(reference), order.images.place(reference)
+        refuse_same_place(order.images.location_of(reference), goes, lies, place)
+        source = ' '.join([made.source, *order.requested])
+        task = ImageTask(order.images, reference, source, written, goes, order.filters, order.recipe, order.settings,
+                         ImageReport(made.source, str(goes)), TaskOutput(lambda: output), SourceUse(), False,
+                         order.entry, place, self._plugins.find(WriterScheme, goes.scheme).form(goes))
+        if not self._places.take(task):
             return False
-        if before is not None:
-            raise UsageError(f'{goes}: {made.source} would replace another image of this run there')
         for each in paths_of(order.images, reference, goes, place) if self._files else ():
             self._spare(*each)
-        self._settings.shared.get(Media, Media).require(order.destination, place)
-        self._places.update(dict.fromkeys(keys, image))
+        self._settings.shared.get(Media, Media).require(written, place)
         if output.together is not None:
             self._require_first(goes, written)
         return True

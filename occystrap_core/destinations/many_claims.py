@@ -43,7 +43,7 @@ class ManyClaims:
 
     def reads(self, lies: Place, source: str) -> None:
         """Record where an image is read; raises UsageError if another image of the run is written there."""
-        if lies.name and any(True for site in _sites(lies) for _ in self._others(site, lies)):
+        if lies.name != '' and any(True for site in _sites(lies) for _ in self._others(site, lies)):
             raise UsageError(f'{source} is read where another image of this run is written: copy in two runs')
         self.keep_read(lies, source)
 

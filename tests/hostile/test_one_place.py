@@ -342,3 +342,20 @@ def test_an_empty_medium_is_known_by_its_file_system(kind: str, folds: bool, tmp
 def test_the_file_system_of_a_device() -> None:
     assert _file_system(os.stat('/proc').st_dev) == 'proc'
     assert not _file_system(os.makedev(4000, 4000))
+
+
+@pytest.mark.parametrize(('one', 'other'), [
+    (('tar://a.tar', 'tar://b.tar'), ('tar://b.tar', 'tar://c.tar')),
+    (('tar://b.tar', 'tar://c.tar'), ('tar://a.tar', 'tar://link/b.tar')),
+    (('tar://a.tar', 'tar://a.tar'), ('tar://b.tar', 'tar://c.tar')),
+    (('tar://a.tar', 'dir://x'), ('tar://b.tar', 'dir://x/y')),
+    (('tar://a.tar', 'dir://x'), ('tar://b.tar', 'oci://x')),
+    (('tar://a.tar', 'layout://x'), ('tar://b.tar', 'dir://x?unique_names=true')),
+    (('tar://a.tar', 'oci://.'), ('tar://b.tar', 'dir://x'))])
+def test_workers_replace_no_image_of_their_run(one: tuple[str, str], other: tuple[str, str], here: Path) -> None:
+    """A worker would read what another one has just written there, and prove that as the source's image."""
+    before = {path: path.read_bytes() for path in here.glob('*.tar')}
+    result = run_here('process', '--executor', 'processes:workers=1', plan(here, (*one, ''), (*other, '')))
+    assert result.code == 2 and len(result.errors) == 1
+    assert before == {path: path.read_bytes() for path in here.glob('*.tar')}
+    nothing_was_written(here)
