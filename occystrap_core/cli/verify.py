@@ -23,7 +23,7 @@ from occystrap_core.errors import UsageError
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import destination_location
 from occystrap_core.receipts.destination_check import verify_receipt
-from occystrap_core.receipts.moved_receipts import one_place_note, receipts_at, receipts_beside
+from occystrap_core.receipts.moved_receipts import one_place_note, receipts_at, receipts_beside, unchecked_note
 from occystrap_core.receipts.receipt_lines import read_receipts, require_digest
 from occystrap_core.receipts.uncovered_images import digests_of, uncovered_images
 from occystrap_core.report.image_report import ImageReport, layers_of
@@ -85,7 +85,9 @@ def verify(context: click.Context, /, target: str, level: str | None, at: str | 
     with reported_if_stopped(files, common(context), report.stopped_json):
         verify_all(plugins, kept.receipts, verify, settings, report)
     for image, before in zip(report.images, written):
-        image.written_to = before if before != image.destination else ''
+        image.written_to = before.destination if before.destination != image.destination else ''
+    if written and not at:
+        report.notes += unchecked_note(written, kept.receipts)
     place = kept.receipts[0].destination if kept.receipts else redact(target)
     report.images += [_unproved(place, name, reason) for name, reason in kept.unproved]
     if at or expect or any(image.written_to for image in report.images):
@@ -142,9 +144,9 @@ def _described(receipt: Receipt) -> ImageReport:
                        verb='verified')
 
 
-def _kept(plugins: Plugins, target: str, at: str | None, expect: str | None) -> tuple[KeptReceipts, Sequence[str]]:
-    """Return the receipts in a file, or those that a destination keeps, and where the former say that images were
-    written.
+def _kept(plugins: Plugins, target: str, at: str | None, expect: str | None) -> tuple[KeptReceipts, Sequence[Receipt]]:
+    """Return the receipts in a file, for where they are looked for, or those that a destination keeps; and the former
+    as they were written.
 
     Raises UsageError if there are none.
     """
@@ -153,7 +155,7 @@ def _kept(plugins: Plugins, target: str, at: str | None, expect: str | None) -> 
     if '://' not in target:
         receipts = read_receipts(target, expected=require_digest(target, expect) if expect else None)
         moved = receipts_at(plugins, receipts, at) if at else receipts_beside(target, receipts)
-        return KeptReceipts(moved, ()), [receipt.destination for receipt in receipts]
+        return KeptReceipts(moved, ()), receipts
     if at or expect:
         raise UsageError(f'--{"at" if at else "expect"} is for a file of receipts: {redact(target)} is a destination')
     location = parse_uri(target)

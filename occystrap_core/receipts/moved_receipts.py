@@ -7,6 +7,7 @@ from occystrap_core.api.place import Place
 from occystrap_core.api.schemes import WriterScheme, load
 from occystrap_core.destinations.destination_fields import filled_in, has_fields
 from occystrap_core.errors import UsageError
+from occystrap_core.oci.patterns import first_names
 from occystrap_core.oci.reference import Reference
 from occystrap_core.plugins.manager import Plugins
 from occystrap_core.plugins.resolver import destination_location
@@ -57,6 +58,22 @@ def receipts_beside(file: str, receipts: Iterable[Receipt]) -> list[Receipt]:
     """
     directory = os.path.dirname(Place.absolute(file))
     return [_beside(directory, receipt) for receipt in receipts]
+
+
+def unchecked_note(written: Iterable[Receipt], checked: Iterable[Receipt]) -> list[str]:
+    """Return a note if images that lie beside the receipts' file were checked, and not those where they were written,
+    which are there as well; else nothing."""
+    left = list(dict.fromkeys(one.destination for one, other in zip(written, checked, strict=True)
+                              if one.path != other.path and os.path.lexists(one.path) and not _is_same(one, other)))
+    return [f'not checked, though it is there: {first_names(left)}, where the receipts say that the images were '
+            'written; to check it, give --at'] if left else []
+
+
+def _is_same(one: Receipt, other: Receipt) -> bool:
+    try:
+        return os.path.samefile(one.path, other.path)
+    except OSError:
+        return False
 
 
 def _beside(directory: str, receipt: Receipt) -> Receipt:

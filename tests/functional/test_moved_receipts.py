@@ -45,7 +45,7 @@ def test_receipts_carried_with_the_images(kind: str, level: str, host: str, tmp_
     receipts = copied(host, PLACES[kind].format(tmp_path / 'site'), tmp_path)
     (tmp_path / 'site').rename(tmp_path / 'usb')
     result = run('verify', f'--verify={level}', tmp_path / 'usb/receipts')
-    assert '2/2 verified' in result.err
+    assert '2/2 verified' in result.err and 'not checked' not in result.err
     (tmp_path / 'usb/out').rename(tmp_path / 'elsewhere')
     assert '2/2 verified' in run('verify', tmp_path / 'usb/receipts', '--at', f'{kind}://{tmp_path}/elsewhere').err
     shutil.rmtree(tmp_path / 'elsewhere')
@@ -136,6 +136,9 @@ def test_the_place_that_was_checked_is_named(host: str, tmp_path: Path) -> None:
     shutil.copytree(tmp_path / 'site', tmp_path / 'usb')
     expected = f'layout://{tmp_path}/usb/out (written to layout://{tmp_path}/site/out)'
     assert f'Checked: {expected}\n' in run('verify', tmp_path / 'usb/receipts').err
+    beside = run('verify', tmp_path / 'usb/receipts').err
+    assert f'note: not checked, though it is there: layout://{tmp_path}/site/out, where the receipts say' in beside
+    assert 'not checked' not in run('verify', receipts).err
     verified = run('verify', '-O', 'json', receipts, '--at', f'layout://{tmp_path}/usb/out').json()['images']
     assert {(each['destination'], each['written_to']) for each in verified} == {
         (f'layout://{tmp_path}/usb/out', f'layout://{tmp_path}/site/out')}
