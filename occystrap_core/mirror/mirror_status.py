@@ -1,4 +1,5 @@
 """Comparing a mirror with its source: what is current, stale, missing or extra. Nothing is moved."""
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from enum import Enum
@@ -63,7 +64,7 @@ def mirror_status(plugins: Plugins, settings: Settings, source: str, destination
         print_notes(todo.notes)
         known = receipts or kept_receipts(plugins, [task.output.location for task in todo.tasks])
         earlier = EarlierRun(known)
-        others = {each.place: each for each in known if is_proved(each)}
+        others = {_place_now(each): each for each in known if is_proved(each)}
         with closing(DaemonThreads(max(1, min(settings.images, len(todo.tasks))), 'status')) as threads:
             futures = [threads.submit(partial(_state, plugins, task, earlier, others)) for task in todo.tasks]
             found = {number: future.result() for number, future in enumerate(futures)
@@ -161,9 +162,16 @@ def _extra(receipts: Iterable[Receipt], tasks: Sequence[ImageTask], earlier: Ear
     places = {(task.output.location.scheme, _root(task.output.location.path)) for task in tasks}
     for receipt in receipts:
         is_ours = (receipt.scheme, _root(receipt.path)) in places and is_proved(receipt)
-        if is_ours and id(receipt) not in named and receipt.place not in taken:
+        if is_ours and id(receipt) not in named and _place_now(receipt) not in taken:
             yield MirroredImage(receipt.reference, receipt.source, receipt.destination, State.EXTRA,
                                 copied_digest=receipt.source_digest, reason='the source no longer lists it')
+
+
+def _place_now(receipt: Receipt) -> str:
+    """Return the place of an image; its destination, such as a layout on a stick, may have been copied or moved since
+    the receipt was written."""
+    _, mark, name = receipt.place.rpartition('#')
+    return f'{os.path.realpath(receipt.path)}#{name}' if mark and os.path.isabs(receipt.path) else receipt.place
 
 
 def _root(path: str) -> str:

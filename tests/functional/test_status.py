@@ -147,3 +147,16 @@ def test_the_same_images_from_another_source_are_current_or_stale(way: str, host
     assert set(states(status(tmp_path, f'layout://{tmp_path}/mirror', code=0)).values()) == {'current'}
     push(host, Settings(), sample_image(NAMES[0], variant='moved'), NAMES[0])
     assert states(status(tmp_path, f'layout://{tmp_path}/mirror'))[NAMES[0]] == 'stale'
+
+
+@pytest.mark.parametrize('destination', DESTINATIONS[:2])
+def test_a_copy_of_a_mirror_is_compared_with_it(destination: str, host: str, tmp_path: Path) -> None:
+    """Its receipts name the first source and the first place; nothing of it is extra."""
+    place = mirror(tmp_path, destination, host)
+    shutil.copytree(tmp_path / 'mirror', tmp_path / 'stick')
+    stick = place.replace('/mirror', '/stick')
+    result = run_here('status', place.partition('?')[0], stick, '-O', 'json')
+    assert 'extra' not in states(result).values() and len(states(result)) == 4
+    if destination.startswith('layout'):
+        assert set(states(result).values()) == {'current'}
+    assert set(states(status(tmp_path, stick, code=0)).values()) == {'current'}
