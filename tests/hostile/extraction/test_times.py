@@ -5,7 +5,7 @@ from tests.hostile.extraction.ground import Ground
 from tests.hostile.extraction.stacks import directory, file, symlink
 
 TIMES = {'year 1': -62135596800, 'year 1900': -2208988800, 'year 9999': 253402300799, 'least': -(1 << 63),
-         'beyond': 1 << 80}
+         'most': (1 << 63) - 1}
 
 
 @pytest.mark.parametrize('name', TIMES)
