@@ -57,8 +57,8 @@ class Outgoing:
 
     @property
     def source_blob(self) -> Descriptor | None:
-        """The blob that is read at the source, which a delta may lack."""
-        return None if self.filtered or self._layer.base else self._layer.descriptor
+        """The blob that is read at the source."""
+        return None if self.filtered else self._layer.descriptor
 
     @property
     def filtered(self) -> bool:

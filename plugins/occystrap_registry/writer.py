@@ -84,13 +84,13 @@ class RegistryOutput(ImageOutput):
 
     def blob_size(self, digest: Digest) -> int | None:
         """Return the size of a blob in the repository, by HEAD, None without one."""
-        return self._uploads.announced_size(digest)
+        return self._uploads.size(digest)
 
     def has_layer(self, layer: OutgoingLayer) -> WrittenLayer | None:
         """Return the layer if the repository has its blob, by HEAD."""
         descriptor = layer.descriptor
         assert descriptor
-        if not self._uploads.has_layer(descriptor, layer.source_blob == descriptor):
+        if not self._uploads.has(descriptor):
             return None
         return WrittenLayer(descriptor.digest, descriptor.digest, descriptor.size)
 

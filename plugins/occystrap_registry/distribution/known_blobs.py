@@ -52,10 +52,6 @@ class KnownBlobs:
         """Return whether `found` was called for the blob; only the verifier asks again."""
         return (repository, descriptor.digest, descriptor.size) in self._there
 
-    def is_named(self, repository: str, digest: Digest) -> bool:
-        """Return whether `add` or `found` was called for the blob: an image of the repository has it."""
-        return repository in self._repositories.get(digest, ())
-
     def deny(self, repository: str) -> None:
         """Record that mounting from a repository was denied; after some denials nothing is mounted any more."""
         with self._lock:

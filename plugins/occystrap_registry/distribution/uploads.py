@@ -60,28 +60,15 @@ class Uploads:
             return True
         return self._asks_for(descriptor)
 
-    def has_layer(self, layer: Descriptor, is_at_source: bool) -> bool:
-        """Return the same for a layer; for a small one of a new name the registry is not asked, since sending it takes
-        hardly longer, unless the source would first have to make it, or cannot give it."""
-        return self._is_worth_asking_for(layer, self.is_for_new_name and is_at_source) and self.has(layer)
-
     def has_config(self, config: Descriptor) -> bool:
         """Return the same for the config of an image, after its layers; for a new image the registry is not asked.
 
-        An image counts as new if nothing has its name and one of its layers was missing.
+        An image counts as new if nothing has its name and one of its layers was missing. Sending a small config takes
+        hardly longer than asking.
         """
-        return self._is_worth_asking_for(config, self.is_for_new_name and self._brought) and self.has(config)
-
-    def _is_worth_asking_for(self, blob: Descriptor, is_new: bool) -> bool:
-        is_likely = self._known.is_named(self._address.reference.repository, blob.digest)
-        return is_likely or not is_new or blob.size > _SMALL
-
-    def announced_size(self, digest: Digest) -> int | None:
-        """Return the size in bytes of a blob in the repository for a source, which may then not give it; else None."""
-        size = self.size(digest)
-        if size is not None:
-            self._known.add(self._address.reference.repository, [digest])
-        return size
+        is_new = self.is_for_new_name and self._brought
+        known = self._known.is_there(self._address.reference.repository, config)
+        return False if is_new and not known and config.size <= _SMALL else self.has(config)
 
     def _asks_for(self, descriptor: Descriptor) -> bool:
         there = self.size(descriptor.digest, descriptor.size) == descriptor.size

@@ -380,8 +380,7 @@ def test_refusals_of_a_form(status: int, body: bytes, converted: bool, server: S
         kind = request.headers['content-type']
         taken.append(kind)
         return Answer(201) if kind == media_types.DOCKER_MANIFEST else Answer(status, body)
-    server.routes |= {'PUT /v2/app/manifests/v1': put, 'GET /v2/app/manifests/v1': Answer(404), 'PUT /up': Answer(201),
-                      'POST /v2/app/blobs/uploads/': Answer(202, headers=[('Location', '/up')])}
+    server.routes |= {'PUT /v2/app/manifests/v1': put, 'GET /v2/app/manifests/v1': Answer(404)}
     image = sample_image()
     assert image.manifest
     for blob in (image.manifest.config, *image.manifest.layers):

@@ -99,4 +99,4 @@ def test_a_login_that_is_refused_stays_that(odd: Scripted) -> None:
 def test_an_ordinary_registry_is_asked_nothing_more(odd: Scripted) -> None:
     push(odd.host, quick())
     requests = [(each.method, each.path) for each in odd.requests]
-    assert requests.count(('GET', '/v2/')) == 1 and not odd.received('DELETE', '/up')
+    assert requests.count(('GET', '/v2/')) == 1 and not odd.received('POST', '/v2/app/blobs/uploads/')
