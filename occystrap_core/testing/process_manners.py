@@ -43,7 +43,7 @@ class ProcessManners(Conformance):
         before = descriptors()
         for name in ('second', 'third'):
             self._used(tmp_path / name)
-        for _ in range(25):  # a server in this process may need more time
+        for _ in range(250):  # a server in this process may need more time
             if descriptors() > before:
                 time.sleep(0.02)
         assert (left := descriptors() - before) <= 0, f'{left} descriptors are open after the plugin was used twice'
