@@ -1,0 +1,3 @@
+from tests.unit.registry.conftest import alone
+
+__all__ = ['alone']

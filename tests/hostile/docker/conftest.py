@@ -1,0 +1,3 @@
+from tests.unit.docker.conftest import daemon, directory
+
+__all__ = ['daemon', 'directory']
