@@ -1,11 +1,12 @@
 """The workers of a cluster: each gets one image at a time.
 
-To the scheduler each image is a task for one worker, which it never retries: this module and the core decide that.
+Dask never retries an image: this module and the core decide that.
 """
+import pickle
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
@@ -15,18 +16,20 @@ import distributed
 
 from occystrap_core import OccystrapError, ServiceUnavailable
 from occystrap_dask import worker_probe
+from occystrap_dask.heartbeats import Heartbeats
+from occystrap_dask.work_queues import Taker, WorkQueues, result_of
 from occystrap_dask.worker_probe import error_text
-from occystrap_dask.worker_task import execute, interrupt, new_key
+from occystrap_dask.worker_task import interrupt
 
 _LOOK = 0.5
 _AT_WORK = ('running', 'paused')
 """The states of workers that can be used; one that is being retired interrupts its work."""
 _PROBES = 32
 """Number of workers that are probed at once."""
-_NOWHERE = {'occystrap-nowhere': 1}
-"""A resource that no worker has, for a task that must not run: a worker that holds its result could not be retired."""
 _GRACE = 2.5
 """Seconds for interrupted images to report what they have kept for the next run."""
+_PARTING = 1.0
+"""Seconds for telling the workers that the run has ended; without that they notice it two seconds later."""
 _GONE = (OSError, CancelledError, distributed.client.ClosedClientError, ServiceUnavailable)
 """Exceptions that are raised if the scheduler or a worker is gone."""
 
@@ -40,20 +43,19 @@ class Cluster(Executor):
         self._lock = threading.RLock()
         self._fit: dict[str, bool] = {}
         """The known workers, and whether each can be used."""
+        self._takers: dict[str, Taker] = {}
+        """Those of the workers that can be used, and of others that still have an image."""
         self._asked: dict[str, Future[None]] = {}
         """The workers that are being probed."""
         self._probes = ThreadPoolExecutor(_PROBES, 'probe')
         self._names: dict[str, str] = {}
         """What the workers call themselves."""
-        self._waiting: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
-        """Work that no worker has begun, each with its future."""
-        self._at_work: dict[str, tuple[Future[Any], 'distributed.Future']] = {}
-        self._seen: dict[str, tuple[float, float]] = {}
-        """For each worker the scheduler's time of its last heartbeat, and when that was noticed by our clock."""
-        self._kept = list['distributed.Future']()
-        """A task that never runs: without one, the scheduler makes a group for each later task, and drops none."""
+        self._waiting: deque[tuple[bytes, Future[Any]]] = deque()
+        """Pickled work that no worker has begun, each with its future."""
+        self._heartbeats = Heartbeats(frozen)
         self._ended = False
         self._lost: OccystrapError | None = None
+        self._queues = WorkQueues(client, self._answered, self._broke)
 
     def begin(self, count: int, seconds: float) -> int:
         """Wait for `count` workers, or at least one; return their number."""
@@ -66,7 +68,6 @@ class Cluster(Executor):
         if not found:
             raise ServiceUnavailable(f'the Dask scheduler {self._address} has no worker that can be used: start some '
                                      f'with dask worker {self._address} --nthreads 1')
-        self._kept.append(self._client.submit(int, key=new_key(), resources=_NOWHERE))
         threading.Thread(target=self._watch, name='dask', daemon=True).start()
         return found
 
@@ -76,8 +77,9 @@ class Cluster(Executor):
         if self._lost:
             raise self._lost
         future: Future[Any] = Future()
+        pickled = pickle.dumps(work)
         with self._lock:
-            self._waiting.append((work, future))
+            self._waiting.append((pickled, future))
         self._send()
         return future
 
@@ -87,14 +89,13 @@ class Cluster(Executor):
             while not self._ended and self._waiting and (idle := self._idle()):
                 work, future = self._waiting.popleft()
                 if future.set_running_or_notify_cancel():
-                    task = self._client.submit(execute, work, workers=[idle], allow_other_workers=False, key=new_key(),
-                                               retries=0)
-                    self._at_work[idle] = future, task
-                    task.add_done_callback(partial(self._answered, idle, future))
+                    idle.future = future
+                    self._queues.send(idle, work)
 
-    def _idle(self) -> str:
-        """Return an idle worker, empty if there is none."""
-        return next((each for each, fit in self._fit.items() if fit and each not in self._at_work), '')
+    def _idle(self) -> Taker | None:
+        """Return the taker of an idle worker, if there is one."""
+        return next((taker for worker, taker in self._takers.items() if self._fit.get(worker) and not taker.future),
+                    None)
 
     @property
     def _usable(self) -> int:
@@ -103,7 +104,10 @@ class Cluster(Executor):
     def at_work(self) -> list[str]:
         """Return the names of the workers that have an image."""
         with self._lock:
-            return [self._names.get(each, each) for each in self._at_work]
+            return [self._names.get(each.worker, each.worker) for each in self._busy()]
+
+    def _busy(self) -> list[Taker]:
+        return [each for each in self._takers.values() if each.future]
 
     def leave_out(self, worker: str, why: str) -> None:
         """Give no more work to a worker, identified by its own name."""
@@ -118,54 +122,34 @@ class Cluster(Executor):
         self._ended = True
         self._probes.shutdown(wait=False, cancel_futures=True)
         with self._lock:
-            at_work = dict(self._at_work)
-        if at_work and not self._lost:
-            asked = {worker: task.key for worker, (_, task) in at_work.items()}
-            threading.Thread(target=self._interrupt, args=(asked,), name='interrupt', daemon=True).start()
-            wait([future for future, _ in at_work.values()], _GRACE)
-        with self._lock:
-            tasks = [task for _, task in self._at_work.values()]
+            busy = {taker: taker.future for taker in self._busy() if taker.future}
+            takers = [*self._takers.values()]
+        if busy and not self._lost:
+            threading.Thread(target=self._interrupt, args=(list(busy),), name='interrupt', daemon=True).start()
+            wait(busy.values(), _GRACE)
+        self._queues.end(takers, 0.0 if self._lost else _PARTING)
         with suppress(Exception):  # the scheduler may be gone
-            if tasks and not self._lost:
-                self._client.cancel(tasks)
-        with suppress(Exception):
             self._client.close(timeout=1)
 
-    def _interrupt(self, keys: Mapping[str, str]) -> None:
+    def _interrupt(self, takers: list[Taker]) -> None:
         """Make workers interrupt their work and answer; a frozen one does not delay the others."""
-        with suppress(Exception):  # it is cancelled soon in any case
-            self._client.run(interrupt, list(keys.values()), workers=list(keys), on_error='ignore')
+        with suppress(Exception):  # their tasks are cancelled soon in any case
+            self._client.run(interrupt, [each.name for each in takers], workers=[each.worker for each in takers],
+                             on_error='ignore')
 
-    def _answered(self, worker: str, future: 'Future[Any]', task: 'distributed.Future') -> None:
-        """Fetch an answer on a thread of its own: all callbacks share one thread, and a worker may freeze while
-        answering."""
-        threading.Thread(target=self._done, args=(worker, future, task), name='answer', daemon=True).start()
-
-    def _done(self, worker: str, future: 'Future[Any]', task: 'distributed.Future') -> None:
-        try:
-            if task.status == 'finished':
-                result, error = task.result(), None
-            elif task.status == 'error':
-                result, error = None, task.exception()
-            else:
-                result, error = None, BrokenExecutor(f'worker {worker} lost it')
-        except Exception as problem:  # the answer cannot be fetched
-            result, error = None, BrokenExecutor(f'worker {worker}: {error_text(problem)}')
-        if isinstance(error, distributed.KilledWorker):
-            error = BrokenExecutor(f'worker {worker} died')
-        if self._lost or isinstance(error, BrokenExecutor) and self._client.status != 'running':
-            error = self._lost or self._gone()
-        self._free(worker, future, result, error)
-
-    def _free(self, worker: str, future: 'Future[Any]', result: Any, error: BaseException | None) -> None:
-        """Pass on the result of a task, unless its worker was given up, and give the worker new work."""
+    def _answered(self, name: str, answer: bytes) -> None:
+        """Pass on an answer, unless its worker was given up, and give the worker new work."""
         with self._lock:
-            if self._at_work.get(worker, (None,))[0] is not future:
-                return
-            del self._at_work[worker]
-        if error:
+            taker = next((each for each in self._takers.values() if each.name == name), None)
+        if taker:
+            self._free(taker, *result_of(answer))
+
+    def _free(self, taker: Taker, result: Any, error: BaseException | None) -> None:
+        with self._lock:
+            future, taker.future = taker.future, None
+        if future and error:
             future.set_exception(error)
-        else:
+        elif future:
             future.set_result(result)
         if not self._lost:
             self._send()
@@ -181,8 +165,7 @@ class Cluster(Executor):
                 self._look()
                 self._send()
             except Exception as error:
-                is_gone = isinstance(error, _GONE) or self._client.status != 'running'
-                self._lose(self._gone() if is_gone else _unexpected(error))
+                self._broke(error)
                 return
             since = time.monotonic() if self._usable else since
             if time.monotonic() - since > self._frozen:
@@ -191,13 +174,19 @@ class Cluster(Executor):
                 return
             time.sleep(_LOOK)
 
+    def _broke(self, error: Exception) -> None:
+        """End the run for an error of the connection to the scheduler, or of this module."""
+        is_gone = isinstance(error, _GONE) or self._client.status != 'running'
+        self._lose(self._gone() if is_gone else _unexpected(error))
+
     def _lose(self, error: OccystrapError) -> None:
         """Fail all futures that are waiting."""
-        self._lost = error
         with self._lock:
+            self._lost = error
             waiting, self._waiting = [future for _, future in self._waiting], deque()
-        for worker, (future, _) in list(self._at_work.items()):
-            self._free(worker, future, None, error)
+            busy = self._busy()
+        for taker in busy:
+            self._free(taker, None, error)
         for future in waiting:
             if future.set_running_or_notify_cancel():
                 future.set_exception(error)
@@ -212,36 +201,50 @@ class Cluster(Executor):
             if worker not in known:
                 self._give_up(worker, 'is gone')
         for worker, told in known.items():
-            self._hear(worker, told['last_seen'])
+            if self._heartbeats.is_frozen(worker, told['last_seen']) and self._fit.get(worker):
+                self._give_up(worker, f'did not respond for {self._frozen:.0f} s', for_good=True)
             if worker not in self._fit and (worker not in self._asked or self._asked[worker].done()):
                 self._asked[worker] = self._probes.submit(self._take, worker)
 
-    def _hear(self, worker: str, last_seen: float) -> None:
-        """Give up a worker without a heartbeat for too long, measured by our own clock."""
-        if self._seen.get(worker, (0.0, 0.0))[0] != last_seen:
-            self._seen[worker] = last_seen, time.monotonic()
-        elif self._fit.get(worker) and time.monotonic() - self._seen[worker][1] > self._frozen:
-            self._give_up(worker, f'did not respond for {self._frozen:.0f} s')
-            self._fit[worker] = False
-
-    def _give_up(self, worker: str, why: str) -> None:
+    def _give_up(self, worker: str, why: str, for_good: bool = False) -> None:
+        """Take back the work of a worker, which may be used again if it is there again."""
         with self._lock:
             self._fit.pop(worker, None)
             self._asked.pop(worker, None)
-            future, task = self._at_work.get(worker, (None, None))
-        if future and task:
-            with suppress(Exception):
-                task.cancel()
-            self._free(worker, future, None, BrokenExecutor(f'worker {worker} {why}'))
+            if for_good:
+                self._fit[worker] = False
+            taker = self._takers.pop(worker, None)
+        if taker:
+            self._queues.close(taker)
+            self._free(taker, None, BrokenExecutor(f'worker {worker} {why}'))
 
     def _take(self, worker: str) -> None:
         """Use a worker that has the same version of occystrap."""
         name, reason = worker_probe.probe(self._client, worker)
+        taker = None if reason else self._queues.open(worker)
         with self._lock:
             self._names[worker] = name
             self._fit[worker] = not reason
-        if reason:
+            if taker:
+                self._takers[worker] = taker
+        if taker:
+            taker.task.add_done_callback(partial(self._left, taker))
+        else:
             self._note(f'worker {worker} is left out: {reason}')
+
+    def _left(self, taker: Taker, task: 'distributed.Future') -> None:
+        """Give up a worker whose task has ended during the run: it is being closed, has died, or something failed."""
+        if taker.is_closed or self._ended:
+            return
+        if self._client.status != 'running':
+            self._lose(self._gone())
+            return
+        error = task.exception() if task.status == 'error' else None
+        if error is None or isinstance(error, distributed.KilledWorker):
+            self._give_up(taker.worker, 'was closed')
+            return
+        self._give_up(taker.worker, f'failed: {error_text(error)}', for_good=True)
+        self._note(f'worker {taker.worker} is left out: {error_text(error)}')
 
 
 def _unexpected(error: Exception) -> OccystrapError:

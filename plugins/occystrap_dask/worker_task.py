@@ -1,15 +1,25 @@
-"""What runs on a Dask worker: the work of an order, interrupted when nobody waits for it any more."""
+"""What runs on a Dask worker: one task for a whole run, which takes work from a queue, and ends when nobody wants it.
+
+The scheduler keeps an entry of each task for as long as it lives, so an image has no task of its own.
+"""
+import pickle
 import threading
-import uuid
 from collections.abc import Callable, Collection
-from concurrent.futures import BrokenExecutor
+from contextlib import suppress
 from typing import Any, Protocol
 
-from distributed import Worker, get_worker
+from distributed import Queue, Worker, get_worker
 
 from occystrap_core.orders import worker_name
 
 _LOOK = 0.5
+_FIRST_WAIT, _WAIT = 0.1, 2.0
+"""Seconds that a question for work waits at the scheduler, twice as long each time, but at most the latter: a worker
+whose client died is held for as long."""
+_AT_WORK = ('running', 'paused')
+"""The states in which a worker does its work; one that is being retired interrupts it."""
+DISMISSED = b''
+"""Sent instead of work: there will be no more."""
 
 
 class Work(Protocol):
@@ -22,40 +32,98 @@ class Work(Protocol):
         """Interrupt the work."""
 
 
-_at_work: dict[str, Work] = {}
-"""The work in progress, by the key of its task."""
+class _Runner:
+    """Runs one work after another, and interrupts it on request."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._work: Work | None = None
+        self._interrupted = False
+        self.ended = threading.Event()
+        self.unwanted = threading.Event()
+        """Nobody waits for an answer any more."""
+
+    def run(self, pickled: bytes) -> bytes:
+        """Return the pickled result of a work, and its exception, one of which is None."""
+        try:
+            work: Work = pickle.loads(pickled)
+            self._begin(work)
+            return pickle.dumps((work(), None))
+        except Exception as error:  # passed on to the client, whatever it is
+            return _pickled(error)
+        finally:
+            with self._lock:
+                self._work = None
+
+    def _begin(self, work: Work) -> None:
+        with self._lock:
+            self._work = work
+            if self._interrupted:
+                work.stop()
+
+    def interrupt(self) -> None:
+        """Interrupt the work, and whatever is begun later."""
+        with self._lock:
+            self._interrupted = True
+            if self._work:
+                self._work.stop()
+
+    def watch(self, is_wanted: Callable[[], bool]) -> None:
+        """Interrupt the work when nobody wants it any more."""
+        while not self.ended.wait(_LOOK):
+            if not is_wanted():
+                self.unwanted.set()
+                self.interrupt()
+                return
 
 
-def new_key() -> str:
-    """Return the key of a new task; what is before its last hyphen is the task's group."""
-    return f'occystrap-image-{uuid.uuid4().hex}'
+_runners: dict[str, _Runner] = {}
+"""What is running in this process, by the name of the queue that the work comes from."""
 
 
-def execute(work: Work) -> Any:
-    """Run the work, and interrupt it when the task is cancelled, its client is gone, or the worker is closed.
+def take_work(orders: str, answers: str) -> None:
+    """Run what comes by the queue `orders`, and put the answers into the queue `answers`.
 
-    Raises BrokenExecutor if it was interrupted, since a closed worker, such as a retired one, still sends its answer.
+    Ends when it is dismissed, cancelled, its client is gone, or the worker is being closed; what it has then is
+    interrupted and not answered.
     """
-    worker, ended, interrupted = get_worker(), threading.Event(), threading.Event()
-    key = str(worker.get_current_task())
-    _at_work[key] = work
-    threading.Thread(target=_watch, args=(_is_wanted(worker), work, ended, interrupted), name='order',
-                     daemon=True).start()
+    received, answered = Queue(orders), Queue(answers)
+    runner = _runners[orders] = _Runner()
+    threading.Thread(target=runner.watch, args=(_is_wanted(get_worker()),), name='order', daemon=True).start()
     try:
-        answer = work()
+        while (work := _next(received, runner)) != DISMISSED:
+            answer = runner.run(work)
+            if not runner.unwanted.is_set():
+                answered.put([orders, answer])
     finally:
-        ended.set()
-        del _at_work[key]
-    if interrupted.is_set():
-        raise BrokenExecutor(f'worker {worker.address} was closed')
-    return answer
+        runner.ended.set()
+        del _runners[orders]
+        received.close()
+        answered.close()
 
 
-def interrupt(keys: Collection[str]) -> None:
-    """Interrupt the work of these tasks, all of one client, which then return their results."""
-    for key in keys:
-        if work := _at_work.get(key):
-            work.stop()
+def _next(received: Queue, runner: _Runner) -> bytes:
+    """Return the next work, or DISMISSED."""
+    seconds = _FIRST_WAIT
+    while not runner.unwanted.is_set():
+        with suppress(TimeoutError):
+            return bytes(received.get(timeout=seconds))
+        seconds = min(2 * seconds, _WAIT)
+    return DISMISSED
+
+
+def _pickled(error: Exception) -> bytes:
+    try:
+        return pickle.dumps((None, error))
+    except Exception:  # it has something that does not travel
+        return pickle.dumps((None, RuntimeError(f'{type(error).__name__}: {error}')))
+
+
+def interrupt(orders: Collection[str]) -> None:
+    """Interrupt the work that came by these queues, all of one client; its results are still answered."""
+    for name in orders:
+        if runner := _runners.get(name):
+            runner.interrupt()
 
 
 def loaded() -> str:
@@ -70,13 +138,5 @@ def _is_wanted(worker: Worker) -> Callable[[], bool]:
 
     def is_wanted() -> bool:
         task = worker.state.tasks.get(key)
-        return task is not None and task.state == 'executing' and worker.status.name == 'running'
+        return task is not None and task.state == 'executing' and worker.status.name in _AT_WORK
     return is_wanted
-
-
-def _watch(is_wanted: Callable[[], bool], work: Work, ended: threading.Event, interrupted: threading.Event) -> None:
-    while not ended.wait(_LOOK):
-        if not is_wanted():
-            interrupted.set()
-            work.stop()
-            return

@@ -1,0 +1,116 @@
+"""Sends work to workers, and receives their answers, by Dask's queues at the scheduler: one for each worker, one back.
+"""
+import pickle
+import threading
+import uuid
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+import distributed
+
+from occystrap_dask.worker_task import DISMISSED, take_work
+
+_WAIT = 1.0
+
+
+@dataclass(eq=False)
+class Taker:
+    """A worker's task, which takes work from a queue; `future` is the work that it has."""
+
+    worker: str
+    queue: 'distributed.Queue'
+    task: 'distributed.Future'
+    future: 'Future[Any] | None' = None
+    is_closed: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of its queue, which comes with each answer."""
+        return str(self.queue.name)
+
+
+class WorkQueues:
+    """The queues of one run. Nothing here waits for the scheduler but `open` and `close`."""
+
+    def __init__(self, client: 'distributed.Client', answered: Callable[[str, bytes], None],
+                 failed: Callable[[Exception], None]) -> None:
+        """`answered` gets the name of a queue and the answer to its work, `failed` the error that ends all."""
+        self._client, self._answered, self._failed = client, answered, failed
+        self._run = f'occystrap-{uuid.uuid4().hex}'
+        self._answers = distributed.Queue(f'{self._run}-answers', client)
+        self._unsent: SimpleQueue[tuple[Taker, bytes] | None] = SimpleQueue()
+        self._ended = threading.Event()
+        self._sender = threading.Thread(target=self._until_failed, args=(self._send_all,), name='work', daemon=True)
+        self._receiver = threading.Thread(target=self._until_failed, args=(self._receive_all,), name='answers',
+                                          daemon=True)
+        self._sender.start()
+        self._receiver.start()
+
+    def open(self, worker: str) -> Taker:
+        """Return the taker of a worker, which begins as soon as the worker has a free thread."""
+        name = f'{self._run}-{uuid.uuid4().hex}'
+        queue = distributed.Queue(name, self._client)
+        task = self._client.submit(take_work, name, self._answers.name, key=name, workers=[worker],
+                                   allow_other_workers=False, retries=0)
+        return Taker(worker, queue, task)
+
+    def send(self, taker: Taker, work: bytes) -> None:
+        """Send pickled work, at some later time."""
+        self._unsent.put((taker, work))
+
+    def close(self, taker: Taker) -> None:
+        """Cancel the worker's task, and forget its queue."""
+        taker.is_closed = True
+        with suppress(Exception):  # the scheduler may be gone
+            taker.task.cancel()
+            taker.queue.close()
+
+    def end(self, takers: Iterable[Taker], seconds: float) -> None:
+        """Dismiss the takers, waiting for the scheduler so many seconds at most, and close all queues."""
+        self._ended.set()
+        found = list(takers)
+        for taker in found:
+            self._unsent.put((taker, DISMISSED))
+        self._unsent.put(None)
+        self._sender.join(seconds)
+        for taker in found:
+            self.close(taker)
+        with suppress(Exception):  # as above
+            self._answers.close()
+
+    def _until_failed(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # whatever it is, the run cannot go on
+            if not self._ended.is_set():
+                self._failed(error)
+
+    def _send_all(self) -> None:
+        while sending := self._unsent.get():
+            taker, work = sending
+            try:
+                taker.queue.put(work)
+            except Exception:
+                if not taker.is_closed:
+                    raise
+
+    def _receive_all(self) -> None:
+        while not self._ended.is_set():
+            try:
+                name, answer = self._answers.get(timeout=_WAIT)
+            except TimeoutError:
+                continue
+            self._answered(name, answer)
+
+
+def result_of(answer: bytes) -> tuple[Any, BaseException | None]:
+    """Return the result and the exception of an answer, one of which is None."""
+    try:
+        result, error = pickle.loads(answer)
+    except Exception as problem:  # of a class that this process does not have
+        return None, problem
+    return result, error
