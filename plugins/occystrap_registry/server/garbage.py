@@ -5,7 +5,7 @@ older blobs are removed, after another check while holding the storage's guard. 
 needs, so that the process may be killed at any point.
 """
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -50,8 +50,8 @@ def collect(storage: Storage, untagged: bool = False, is_busy: Callable[[str], b
     """Remove blobs that no manifest of their repository refers to and, with `untagged`, manifests that no tag leads to.
 
     A tag leads to its manifest, an index to its entries, a manifest to its referrers. What is younger than `grace`
-    seconds stays, and so does everything in repositories to which something is being uploaded. Raises OSError and, at
-    the end, OutputError for a damaged manifest, from whose repository nothing was removed.
+    seconds stays, with what it leads to, and so does everything in repositories to which something is being uploaded.
+    Raises OSError and, at the end, OutputError for a damaged manifest, from whose repository nothing was removed.
     """
     manifests, damage = 0, list[OutputError]()
     for repository in sorted(storage.repositories_with_blobs()):
@@ -73,9 +73,8 @@ def _collect_repository(storage: Storage, repository: str, untagged: bool, grace
     documents = dict(_documents(storage, repository))
     removed = set[Digest]()
     if untagged:
-        roots = {digest for _, digest in storage.tag_digests(repository)}
-        removed = {digest for digest in documents.keys() - _led_to(documents, roots)
-                   if storage.remove_untagged(repository, digest, grace)}
+        removed = _remove_untagged(storage, repository, documents, grace)
+    storage.forget_referrers(repository)
     named = {each for digest, document in documents.items() if digest not in removed
              for each in (digest, *document.blobs)}
     for digest, path in _blobs(storage.layout(repository)):
@@ -118,19 +117,58 @@ def _digests(descriptors: tuple[Descriptor, ...]) -> frozenset[Digest]:
     return frozenset(each.digest for each in descriptors)
 
 
-def _led_to(documents: dict[Digest, _Document], roots: set[Digest]) -> set[Digest]:
-    """Return the manifests that can be reached from others, including these."""
-    referrers: dict[Digest, list[Digest]] = {}
+def _remove_untagged(storage: Storage, repository: str, documents: dict[Digest, _Document], grace: float,
+                     ) -> set[Digest]:
+    """Remove manifests that neither a tag nor a young manifest leads to; return their digests.
+
+    A manifest goes before what it leads to. One that must stay, because a client was told of it even a moment ago, so
+    keeps all of that, and whoever pushes one again that is gone finds that its parts are missing, or renews them.
+    """
+    leads = _leads(documents)
+    needed = _reached(leads, [digest for _, digest in storage.tag_digests(repository)])
+    removed = set[Digest]()
+    for digest in _leaders_first(leads, documents.keys() - needed):
+        if digest in needed:
+            continue
+        if storage.remove_untagged(repository, digest, grace):
+            removed.add(digest)
+        else:
+            needed |= _reached(leads, [digest])
+    return removed
+
+
+def _leads(documents: dict[Digest, _Document]) -> dict[Digest, list[Digest]]:
+    """Return the manifests to which each one leads: the entries of an index, and referrers."""
+    found = {digest: sorted(document.children & documents.keys()) for digest, document in documents.items()}
     for digest, document in documents.items():
-        if document.subject:
-            referrers.setdefault(document.subject, []).append(digest)
+        if document.subject and document.subject in found:
+            found[document.subject].append(digest)
+    return found
+
+
+def _reached(leads: dict[Digest, list[Digest]], roots: Iterable[Digest]) -> set[Digest]:
+    """Return the manifests that can be reached from others, including these."""
     found, pending = set[Digest](), list(roots)
     while pending:
         digest = pending.pop()
-        if digest not in found and digest in documents:
+        if digest not in found and digest in leads:
             found.add(digest)
-            pending += [*documents[digest].children, *referrers.get(digest, ())]
+            pending += leads[digest]
     return found
+
+
+def _leaders_first(leads: dict[Digest, list[Digest]], digests: Set[Digest]) -> list[Digest]:
+    """Return these manifests, each before those to which it leads, as far as they do not lead to each other."""
+    order, seen = list[Digest](), set[Digest]()
+    pending = [(digest, False) for digest in digests]
+    while pending:
+        digest, is_done = pending.pop()
+        if is_done:
+            order.append(digest)
+        elif digest not in seen:
+            seen.add(digest)
+            pending += [(digest, True), *((each, False) for each in leads[digest] if each in digests)]
+    return order[::-1]
 
 
 def _collect_pool(storage: Storage, grace: float) -> tuple[int, int]:

@@ -126,6 +126,8 @@ def list_referrers(request: Request) -> Response:
     size = 0
     for number, each in enumerate(page):
         entry = _referrer(storage, repository, digests[each])
+        if entry is None:
+            continue
         size += len(dump_json(entry.to_json())) + 1
         if entries and size > _LONGEST_LIST:
             headers = _next(request, {'n': len(page), 'last': page[number - 1], **kept})
@@ -137,8 +139,14 @@ def list_referrers(request: Request) -> Response:
     return Response(index.raw, media_type=index.media_type, headers=headers)
 
 
-def _referrer(storage: Contents, repository: str, digest: Digest) -> Descriptor:
-    _, media_type, raw = storage.manifest(repository, digest)
+def _referrer(storage: Contents, repository: str, digest: Digest) -> Descriptor | None:
+    """Return the entry of a referrer, None if it was deleted after it was listed."""
+    try:
+        _, media_type, raw = storage.manifest(repository, digest)
+    except Problem as problem:
+        if problem.status != 404:
+            raise
+        return None
     return referrer_of(parse_manifest_or_index(raw, media_type, digest.algorithm))
 
 

@@ -79,13 +79,43 @@ class Storage(StoredBlobs):
         return [digest for digest in _marked(self._referrers(repository, subject))
                 if self.has_manifest(repository, digest)]
 
+    def forget_referrers(self, repository: str) -> None:
+        """Remove the records of referrers that are gone, with directories that this leaves empty."""
+        directory = self.repositories_directory / repository / '_referrers'
+        for subject in _marked(directory):
+            with suppress(NotADirectoryError, IsADirectoryError), self.changing(repository):  # not ours
+                for digest in _marked(marks := self._referrers(repository, subject)):
+                    if not self._manifest(repository, digest).exists():
+                        (marks / _mark(digest)).unlink()
+                if not _names(marks):
+                    marks.rmdir()
+
     def manifest(self, repository: str, reference: Digest | str) -> tuple[Digest, str, bytes]:
-        """Return digest, media type and bytes by digest or tag; raises Problem 404 MANIFEST_UNKNOWN."""
+        """Return digest, media type and bytes by digest or tag; raises Problem 404 MANIFEST_UNKNOWN.
+
+        The manifest is then kept for a while, since the client may pull what it names, even if its tag is moved.
+        """
         try:
-            digest = reference if isinstance(reference, Digest) else self.tagged(repository, reference)
-            return digest, *self.read_manifest(repository, digest)
+            if isinstance(reference, Digest):
+                return reference, *self._told(repository, reference)
+            return self._tagged_manifest(repository, reference)
         except FileNotFoundError:
             raise _unknown(repository, reference) from None
+
+    def _tagged_manifest(self, repository: str, tag: str) -> tuple[Digest, str, bytes]:
+        """Return what a tag means, also if it is moved, and its manifest deleted, while this is looked up."""
+        digest = self.tagged(repository, tag)
+        while True:
+            try:
+                return digest, *self._told(repository, digest)
+            except FileNotFoundError:
+                if (now := self.tagged(repository, tag)) == digest:
+                    raise
+                digest = now
+
+    def _told(self, repository: str, digest: Digest) -> tuple[str, bytes]:
+        self.has_manifest(repository, digest)
+        return self.read_manifest(repository, digest)
 
     def read_manifest(self, repository: str, digest: Digest) -> tuple[str, bytes]:
         """Return media type and bytes of a manifest; raises FileNotFoundError, DamagedFile."""

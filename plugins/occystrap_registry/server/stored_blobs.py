@@ -177,17 +177,17 @@ class StoredBlobs(Contents):
     def _renewed(self, path: Path) -> os.stat_result | None:
         """Return the status of a file that is kept for a while from now on, None if it does not exist.
 
-        The client may rely on the answer.
+        The client may rely on the answer. A file that is young stays anyway, so nothing is waited for.
         """
-        with self.guard:
-            try:
-                found = path.lstat()
-                if not stat.S_ISREG(found.st_mode):
-                    return None
-                if time.time() - found.st_mtime > _RENEWED and not self.read_only:
-                    os.utime(path)
-            except FileNotFoundError:
+        try:
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode):
                 return None
+            if time.time() - found.st_mtime > _RENEWED and not self.read_only:
+                with self.guard:
+                    os.utime(path, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
         return found
 
     def _linked(self, repository: str, digest: Digest) -> Path:

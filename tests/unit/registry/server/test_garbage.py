@@ -127,15 +127,75 @@ def test_a_tag_that_comes_meanwhile_keeps_its_image(storage: Storage, monkeypatc
     image(storage, 'v1')
     digest = image(storage, config=CONFIG + b' ')
     age(storage)
-    real = garbage._led_to
+    real = garbage._leaders_first
 
-    def late(*found: object) -> set[Digest]:
+    def late(*found: object) -> list[Digest]:
         result = real(*found)  # type: ignore[arg-type]
         image(storage, 'v2', config=CONFIG + b' ')
         return result
-    monkeypatch.setattr(garbage, '_led_to', late)
+    monkeypatch.setattr(garbage, '_leaders_first', late)
     assert not collect(storage, untagged=True).manifests and storage.tagged('app', 'v2') == digest
     assert storage.manifest('app', 'v2')[0] == digest and storage.has_blob('app', Digest.of(CONFIG + b' '))
+
+
+def nested(storage: Storage) -> list[Digest]:
+    """Push an index of an index of an image, and a signature of the image, all without tags; return their digests."""
+    child = image(storage, config=CONFIG + b'1')
+    signature = image(storage, config=CONFIG + b'2', subject=child)
+    inner = index(storage, child)
+    return [index(storage, inner), inner, child, signature]
+
+
+@pytest.mark.parametrize('told', [0, 1, 2])
+def test_what_a_young_manifest_leads_to_stays(told: int, storage: Storage) -> None:
+    """A client that was told of an index pulls what it lists, or gives it a tag."""
+    digests = nested(storage)
+    age(storage)
+    assert storage.has_manifest('app', digests[told])
+    assert collect(storage, untagged=True).manifests == told
+    for each in digests[told:]:
+        storage.manifest('app', each)
+    assert Digest.of(CONFIG + b'1').hex in left(storage)
+
+
+@pytest.mark.parametrize('again', [0, 1, 2])
+def test_who_pushes_again_during_a_collection_loses_nothing(again: int, storage: Storage,
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    """A manifest that was pushed again just before it would be removed keeps all that it leads to."""
+    digests = nested(storage)
+    age(storage)
+    real = storage.remove_untagged
+
+    def late(repository: str, digest: Digest, grace: float) -> bool:
+        if digest == digests[again]:
+            assert storage.manifest('app', digest)
+        return real(repository, digest, grace)
+    monkeypatch.setattr(storage, 'remove_untagged', late)
+    assert collect(storage, untagged=True).manifests == again
+    for each in digests[again:]:
+        storage.manifest('app', each)
+
+
+@pytest.mark.parametrize('by', ['tag', 'digest'])
+def test_who_pulls_an_image_whose_tag_moves_gets_all_of_it(by: str, storage: Storage) -> None:
+    digest = image(storage, 'v1', config=CONFIG + b'1')
+    age(storage)
+    assert storage.manifest('app', 'v1' if by == 'tag' else digest)[0] == digest
+    image(storage, 'v1')
+    assert collect(storage, untagged=True) == Collected() and storage.has_blob('app', Digest.of(CONFIG + b'1'))
+
+
+@pytest.mark.parametrize('untagged', [False, True])
+def test_nothing_is_left_of_referrers_that_are_gone(untagged: bool, storage: Storage) -> None:
+    child, other = image(storage, 'v1'), image(storage, 'v2', config=CONFIG + b'1')
+    gone = [image(storage, config=CONFIG + bytes([each]), subject=child) for each in range(3)]
+    kept = image(storage, config=CONFIG + b'2', subject=other)
+    for each in gone:
+        storage.delete_manifest('app', each)
+    assert collect(storage, untagged) == Collected()
+    assert storage.referrers('app', other) == [kept] and not storage.referrers('app', child)
+    records = storage.repositories_directory / 'app/_referrers'
+    assert [path.name for path in records.iterdir()] == [other.replace(':', '-')]
 
 
 def test_a_repository_with_a_damaged_manifest_is_left_alone(storage: Storage) -> None:

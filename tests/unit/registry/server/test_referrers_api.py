@@ -9,6 +9,7 @@ import pytest
 
 from occystrap_core.oci import Digest, media_types
 from occystrap_registry.server.server_thread import RegistryServer
+from occystrap_registry.server.storage import Storage
 
 SUBJECT = Digest.of(b'the image, which need not be here')
 OTHER = Digest.of(b'another')
@@ -61,6 +62,20 @@ def test_a_manifest_with_a_subject_is_listed(client: httpx.Client) -> None:
     assert entry['digest'] == response.headers['docker-content-digest']
     assert entry['artifactType'] == 'a/sbom' and entry['annotations'] == {'content': 'one'}
     assert client.get(f'/v2/a/b/manifests/{entry["digest"]}').headers['content-length'] == str(entry['size'])
+
+
+def test_a_referrer_that_is_deleted_while_it_is_listed_hides_no_other(client: httpx.Client,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 404 would mean to clients that there is no such API, and no signature."""
+    names = sorted(put(client, each).headers['docker-content-digest'] for each in ('one', 'two', 'three'))
+    real = Storage.referrers
+
+    def late(storage: Storage, repository: str, subject: Digest) -> list[Digest]:
+        found = real(storage, repository, subject)
+        storage.delete_manifest(repository, Digest(names[1]))
+        return found
+    monkeypatch.setattr(Storage, 'referrers', late)
+    assert [each['digest'] for each in listed(client)] == [names[0], names[2]]
 
 
 def test_one_kind_alone(client: httpx.Client) -> None:

@@ -296,3 +296,22 @@ def test_what_cannot_be_mounted_makes_no_repository(storage: Storage) -> None:
     assert not any(storage.mount_blob('new', each, origin) for each, origin in (
         (nowhere, None), (nowhere, 'other'), (digest, 'third')))
     assert [*storage.repositories_with_blobs()] == ['other']
+
+
+def test_a_tag_that_is_moved_while_it_is_looked_up_has_always_an_image(storage: Storage,
+                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tag is moved, and the manifest that it meant deleted, between two reads; another tag is deleted."""
+    before = image(storage, 'v1', 'v2', config=CONFIG + b' ')
+    real, moved = storage.tagged, list[Digest]()
+
+    def late(repository: str, tag: str) -> Digest:
+        digest = real(repository, tag)
+        if not moved:
+            moved.append(image(storage, 'v1'))
+            storage.delete_manifest('app', before)
+        return digest
+    monkeypatch.setattr(storage, 'tagged', late)
+    assert storage.manifest('app', 'v1')[0] == moved[0] != before
+    moved.clear()
+    with pytest.raises(Problem, match='has no manifest v2'):
+        storage.manifest('app', 'v2')
