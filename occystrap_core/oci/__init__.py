@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         split_pattern,
     )
     from occystrap_core.oci.platform import Platform, PlatformChoice
-    from occystrap_core.oci.reference import Reference, split_tag
+    from occystrap_core.oci.reference import Reference, looks_like_host, split_tag
     from occystrap_core.oci.referrers import COSIGN_SUFFIXES, is_referrer_tag, referrer_of, referrers_tag, subject_of
 
 _HOMES = {
@@ -58,23 +58,23 @@ _HOMES = {
     'patterns': 'Excluded compile_pattern first_names has_glob natural_key nearest_names sort_references '
                 'split_pattern',
     'platform': 'Platform PlatformChoice',
-    'reference': 'Reference split_tag',
+    'reference': 'Reference looks_like_host split_tag',
     'referrers': 'COSIGN_SUFFIXES is_referrer_tag referrer_of referrers_tag subject_of',
 }
 __getattr__ = lazy_exports(__name__, __name__, _HOMES)
 
 __all__ = [
     'ALGORITHMS', 'AMBIGUOUS', 'ARCHIVE_FIELDS', 'BLOB_DIRECTORIES', 'CONFIG_CAP', 'CONFIG_FIELDS',
-    'CONTAINERD_NAME', 'COSIGN_SUFFIXES', 'ChosenEntries', 'Compression', 'Descriptor', 'Digest', 'Entry', 'Excluded',
-    'FieldNames',
-    'INDEX_FILE', 'ImageConfig', 'Index', 'IndexFile', 'LAYOUT_FILE', 'LAYOUT_VERSION', 'LayoutChoice',
-    'LayoutEntries', 'LayoutReferrers', 'MANIFEST_CAP', 'MANIFEST_FIELDS', 'Manifest', 'ManifestForm', 'Offer',
-    'Platform', 'PlatformChoice', 'REF_NAME', 'Reference', 'SHA256', 'are_of_other_repositories', 'blob_name',
-    'blobs_below', 'canonical', 'compile_pattern', 'dump_json', 'entry_name', 'find_named', 'find_offers',
-    'find_referrer', 'first_names', 'has_annotations', 'has_form', 'has_glob', 'in_form', 'independent_images',
-    'index_in_form', 'index_made_anew', 'is_referrer_tag', 'is_regular', 'layout_offers', 'left_out_by',
-    'list_or_null', 'made_anew', 'matches_name', 'named_entry', 'names_of', 'natural_key', 'nearest_names',
-    'parse_config', 'parse_json', 'parse_manifest_or_index', 'parse_name', 'parse_object', 'referrer_of',
-    'referrers_tag', 'require_layout_name', 'require_version', 'required_field', 'select_entry', 'select_offer',
-    'select_offers', 'sort_references', 'split_pattern', 'split_pinned', 'split_tag', 'subject_of',
+    'CONTAINERD_NAME', 'COSIGN_SUFFIXES', 'ChosenEntries', 'Compression', 'Descriptor', 'Digest', 'Entry',
+    'Excluded', 'FieldNames', 'INDEX_FILE', 'ImageConfig', 'Index', 'IndexFile', 'LAYOUT_FILE', 'LAYOUT_VERSION',
+    'LayoutChoice', 'LayoutEntries', 'LayoutReferrers', 'MANIFEST_CAP', 'MANIFEST_FIELDS', 'Manifest',
+    'ManifestForm', 'Offer', 'Platform', 'PlatformChoice', 'REF_NAME', 'Reference', 'SHA256',
+    'are_of_other_repositories', 'blob_name', 'blobs_below', 'canonical', 'compile_pattern', 'dump_json',
+    'entry_name', 'find_named', 'find_offers', 'find_referrer', 'first_names', 'has_annotations', 'has_form',
+    'has_glob', 'in_form', 'independent_images', 'index_in_form', 'index_made_anew', 'is_referrer_tag',
+    'is_regular', 'layout_offers', 'left_out_by', 'list_or_null', 'looks_like_host', 'made_anew', 'matches_name',
+    'named_entry', 'names_of', 'natural_key', 'nearest_names', 'parse_config', 'parse_json',
+    'parse_manifest_or_index', 'parse_name', 'parse_object', 'referrer_of', 'referrers_tag', 'require_layout_name',
+    'require_version', 'required_field', 'select_entry', 'select_offer', 'select_offers', 'sort_references',
+    'split_pattern', 'split_pinned', 'split_tag', 'subject_of',
 ]

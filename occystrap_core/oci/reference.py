@@ -79,6 +79,11 @@ def split_tag(name: str) -> tuple[str, str, str]:
     return name.rpartition(':') if ':' in name.rpartition('/')[2] else (name, '', '')
 
 
+def looks_like_host(first: str) -> bool:
+    """Return whether docker reads the first part of a name as a host, and not as a part of the repository."""
+    return '.' in first or ':' in first or first == 'localhost'
+
+
 def _split_digest(text: str) -> tuple[str, Digest | None]:
     rest, at, digest = text.partition('@')
     try:
@@ -89,8 +94,7 @@ def _split_digest(text: str) -> tuple[str, Digest | None]:
 
 def _split_host(rest: str, text: str, with_host: bool) -> tuple[str, str]:
     first, slash, remainder = rest.partition('/')
-    looks_like_host = bool(slash) and ('.' in first or ':' in first or first == 'localhost')
-    if not (with_host or looks_like_host):
+    if not (with_host or slash and looks_like_host(first)):
         return '', rest
     if not slash or not remainder:
         raise UsageError(f'{text!r} has no repository: expected host/repository[:tag]')

@@ -5,7 +5,7 @@ import click
 
 from occystrap_core import Location, OptionType, Settings, UsageError
 from occystrap_core.files import print_json, print_lines
-from occystrap_core.oci import has_glob, natural_key
+from occystrap_core.oci import has_glob, looks_like_host, natural_key
 from occystrap_registry.distribution.catalog import PAGE, list_repositories, list_tags
 from occystrap_registry.distribution.client import RegistryClient
 from occystrap_registry.plugin import CONNECTION
@@ -60,7 +60,7 @@ def _begins_with_host(text: str) -> bool:
     """Return whether a name without a scheme begins with a host; otherwise it is one of Docker Hub, as in other
     commands."""
     first = text.partition('?')[0].partition('/')[0]
-    return first in ('', 'localhost') or any(mark in first for mark in '.:@')
+    return not first or '@' in first or looks_like_host(first)
 
 
 def _listed(location: Location, settings: Settings, limit: int | None) -> tuple[str, dict[str, str], list[str]]:
