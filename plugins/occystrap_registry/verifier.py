@@ -107,7 +107,11 @@ def _find_all(client: RegistryClient, receipt: Receipt, level: VerifyLevel) -> l
 
 
 def _look(client: RegistryClient, findings: Sequence[_Finding]) -> None:
-    client.settings.in_parallel(lambda each: _run(_check_for(each.expectation, each.level), client, each), findings)
+    """Check items; the calling thread takes part in small requests, so that a registry far away is asked for several
+    images at once."""
+    checks = {each: _check_for(each.expectation, each.level) for each in findings}
+    reads_layers = any(check is _blob_by_get and each.expectation.kind == 'layer' for each, check in checks.items())
+    client.settings.in_parallel(lambda each: _run(checks[each], client, each), findings, helping=not reads_layers)
 
 
 def _settle(client: RegistryClient, findings: Sequence[_Finding], settings: Settings) -> float:

@@ -40,7 +40,7 @@ def verify(receipt: Receipt, level: VerifyLevel, settings: Settings) -> CheckRes
     except ServiceError as error:
         results.unverified(receipt.destination, str(error))
         return results
-    for found in settings.in_parallel(check.one, receipt.expectations):
+    for found in settings.in_parallel(check.one, receipt.expectations, helping=level is VerifyLevel.FAST):
         results.extend(found)
     return results
 
