@@ -122,6 +122,7 @@ def verify_all(plugins: Plugins, receipts: Sequence[Receipt], level: VerifyLevel
     began = time.monotonic()
     threads = DaemonThreads(max(1, min(settings.images, len(receipts))), 'verification')
     report.images = [_described(receipt) for receipt in receipts]
+    report.notes += _seal_note(receipts)
 
     def look_at(image: ImageReport) -> None:
         assert image.receipt
@@ -138,10 +139,16 @@ def verify_all(plugins: Plugins, receipts: Sequence[Receipt], level: VerifyLevel
 
 
 def _described(receipt: Receipt) -> ImageReport:
-    notes = () if receipt.sealed else (f'the receipt of {receipt.reference} is of an earlier version, without a seal',)
     return ImageReport(receipt.reference, receipt.destination, layers_of(receipt),
-                       sum(max(0, each.size) for each in receipt.of_kind('layer')), receipt, notes=notes,
-                       verb='verified')
+                       sum(max(0, each.size) for each in receipt.of_kind('layer')), receipt, verb='verified')
+
+
+def _seal_note(receipts: Sequence[Receipt]) -> list[str]:
+    """Return a note if there are receipts without a seal."""
+    unsealed = [each.reference for each in receipts if not each.sealed]
+    if len(unsealed) > 1:
+        return [f'{len(unsealed)} receipts are of an earlier version, without a seal']
+    return [f'the receipt of {reference} is of an earlier version, without a seal' for reference in unsealed]
 
 
 def _kept(plugins: Plugins, target: str, at: str | None, expect: str | None) -> tuple[KeptReceipts, Sequence[Receipt]]:

@@ -82,13 +82,17 @@ def test_verify_reports_every_observation_in_json(occystrap: CommandLine, archiv
 
 def test_a_receipt_of_the_first_version_is_read_and_said_to_be_unsealed(occystrap: CommandLine, archive: Path,
                                                                         tmp_path: Path) -> None:
-    occystrap('process', f'tar://{archive}', 'dir://out', '--receipt', 'r').assert_success()
-    document = json.loads((tmp_path / 'r').read_text())
-    for name in ('seal', 'verdict', 'form', 'parts', 'place', 'source_digest'):
-        del document[name]
-    (tmp_path / 'old').write_text(json.dumps({**document, 'receipt': 1}))
-    result = occystrap('verify', 'old').assert_success()
-    assert 'of an earlier version, without a seal' in result.err
+    for place in ('out', 'other'):
+        occystrap('process', f'tar://{archive}', f'dir://{place}', '--receipt', 'r').assert_success()
+        document = json.loads((tmp_path / 'r').read_text())
+        for name in ('seal', 'verdict', 'form', 'parts', 'place', 'source_digest'):
+            del document[name]
+        with (tmp_path / 'old').open('a') as old:
+            old.write(json.dumps({**document, 'receipt': 1}) + '\n')
+        (tmp_path / 'r').unlink()
+        result = occystrap('verify', 'old').assert_success()
+        assert result.err.count('of an earlier version, without a seal') == 1
+    assert '2 receipts are of an earlier version' in result.err
 
 
 def test_resume_believes_only_what_was_verified(occystrap: CommandLine, archive: Path, tmp_path: Path) -> None:
