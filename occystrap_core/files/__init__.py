@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         WRITEBACK, database_advice, output_errors, start_writeback, sync_directory, write_all,
     )
     from occystrap_core.files.held_bytes import HeldBytes
+    from occystrap_core.files.home import home_path
     from occystrap_core.files.kept_beside import LEAST_BESIDE, KeptBeside, written_through
     from occystrap_core.files.locks import (
         is_current, lock_if_current, remove_abandoned_lock, remove_if_abandoned, replacement_lock,
@@ -34,6 +35,7 @@ _HOMES = {
     'files.device': 'DeviceFile forget_cached hash_file',
     'files.durability': 'WRITEBACK database_advice start_writeback sync_directory write_all output_errors',
     'files.held_bytes': 'HeldBytes',
+    'files.home': 'home_path',
     'files.kept_beside': 'LEAST_BESIDE KeptBeside written_through',
     'files.locks': 'is_current lock_if_current remove_abandoned_lock remove_if_abandoned replacement_lock',
     'files.partial_file': 'PartialFile',
@@ -51,8 +53,8 @@ __all__ = [
     'ByteStream', 'CHUNK', 'ChunkedSource', 'DeviceFile', 'DigestMismatch', 'GZIP_END', 'HeldBytes', 'ImageError',
     'IteratorSource', 'KeptBeside', 'LEAST_BESIDE', 'MAGIC_SIZE', 'ParsedContents', 'PartialFile', 'Patience',
     'ReadAhead', 'Readable', 'SizeMismatch', 'TemporaryFile', 'TooManyRequests', 'WRITEBACK', 'database_advice',
-    'detect_compression', 'forget_cached', 'hash_file', 'inflate', 'inflated_size', 'inflated_stream', 'is_current',
-    'lock_if_current', 'output_errors', 'prefix_errors', 'print_json', 'print_lines', 'print_message', 'printable',
-    'prompt', 'remove_abandoned_lock', 'remove_if_abandoned', 'replacement_lock', 'set_error_rule', 'size_text',
-    'start_writeback', 'sync_directory', 'write_all', 'written_through',
+    'detect_compression', 'forget_cached', 'hash_file', 'home_path', 'inflate', 'inflated_size', 'inflated_stream',
+    'is_current', 'lock_if_current', 'output_errors', 'prefix_errors', 'print_json', 'print_lines', 'print_message',
+    'printable', 'prompt', 'remove_abandoned_lock', 'remove_if_abandoned', 'replacement_lock', 'set_error_rule',
+    'size_text', 'start_writeback', 'sync_directory', 'write_all', 'written_through',
 ]

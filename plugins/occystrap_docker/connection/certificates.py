@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from occystrap_core import Place, UsageError
+from occystrap_core.files import home_path
 
 if TYPE_CHECKING:
     from docker.tls import TLSConfig
@@ -58,15 +59,17 @@ def find_certificates(url: str, options: Mapping[str, Any], environment: bool) -
     return None
 
 
-def config_directory() -> Path:
-    """Return the configuration directory of the docker command."""
-    return Path(os.environ.get('DOCKER_CONFIG') or Path.home() / '.docker')
+def config_directory() -> Path | None:
+    """Return the configuration directory of the docker command, None for a user without a home directory."""
+    named = os.environ.get('DOCKER_CONFIG') or home_path('.docker')
+    return Path(named) if named else None
 
 
 def _usual_directory() -> str | None:
     """Return the directory where the docker command looks for certificates, None if it has none."""
     directory = config_directory()
-    return Place.absolute(str(directory)) if any(os.path.exists(directory / name) for name in _FILES) else None
+    return (Place.absolute(str(directory)) if directory and any(os.path.exists(directory / name) for name in _FILES)
+            else None)
 
 
 def _readable(path: str, url: str) -> bool:

@@ -23,7 +23,10 @@ def chosen_context() -> tuple[str, str]:
     """Return the name of the current context, and what selected it: environment or config.json; raises UsageError."""
     if name := os.environ.get('DOCKER_CONTEXT'):
         return name, 'DOCKER_CONTEXT'
-    path = config_directory() / 'config.json'
+    directory = config_directory()
+    if directory is None:
+        return DEFAULT, ''
+    path = directory / 'config.json'
     config = _read(path)
     return str(config and config.get('currentContext') or DEFAULT), f'currentContext in {path}'
 
@@ -31,15 +34,19 @@ def chosen_context() -> tuple[str, str]:
 def read_context(name: str, origin: str) -> Context:
     """Return the context of this name; raises UsageError, with the closest name, when there is none."""
     key = hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()
-    path = config_directory() / 'contexts/meta' / key / 'meta.json'
+    configuration = config_directory()
+    if configuration is None:
+        raise UsageError(f'{origin}: this user has no home directory, where docker contexts are: set HOME or '
+                         'DOCKER_CONFIG')
+    path = configuration / 'contexts/meta' / key / 'meta.json'
     document = _read(path)
     if document is None:
-        raise UsageError.unknown(f'{origin}: there is no docker context', name, _names())
+        raise UsageError.unknown(f'{origin}: there is no docker context', name, _names(configuration))
     endpoint = _part(_part(document, 'Endpoints'), 'docker')
     host, lenient = endpoint.get('Host'), bool(endpoint.get('SkipTLSVerify'))
     if not isinstance(host, str) or not host:
         raise UsageError(f'the docker context {name!r} in {path} names no daemon: check docker context inspect {name}')
-    directory = os.path.abspath(config_directory() / 'contexts/tls' / key / 'docker')
+    directory = os.path.abspath(configuration / 'contexts/tls' / key / 'docker')
     if not host.startswith(('tcp://', 'https://')):
         return Context(host, None)
     if os.path.isdir(directory):
@@ -47,9 +54,9 @@ def read_context(name: str, origin: str) -> Context:
     return Context(host.replace('tcp://', 'https://'), Certificates(None, False)) if lenient else Context(host, None)
 
 
-def _names() -> list[str]:
+def _names(configuration: Path) -> list[str]:
     """Return the names of all contexts."""
-    metas = (config_directory() / 'contexts/meta').glob('*/meta.json')
+    metas = (configuration / 'contexts/meta').glob('*/meta.json')
     return sorted([DEFAULT, *(str((_read(path) or {}).get('Name')) for path in metas)])
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 import click
 
 from occystrap_core import ServiceUnavailable, UsageError
-from occystrap_core.files import print_message
+from occystrap_core.files import home_path, print_message
 
 if TYPE_CHECKING:
     from occystrap_registry.server.server_thread import RegistryServer, ServerSettings
@@ -175,5 +175,8 @@ def storage_path(given: str | None, name: str) -> str:
     """Return the directory of --storage, or that of a user's own registry or proxy."""
     if given == '':
         raise click.UsageError('--storage is empty: give the PATH of a directory')
-    base = os.environ.get('XDG_DATA_HOME') or os.path.expanduser('~/.local/share')
-    return given or os.path.join(base, 'occystrap', name)
+    if given:
+        return given
+    if base := os.environ.get('XDG_DATA_HOME') or home_path('.local/share'):
+        return os.path.join(base, 'occystrap', name)
+    raise UsageError('this user has no home directory for the storage: give --storage PATH')

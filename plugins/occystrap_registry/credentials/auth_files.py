@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from occystrap_core import InvalidImage, UsageError
-from occystrap_core.files import print_message
+from occystrap_core.files import home_path, print_message
 from occystrap_core.oci import parse_json
 from occystrap_registry.credentials.logins import Login, keys_for, plain_key
 
@@ -14,14 +14,16 @@ _LARGEST = 16 << 20
 _TEXTS = ('auth', 'username', 'password', 'identitytoken', 'registrytoken')
 
 
-def docker_directory() -> Path:
-    """Return docker's configuration directory."""
-    return Path(os.environ.get('DOCKER_CONFIG') or os.path.expanduser('~/.docker'))
+def docker_directory() -> Path | None:
+    """Return docker's configuration directory, None for a user without a home directory."""
+    named = os.environ.get('DOCKER_CONFIG') or home_path('.docker')
+    return Path(named) if named else None
 
 
-def containers_directory() -> Path:
-    """Return the configuration directory of Podman and skopeo."""
-    return Path(os.environ.get('XDG_CONFIG_HOME') or os.path.expanduser('~/.config'), 'containers')
+def containers_directory() -> Path | None:
+    """Return the configuration directory of Podman and skopeo, None for a user without a home directory."""
+    named = os.environ.get('XDG_CONFIG_HOME') or home_path('.config')
+    return Path(named, 'containers') if named else None
 
 
 def places_to_read() -> list[Path]:
@@ -31,17 +33,24 @@ def places_to_read() -> list[Path]:
     """
     if named := os.environ.get('REGISTRY_AUTH_FILE'):
         return [Path(named)]
-    runtime = os.environ.get('XDG_RUNTIME_DIR')
+    runtime, docker, containers = os.environ.get('XDG_RUNTIME_DIR'), docker_directory(), containers_directory()
     return [
-        docker_directory() / 'config.json',
+        *([docker / 'config.json'] if docker else []),
         Path(runtime, 'containers/auth.json') if runtime else Path(f'/run/containers/{os.getuid()}/auth.json'),
-        containers_directory() / 'auth.json',
+        *([containers / 'auth.json'] if containers else []),
     ]
 
 
 def place_to_write(named: str | None = None) -> Path:
-    """Return the file for a new login: the one `named`, else REGISTRY_AUTH_FILE, else docker's config.json."""
-    return Path(named or os.environ.get('REGISTRY_AUTH_FILE') or docker_directory() / 'config.json')
+    """Return the file for a new login: the one `named`, else REGISTRY_AUTH_FILE, else docker's config.json.
+
+    Raises UsageError for a user without a home directory.
+    """
+    if file := named or os.environ.get('REGISTRY_AUTH_FILE'):
+        return Path(file)
+    if directory := docker_directory():
+        return directory / 'config.json'
+    raise UsageError('this user has no home directory for the login: set HOME, or give --authfile FILE')
 
 
 def read_document(path: Path, to_change: bool = False) -> dict[str, Any]:
@@ -64,9 +73,12 @@ def read_document(path: Path, to_change: bool = False) -> dict[str, Any]:
 
 
 def _shown(path: Path) -> str:
-    """Return how messages name a file: by its path if it exists, since the variable may contain logins instead of a
-    path."""
-    return str(path) if os.path.lexists(path) else 'the file that REGISTRY_AUTH_FILE or DOCKER_CONFIG names'
+    """Return how messages name a file: by its path if it exists or no variable names it, since that may hold
+    logins instead of a path."""
+    named = os.environ.get('REGISTRY_AUTH_FILE') or os.environ.get('DOCKER_CONFIG')
+    if not named or os.path.lexists(path):
+        return str(path)
+    return 'the file that REGISTRY_AUTH_FILE or DOCKER_CONFIG names'
 
 
 class AuthFile:

@@ -53,6 +53,8 @@ class CertificateFiles:
 def _files(host: str) -> Iterator[Path]:
     from occystrap_registry.credentials.auth_files import containers_directory, docker_directory  # late: for TLS alone
     for directory in (*_SYSTEM, containers_directory(), docker_directory()):
+        if directory is None:
+            continue
         path = Path(directory, 'certs.d', host)
         try:
             yield from sorted(path.iterdir())
