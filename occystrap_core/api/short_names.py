@@ -7,10 +7,13 @@ from occystrap_core.oci.reference import Reference
 
 _LEFT_TO_THE_INPUT = re.compile(r'[*?\[@]')
 """Characters of globs, credentials and digests, which only the input can interpret."""
+_FOREIGN = {
+    'docker-archive': 'tar://{}', 'oci-archive': 'tar://{}', 'oci-layout': 'layout://{}', 'ocidir': 'layout://{}',
+    'docker-daemon': 'docker://{}', 'containers-storage': 'docker://{}'}
+"""Transports of other programs that are no schemes here."""
 _TRANSPORTS = {
-    'docker-archive': 'tar://{}', 'oci-archive': 'tar://{}', 'tar': 'tar://{}', 'oci': 'layout://{}',
-    'layout': 'layout://{}', 'dir': 'dir://{}', 'mounts': 'mounts://{}', 'docker-daemon': 'docker://{}',
-    'containers-storage': 'docker://{}', 'list': 'list://{}', 'plan': 'plan://{}'}
+    **_FOREIGN, 'tar': 'tar://{}', 'oci': 'layout://{}', 'layout': 'layout://{}', 'dir': 'dir://{}',
+    'mounts': 'mounts://{}', 'list': 'list://{}', 'plan': 'plan://{}'}
 """Words before a colon that are transports of other programs, or schemes without `//`; no image on Docker Hub has one
 of these names."""
 _SERVICES = ('registry', 'quay', 'docker', 'dockerpush', 'podman', 's3')
@@ -34,9 +37,29 @@ def require_no_transport(text: str) -> None:
 
 
 def require_text(text: str) -> None:
-    """Raise UsageError for an empty location, for example from a variable that is not set."""
+    """Raise UsageError for an empty location, for example from a variable that is not set, and for `-`."""
     if not text.strip():
         raise UsageError('a location is empty: give SCHEME://PATH, or the name of an image')
+    if text == '-':
+        raise UsageError('- does not say which format: write tar://- for an archive')
+
+
+def scheme_of_transport(name: str, rest: str) -> str:
+    """Return what to write for `name://rest` if that is a transport of skopeo or regctl, empty for another name."""
+    if name == 'podman':
+        return f'docker://{redact(rest)}{"&" if "?" in rest else "?"}engine=podman'
+    return _FOREIGN.get(name, '').format(redact(rest))
+
+
+def require_no_tilde(path: str, prefix: str = '') -> None:
+    """Raise UsageError for a path that begins with a home directory, which the shell has left as it is.
+
+    It does so behind `://`, behind `=` and in quotes, and a directory named `~` would be made or missed.
+    """
+    import os  # late, with what only short and wrong locations need
+    if path.startswith('~') and (home := os.path.expanduser(path)) != path:
+        raise UsageError(f'{prefix}{path}: the shell has left ~ as it is: write {prefix}{home}, or {prefix}./{path} '
+                         'if a directory has this name')
 
 
 def path_uri(scheme: str, text: str) -> str:

@@ -41,6 +41,11 @@ _ELSEWHERE = {
     **dict.fromkeys(('ls', 'list', 'catalog'), 'use occystrap tags registry://HOST, or occystrap images'),
     **dict.fromkeys(('diff', 'compare'),
                     'use occystrap status SOURCE DEST, or occystrap verify DEST --against SOURCE'),
+    **dict.fromkeys(('tag', 'retag'), 'use occystrap process registry://HOST/NAME:TAG registry://HOST/NAME:NEW'),
+    **dict.fromkeys(('delete', 'rm', 'rmi', 'untag'),
+                    'nothing here deletes one tag; occystrap process SOURCE?prune=true DEST --prune removes what '
+                    'SOURCE has dropped'),
+    'run': 'use occystrap process SOURCE oci://DIRECTORY, and runc run -b DIRECTORY NAME',
     'prune': 'use occystrap process SOURCE?prune=true DEST --prune',
     'version': 'use occystrap --version',
 }
@@ -87,7 +92,7 @@ class LazyGroup(click.Group):
 
         from occystrap_core.errors import nearest
         here = self.list_commands(context)
-        close = get_close_matches(name, [*here, *_ELSEWHERE], n=1)
+        close = get_close_matches(name, [*here, *_ELSEWHERE], n=1, cutoff=0.8)  # 'prune' is not what 'run' means
         known = _ELSEWHERE.get(close[0]) if close else None
         return f': {known}' if known else nearest(name, here)
 

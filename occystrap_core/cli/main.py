@@ -91,6 +91,10 @@ def _report_usage(error: click.ClickException, command: str) -> int:
     context = getattr(error, 'ctx', None)
     path = context.command_path if context else f'occystrap {command}'.rstrip()
     message = ' '.join(error.format_message().split()).rstrip('.')
+    if isinstance(error, click.NoSuchOption):
+        from occystrap_core.cli.foreign_options import what_does_the_same  # late, as only errors need it
+        if better := what_does_the_same(error.option_name):
+            message = f'No such option {error.option_name!r}: {better}'
     print_message(f'occystrap: error: {message} (see {path} --help)')
     return error.exit_code
 

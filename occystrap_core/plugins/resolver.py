@@ -56,16 +56,23 @@ def _other_side(plugins: Plugins, uri: str, scheme: InputScheme | WriterScheme,
 
 
 def _found(plugins: Plugins, kind: type[S], uri: str) -> S:
-    """Return the scheme of a URI; raises UsageError, for Podman with the URI to write."""
+    """Return the scheme of a URI; raises UsageError, for transports of other programs with the URI to write."""
     name = _scheme(uri)
     try:
-        return plugins.find(kind, name)
+        scheme = plugins.find(kind, name)
     except UnknownScheme:
-        if name != 'podman':
-            raise
-        rest = uri.partition('://')[2]
-        option = f'{"&" if "?" in rest else "?"}engine=podman'
-        raise UnknownScheme(f'podman:// is not a scheme: write docker://{redact(rest)}{option}') from None
+        from occystrap_core.api.short_names import scheme_of_transport  # late, as only errors need it
+        if better := scheme_of_transport(name, uri.partition('://')[2]):
+            raise UnknownScheme(f'{name}:// is not a scheme: write {better}') from None
+        raise
+    _require_no_tilde(scheme, uri)
+    return scheme
+
+
+def _require_no_tilde(scheme: InputScheme | WriterScheme, uri: str) -> None:
+    if scheme.completion == 'files' and '://~' in uri:
+        from occystrap_core.api.short_names import require_no_tilde  # late, as only errors need it
+        require_no_tilde(parse_uri(uri).path, f'{scheme.name}://')
 
 
 def _scheme(uri: str) -> str:
@@ -79,8 +86,11 @@ def _scheme(uri: str) -> str:
 
 
 def _source_uri(plugins: Plugins, text: str) -> str:
-    from occystrap_core.api.short_names import has_host, is_path, path_uri, registry_uri  # late: most are full URIs
+    from occystrap_core.api.short_names import (  # late: most are full URIs
+        has_host, is_path, path_uri, registry_uri, require_no_tilde,
+    )
     path = text.partition('?')[0]
+    require_no_tilde(path)
     if not is_path(text):
         if os.path.exists(path):
             raise UsageError(f'{path} is a file here, and also the name of an image: write ./{text} or '
@@ -98,12 +108,13 @@ def _source_uri(plugins: Plugins, text: str) -> str:
 
 def _destination_uri(plugins: Plugins, text: str) -> str:
     from occystrap_core.api.short_names import (
-        has_host, is_path, path_uri, registry_uri, require_no_transport, require_text,
+        has_host, is_path, path_uri, registry_uri, require_no_tilde, require_no_transport, require_text,
     )
     path = text.partition('?')[0]
     named = [each.name for _, each in plugins.declared(WriterScheme) if each.suffix and path.endswith(each.suffix)]
     require_no_transport(text)
     require_text(text)
+    require_no_tilde(path)
     if is_path(text):
         if scheme := _recognized(plugins, path) or next(iter(named), ''):
             return path_uri(scheme, text)

@@ -88,8 +88,9 @@ class Daemon:
         facts = self.find(name)
         if facts is None:
             command = self.address.engine.name
+            elsewhere = f'; for the registry write {self.address.in_registry}' if self.address.in_registry else ''
             raise ImageNotFound(f'the daemon at {self.address} has no image {name}: `{command} images` lists its '
-                                f'images, `{command} pull {name}` fetches it')
+                                f'images, `{command} pull {name}` fetches it{elsewhere}')
         return facts
 
     @property

@@ -73,8 +73,10 @@ def read_document(path: Path, to_change: bool = False) -> dict[str, Any]:
 
 
 def _shown(path: Path) -> str:
-    """Return how messages name a file: by its path if it exists or no variable names it, since that may hold
-    logins instead of a path."""
+    """Return how messages name a file: by its path if it exists or no variable names it.
+
+    What such a variable contains may be logins instead of a path.
+    """
     named = os.environ.get('REGISTRY_AUTH_FILE') or os.environ.get('DOCKER_CONFIG')
     if not named or os.path.lexists(path):
         return str(path)

@@ -70,6 +70,8 @@ def test_names(daemon: FakeDaemon) -> None:
 def test_an_unknown_image_says_what_to_do(daemon: FakeDaemon) -> None:
     with pytest.raises(ImageNotFound, match='has no image nothing:v1: .*docker pull nothing:v1'):
         source(daemon, 'nothing:v1')
+    with pytest.raises(ImageNotFound, match='; for the registry write registry://registry.example/nothing:v1$'):
+        source(daemon, 'registry.example/nothing:v1')
 
 
 def test_no_daemon_says_what_to_do(directory: Path) -> None:
