@@ -24,10 +24,18 @@ def describe(content: Image | ImageIndex) -> dict[str, Any]:
     described: dict[str, Any] = {'reference': str(content.reference), 'kind': 'image'}
     if manifest:
         described |= {'digest': str(manifest.digest), 'media_type': manifest.media_type}
+    described |= _index(content)
     if isinstance(content, Artifact):
         return {**described, 'kind': 'artifact', **_delta(content),
                 'blobs': [_blob(layer.descriptor) for layer in content.layers]}
     return {**described, **_delta(content), **_configured(content), 'layers': _layers(content)}
+
+
+def _index(image: Image) -> dict[str, Any]:
+    """Return which index one image was taken from, and all platforms of it, for JSON; empty if it stands alone."""
+    if not image.origin or not image.origin.platforms:
+        return {}
+    return {'index': image.origin.digest and str(image.origin.digest), 'platforms': list(image.origin.platforms)}
 
 
 def _delta(image: Image) -> dict[str, Any]:

@@ -57,6 +57,22 @@ def test_all_of_an_index(registry: Registry, occystrap: CommandLine) -> None:
     assert 'no image for platform linux/s390x' in occystrap('info', source, '--platform=linux/s390x').assert_code(1).err
 
 
+def test_one_image_of_an_index_shows_its_platforms(registry: Registry, occystrap: CommandLine) -> None:
+    made = put_sample_image(registry, 'info-of-one', 'v1')
+    raw = raw_manifest(registry, 'info-of-one:v1')
+    child = Descriptor(json.loads(raw)['mediaType'], Digest(made['manifest']), len(raw))
+    entries = [(child, 'linux/amd64'), (child, 'linux/arm64')]
+    put_manifest(registry.host, index_of(entries), 'all', media_types.OCI_INDEX, 'info-of-one')
+    source = f'registry://{registry.host}/info-of-one:all'
+    said = occystrap('info', source, '--platform=linux/amd64', '-O', 'json').assert_success().out
+    shown, = json.loads(said)['images']
+    index = str(Digest.of(raw_manifest(registry, 'info-of-one:all')))
+    expected = {'digest': made['manifest'], 'index': index, 'platforms': ['linux/amd64', 'linux/arm64']}
+    assert {name: shown.get(name) for name in expected} == expected
+    alone, = json.loads(occystrap('info', f'registry://{registry.host}/info-of-one:v1', '-O', 'json').out)['images']
+    assert 'index' not in alone and 'platforms' not in alone
+
+
 def test_nothing_moves_the_cursor(registry: Registry, occystrap: CommandLine, tmp_path: Path) -> None:
     members = docker_members()
     config = next(json.loads(body) for name, body in members if name.endswith('.json') and name != 'manifest.json')
