@@ -39,6 +39,7 @@ def _run(arguments: list[str]) -> int:
         from occystrap_core.cli.completion_shells import add_shells
         add_shells()
     try:
+        _require_no_tilde(arguments)
         code = int(occystrap.main(arguments, 'occystrap', standalone_mode=False, obj=shared) or 0)
         sys.stdout.flush()
         return code
@@ -61,6 +62,15 @@ def _run(arguments: list[str]) -> int:
         if isinstance(error.__cause__, Interrupted):  # __set_name__ wraps whatever is raised in it, also by a signal
             return _report_interruption(error.__cause__, shared.ending)
         return _report(unexpected(error, shared.plugins, '--debug shows where'), 1, shared)
+
+
+def _require_no_tilde(arguments: Sequence[str]) -> None:
+    """Raise UsageError for an option such as --receipt=~/file, which the shell passes on as it is."""
+    for word in arguments:
+        option, _, value = word.partition('=')
+        if option.startswith('--') and value.startswith('~'):
+            from occystrap_core.api.short_names import require_no_tilde  # late, as only errors need it
+            require_no_tilde(value, f'{option}=')
 
 
 def _exit_code(error: SystemExit) -> int:
