@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,25 @@ def test_half_open_connections_do_not_block_others(server: RegistryServer) -> No
         sock = daemon.sock
         daemon.request('GET', f'{MINE}/tags/list')
         assert daemon.getresponse().status == 404 and daemon.sock is sock, 'who was let in keeps the connection'
+
+
+def test_many_connections_at_once_have_time_for_their_requests(server: RegistryServer) -> None:
+    """As containerd opens them: one for each layer of an image, before it sends anything."""
+    with ExitStack() as stack:
+        for each in (opened := half_open(server.host, 200, stack)):
+            each.settimeout(5)
+        for each in opened:
+            each.sendall(b'x\r\n\r\n')
+        assert all(each.recv(12) == b'HTTP/1.1 200' for each in opened)
+
+
+def test_silent_connections_make_room_after_a_moment(server: RegistryServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callers, '_MOMENT', 0.0)
+    with ExitStack() as stack:
+        oldest, *_ = half_open(server.host, 100, stack)
+        oldest.settimeout(5)
+        with suppress(ConnectionResetError):
+            assert oldest.recv(1) == b''
 
 
 BODILESS = f'PATCH {OTHERS}/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n'.encode()

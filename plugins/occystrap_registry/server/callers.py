@@ -14,6 +14,8 @@ _IDLE = 60.0
 """Timeout in seconds between requests on a connection with an admitted request."""
 _UNREAD = 120.0
 """Additional seconds for a client that has not yet read the end of an answer."""
+_MOMENT = 3.0
+"""Seconds for the first request of a connection, before it is closed to make room below the limit of connections."""
 _TICK = 0.1
 """Least seconds between two searches for connections that have exceeded their timeouts."""
 
@@ -51,7 +53,7 @@ class Callers:
     """The connections of one server; used on its event loop only."""
 
     def __init__(self, strangers: int = 64, connections: int = 256) -> None:
-        """`strangers` limits waiting connections without an admitted request, `connections` all connections."""
+        """`strangers` limits waiting connections without an admitted request, after a moment; `connections` all."""
         self._callers: dict[Peer, Caller] = {}
         self._strangers, self._connections = strangers, connections
         self._timer: asyncio.TimerHandle | None = None
@@ -62,13 +64,19 @@ class Callers:
         return len(self._callers)
 
     def arrived(self, transport: asyncio.Transport) -> None:
-        """Record a new connection; beyond a limit, close the oldest unauthenticated one."""
-        self._callers[_peer(transport)] = Caller(transport, time.monotonic())
+        """Record a new connection; beyond a limit, close the oldest unauthenticated one.
+
+        Clients may open many at once, before they send anything: containerd one for each layer of an image. So beyond
+        the limit of unauthenticated ones only such are closed that had time for a request.
+        """
+        now = time.monotonic()
+        self._callers[_peer(transport)] = Caller(transport, now)
         self._look_later(_HEADER)
         if len(self._callers) <= min(self._strangers, self._connections):
             return
         strangers = [each for each in self._callers.values() if not each.known and not each.requests]
-        if len(strangers) > self._strangers or len(self._callers) > self._connections:
+        is_full = len(self._callers) > self._connections
+        if is_full or (len(strangers) > self._strangers and now - strangers[0].waiting >= _MOMENT):
             self._dismiss(strangers[0])
 
     def left(self, transport: asyncio.Transport) -> None:

@@ -83,7 +83,7 @@ class ServerSettings(NamedTuple):
     certificate: tuple[Path, Path] | None = None
     """The files of certificate and key for https."""
     strangers: int = 64
-    """Limit of waiting connections without an admitted request."""
+    """Limit of waiting connections without an admitted request; more are possible for a moment."""
     connections: int = 256
     """Limit of all connections."""
     drain: float = 1.0

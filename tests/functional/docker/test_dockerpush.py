@@ -57,6 +57,15 @@ def assert_nothing_is_left(daemon: DockerDaemon, name: str, temporary: Path | No
     assert temporary is None or not list(temporary.iterdir())
 
 
+def test_an_image_of_many_layers(containerd_daemon: DockerDaemon, name: str, registry: Registry,
+                                 occystrap: CommandLine, tmp_path: Path) -> None:
+    """containerd pushes all of them at once, each over connections of its own."""
+    layers = [make_tar([('number', f'{name} {number}'.encode())]) for number in range(120)]
+    load(containerd_daemon, tmp_path, name, layers)
+    occystrap('process', uri(name, containerd_daemon), f'registry://{registry.host}/{name}:v1').assert_success()
+    assert_nothing_is_left(containerd_daemon, name)
+
+
 def test_there_it_is(daemon: DockerDaemon, name: str, registry: Registry, occystrap: CommandLine, tmp_path: Path,
                      ) -> None:
     layers = layers_of(name)
