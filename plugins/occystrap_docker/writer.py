@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from itertools import count
 
 from occystrap_core import (
-    Expectation, Image, ImageIndex, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Place, Receipt,
-    ServiceError, Settings, UsageError, WrittenImage, WrittenLayer,
+    Expectation, Image, ImageIndex, ImageNotFound, ImageOutput, LayerForm, Location, OutgoingLayer, OutputError, Place,
+    Receipt, ServiceError, Settings, UsageError, WrittenImage, WrittenLayer,
 )
 from occystrap_core.files import ByteStream, TemporaryFile
 from occystrap_core.oci import Digest, Reference
@@ -31,6 +31,8 @@ _NUMBERS = count(1)
 _DIGITS = 64
 """Digits of a digest in a layer's name, so that it fits in a plain header."""
 
+_MISSING = 'no such file'
+"""Part of a daemon's message about a layer that is neither in the archive nor in its store."""
 _CONNECTION = {option.name for option in CONNECTION}
 
 
@@ -124,7 +126,7 @@ class DockerWriter(ImageOutput):
         """End the archive, compare the image that the daemon made of it, and tag it."""
         loaded = self._load(image)
         self.settings.cancellation.check()  # after a cancellation the image may be removed at any time
-        self._daemon.tag(loaded, self._reference)
+        self._tag(loaded)
         self._nameless = None
         self._daemon.close()
         return self._receipt(image)
@@ -177,12 +179,30 @@ class DockerWriter(ImageOutput):
     def _load(self, image: WrittenImage) -> Digest:
         """Return the ID of the loaded image; raises OutputError when the daemon made another image."""
         loaded = self._finished(image)
-        facts = self._daemon.require(loaded)
+        try:
+            facts = self._daemon.require(loaded)
+        except ImageNotFound:
+            raise self._removed(loaded) from None
         same = facts.diff_ids == image.config.diff_ids
         if not same or (loaded != image.config.digest and not self._daemon.names_images_by_manifest):
             raise OutputError(f'the daemon at {self._daemon.address} loaded image {loaded}, expected '
                               f'{image.config.digest}: it was not tagged')
         return loaded
+
+    def _tag(self, loaded: Digest) -> None:
+        """Tag the loaded image; raises ServiceError."""
+        try:
+            self._daemon.tag(loaded, self._reference)
+        except ServiceError:
+            if self._daemon.find(loaded) is None:
+                raise self._removed(loaded) from None
+            raise
+
+    def _removed(self, loaded: Digest) -> ServiceError:
+        """Return the error for an image that the daemon has made and no longer has."""
+        return ServiceError(f'the daemon at {self._daemon.address} loaded image {loaded}, and lost it before it was '
+                            f'tagged {self._reference.familiar}: something removes untagged images there, such as '
+                            f'`{self._daemon.address.engine.name} image prune`: try again')
 
     def _finished(self, image: WrittenImage) -> Digest:
         """Send config and manifest, and return the ID of the image that the daemon made of the archive."""
@@ -199,7 +219,7 @@ class DockerWriter(ImageOutput):
             loaded = self._stream.finish()
         except BaseException as error:
             self._leftover = None if self._stream.refused else leftover
-            if self._leaves_out and self._stream.refused:
+            if self._leaves_out and self._stream.refused and _MISSING in str(error):
                 error.add_note('layers that the daemon had may have been removed meanwhile: try again')
             raise
         self._nameless = None if leftover.was_there(loaded) else loaded

@@ -8,8 +8,11 @@ from occystrap_core.oci import Digest, parse_json
 
 _LOADED = re.compile(r'Loaded image(?: ID)?: (sha256:[0-9a-f]{64})')
 _HINTS = {'empty export': 'this daemon exports no image without layers: use dockerpush:// as the source',
-          'max depth exceeded': 'Docker accepts at most 125 layers'}
+          'max depth exceeded': 'Docker accepts at most 125 layers',
+          'no space left on device': "the daemon's disk is full: `docker system df` shows what uses it"}
 """What to do about some messages of daemons that do not say it."""
+_SEVERAL_FORMATS, _OURS, _NEXT = 'payload does not match any', ' * docker-archive: ', ' * dir: '
+"""Parts of Podman's message about an archive: it tries all its formats, and says of each why it is not that one."""
 _ERROR = b'{"errorDetail":'
 _MOST_LINES = 100_000
 _LONGEST_LINE = 1 << 20
@@ -82,4 +85,7 @@ def complaint(body: bytes, status: int) -> str:
 
 
 def _line(message: object) -> str:
-    return ' '.join(str(message).split())[:500]
+    words = ' '.join(str(message).split())
+    if _SEVERAL_FORMATS in words:
+        words = words.partition(_OURS)[2].partition(_NEXT)[0] or words
+    return words[:500]

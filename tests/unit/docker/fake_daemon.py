@@ -31,8 +31,8 @@ ENDLESS = {
 
 @dataclass
 class FakeDaemon:
-    """`images` and `digests` by ID, `tags` by name; `faults` by what they hit: get, inspect, list, load, ping, push,
-    tag, untag, version; `progress` of pushes."""
+    """`images` and `digests` by ID, `tags` by name; `faults` by what they hit: get, inspect, list, load, made, ping,
+    push, tag, untag, version; `progress` of pushes."""
 
     socket: Path
     images: dict[str, Exported] = field(default_factory=dict)
@@ -135,7 +135,10 @@ class _Handler(BaseHTTPRequestHandler):
         if verb == 'push':
             self._push(name, query['tag'])
         else:
-            if not self._fault('tag'):
+            if self.fake.faults.get('tag') == 'pruned':
+                self.fake.images.pop(name)
+                self._json({'message': f'No such image: {name}'}, 404)
+            elif not self._fault('tag'):
                 self.fake.tags[f'{query["repo"]}:{query["tag"]}'] = name
                 self._plain(b'', 201)
 
@@ -254,6 +257,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.fake.images[image.id] = image
         if self.fake.faults.get('made') == 'another':
             image = next(iter(self.fake.images.values()))
+        elif self.fake.faults.get('made') == 'pruned':
+            del self.fake.images[image.id]
         self._json({'stream': f'Loaded image ID: {image.id}\n'})
 
     def _layer_upon(self, diff_ids: list[str]) -> bytes:

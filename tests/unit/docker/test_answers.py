@@ -26,10 +26,20 @@ def test_the_daemon_s_own_words_reach_the_user(status: int, line: bytes) -> None
 
 @pytest.mark.parametrize(('said', 'hint'), [
     ('empty export - not implemented', 'use dockerpush:// as the source'),
-    ('max depth exceeded', 'at most 125 layers')])
+    ('max depth exceeded', 'at most 125 layers'),
+    ('write /layer.tar: no space left on device', 'disk is full: `docker system df`')])
 def test_what_a_daemon_does_not_explain_is_explained(said: str, hint: str) -> None:
     with pytest.raises(OutputError, match=f'{said}; .*{hint}'):
         loaded_image(500, [f'{{"message":"{said}"}}'.encode()], 'unix:///d')
+
+
+def test_of_podman_s_formats_that_of_the_archive_is_shown() -> None:
+    words = (f'failed to load image: payload does not match any of the supported image formats:\\n * oci: {"x" * 600}'
+             '\\n * docker-archive: creating a layer: disk quota exceeded\\n * dir: open manifest.json: no directory')
+    with pytest.raises(OutputError, match='refused the image: creating a layer: disk quota exceeded$'):
+        loaded_image(500, [f'{{"cause":"{words}","message":"{words}"}}'.encode()], 'unix:///d')
+    with pytest.raises(OutputError, match='payload does not match any$'):
+        loaded_image(500, [b'{"message":"payload does not match any"}'], 'unix:///d')
 
 
 def test_silence_is_no_success() -> None:

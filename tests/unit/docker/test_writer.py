@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from occystrap_core import (
-    Cancelled, Image, Location, OccystrapError, OutputError, ServiceUnavailable, Settings, UsageError, VerifyLevel,
+    Cancelled, Image, Location, OccystrapError, OutputError, ServiceError, ServiceUnavailable, Settings, UsageError,
+    VerifyLevel,
 )
 from occystrap_core.image.derived import DerivedImage
 from occystrap_core.oci import Digest, ImageConfig, Reference
@@ -177,6 +178,26 @@ def test_faults_leave_old_tag_and_no_new_image(where: str, fault: str, kind: typ
     assert daemon.tags == {'team/sample:v1': old.id}
     assert where == 'made' or set(daemon.images) == {old.id}
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('where', ['made', 'tag'])
+def test_an_image_that_somebody_removes_before_it_is_tagged(where: str, daemon: FakeDaemon, tmp_path: Path) -> None:
+    """As `docker image prune` does; the source is not what lacks an image."""
+    daemon.faults[where] = 'pruned'
+    with pytest.raises(ServiceError, match=f'loaded image {ID}, and lost it .* tagged .*`docker image prune`: try'):
+        write(daemon, tmp_path)
+    assert not daemon.tags and not daemon.images
+
+
+@pytest.mark.parametrize(('words', 'said'), [
+    ('open /tmp/layer.tar: no such file or directory', True), ('cannot load windows image on linux', False)])
+def test_a_layer_that_was_left_out_is_blamed_only_if_one_is_missing(words: str, said: bool, daemon: FakeDaemon,
+                                                                    tmp_path: Path) -> None:
+    write(daemon, tmp_path)
+    daemon.faults['load'] = f'500 {words}'
+    with pytest.raises(OutputError, match=words) as error:
+        write(daemon, tmp_path, hinted(*map(len, sample_layers())))
+    assert any('may have been removed' in note for note in getattr(error.value, '__notes__', ())) is said
 
 
 def test_an_image_that_cannot_be_removed_is_reported(daemon: FakeDaemon, tmp_path: Path) -> None:
