@@ -23,6 +23,10 @@ _COMPLAINT = 64 << 10
 _PLAIN_HTTP = 'HTTP request to an HTTPS server'
 
 
+class TimedOut(ServiceUnavailable):
+    """A daemon did not answer in time."""
+
+
 @contextmanager
 def translated(address: Address, doing: str) -> Iterator[None]:
     """Raise exceptions of libraries as ServiceError or a subclass that names the daemon and `doing`, the action."""
@@ -69,8 +73,8 @@ def _breakdown(error: BaseException, address: Address, doing: str) -> OccystrapE
             return ServiceUnavailable(f'{_where(address)} is not a socket: give the socket of a daemon')
         return ServiceUnavailable(f'no {address.engine.title} answers at {_where(address)}: {_help(address)}')
     if any(isinstance(cause, TimeoutError) or _is_one(cause, 'requests', 'Timeout') for cause in causes):
-        return ServiceUnavailable(f'the daemon at {address} did not answer in time while {doing}: see its log, or '
-                                  'raise --timeout')
+        return TimedOut(f'the daemon at {address} did not answer in time while {doing}: see its log, or raise '
+                        '--timeout')
     if trouble := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None):
         return _tls_error(trouble, address)
     if any(_PLAIN_HTTP in str(cause) for cause in causes):

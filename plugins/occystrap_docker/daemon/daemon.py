@@ -15,6 +15,7 @@ from occystrap_docker.connection.address import find_address
 from occystrap_docker.connection.answers import lines_of, loaded_image
 from occystrap_docker.connection.failures import refusal, translated
 from occystrap_docker.connection.patient_answer import LEAST_RATE
+from occystrap_docker.connection.silence import Silence
 from occystrap_docker.daemon.export_stream import Exported
 from occystrap_docker.daemon.image_list import ImageFacts, Listed, facts_of, listed
 from occystrap_docker.daemon.itself import Itself
@@ -45,7 +46,8 @@ class Daemon:
         self.address, self._settings = find_address(options).of_image(image), settings
         self._connected: 'LimitedClient | None' = None
         self._lock = threading.Lock()
-        self._queries = Queries(self.address, lambda: self._api, settings.timeout, settings.least_rate)
+        self._silence = Silence.of(self.address, settings)
+        self._queries = Queries(self.address, lambda: self._api, settings.timeout, settings.least_rate, self._silence)
         self.itself = Itself(self._queries, settings.shared.get((Itself, self.address.url), dict))
 
     @property
@@ -59,7 +61,8 @@ class Daemon:
 
     def ping(self) -> None:
         """Check that the daemon answers."""
-        self._ask('connecting', 'GET', '/_ping')
+        with self._silence.watched(self.address):
+            self._ask('connecting', 'GET', '/_ping')
 
     def find(self, name: str, seconds: float | None = None) -> ImageFacts | None:
         """Return the facts of the image with this name or ID, None if the daemon has none.

@@ -1,7 +1,7 @@
 """Read-only requests to a daemon: at a Unix socket without the SDK, otherwise with its client."""
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -12,6 +12,7 @@ from occystrap_docker.connection import local_socket
 from occystrap_docker.connection.address import UNIX, Address
 from occystrap_docker.connection.answers import complaint
 from occystrap_docker.connection.failures import parsed, refusal, translated
+from occystrap_docker.connection.silence import Silence
 
 if TYPE_CHECKING:
     from occystrap_docker.connection.limited_client import LimitedClient
@@ -27,9 +28,10 @@ class Queries:
     """GET requests to one daemon. `doing` names the action in errors; all methods raise ServiceError."""
 
     def __init__(self, address: Address, client: Callable[[], 'LimitedClient'], timeout: float,
-                 least_rate: float = 0.0) -> None:
+                 least_rate: float = 0.0, silence: Silence | None = None) -> None:
         """`client` returns the SDK's client when needed; the daemon may be silent for `timeout` seconds, and must send
-        `least_rate` bytes per second."""
+        `least_rate` bytes per second. `silence` records its timeouts."""
+        self._silence = silence or Silence()
         self._address, self._client, self._timeout = address, client, timeout
         self._least_rate = least_rate
 
@@ -41,7 +43,14 @@ class Queries:
         return found
 
     def find_document(self, doing: str, *path: str, seconds: float | None = None, **parameters: str) -> Any:
-        """Return the JSON at `path`, within `seconds`, None if the daemon answers 404."""
+        """Return the JSON at `path`, within `seconds`, None if the daemon answers 404.
+
+        Without `seconds` a daemon that has timed out several times in a row is not asked again for a while.
+        """
+        with nullcontext() if seconds else self._silence.watched(self._address):
+            return self._found(doing, *path, seconds=seconds, **parameters)
+
+    def _found(self, doing: str, *path: str, seconds: float | None, **parameters: str) -> Any:
         with translated(self._address, doing), closing(self._get(*path, seconds=seconds, **parameters)) as answer:
             if answer.status == HTTPStatus.NOT_FOUND:
                 _body(answer)  # else the connection could not be reused

@@ -94,7 +94,7 @@ def test_an_archive_that_nobody_takes(daemon: FakeDaemon, tmp_path: Path, monkey
 
 def found_at(options: dict[str, str]) -> Callable[[], object]:
     """Return a call that reads the image x:v1 of the daemon there."""
-    images = DockerInput(Location('docker', 'x:v1', options, {}), SETTINGS)
+    images = DockerInput(Location('docker', 'x:v1', options, {}), Settings(sync=False, timeout=SETTINGS.timeout))
 
     def act() -> object:
         try:

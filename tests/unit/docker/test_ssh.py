@@ -43,7 +43,7 @@ def make_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeSsh:
 
 def layers_of(**options: Any) -> int:
     """Read an image of the daemon that the options lead to; return how many layers came."""
-    images = DockerInput(Location('docker', 'sample:v1', options, {}), SETTINGS)
+    images = DockerInput(Location('docker', 'sample:v1', options, {}), Settings(sync=False, timeout=SETTINGS.timeout))
     try:
         return len(read(images.open(next(iter(images.references())))))
     finally:
