@@ -7,39 +7,34 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
 
 import distributed
 
-from occystrap_core import OccystrapError, ServiceUnavailable
+from occystrap_core import OccystrapError
 from occystrap_dask import worker_probe
 from occystrap_dask.heartbeats import Heartbeats
+from occystrap_dask.scheduler import Scheduler
 from occystrap_dask.work_queues import Taker, WorkQueues, result_of
 from occystrap_dask.worker_probe import error_text
-from occystrap_dask.worker_task import interrupt
 
-_LOOK = 0.5
-_AT_WORK = ('running', 'paused')
-"""The states of workers that can be used; one that is being retired interrupts its work."""
+_LOOK, _SHORT = 0.5, 0.05
 _PROBES = 32
 """Number of workers that are probed at once."""
 _GRACE = 2.5
 """Seconds for interrupted images to report what they have kept for the next run."""
 _PARTING = 1.0
 """Seconds for telling the workers that the run has ended; without that they notice it two seconds later."""
-_GONE = (OSError, CancelledError, distributed.client.ClosedClientError, ServiceUnavailable)
-"""Exceptions that are raised if the scheduler or a worker is gone."""
 
 
 class Cluster(Executor):
     """The workers of a scheduler, including those that join later."""
 
-    def __init__(self, client: 'distributed.Client', address: str, frozen: float, note: Callable[[str], None]) -> None:
+    def __init__(self, scheduler: Scheduler, frozen: float, note: Callable[[str], None]) -> None:
         """`frozen`: after this many seconds without a heartbeat a worker is given up."""
-        self._client, self._address, self._frozen, self._note = client, address, frozen, note
+        self._scheduler, self._frozen, self._note = scheduler, frozen, note
         self._lock = threading.RLock()
         self._fit: dict[str, bool] = {}
         """The known workers, and whether each can be used."""
@@ -50,35 +45,49 @@ class Cluster(Executor):
         self._probes = ThreadPoolExecutor(_PROBES, 'probe')
         self._names: dict[str, str] = {}
         """What the workers call themselves."""
+        self._denied = set[str]()
+        """The names of those that are left out, also if they are gone for a while."""
         self._waiting: deque[tuple[bytes, Future[Any]]] = deque()
         """Pickled work that no worker has begun, each with its future."""
         self._heartbeats = Heartbeats(frozen)
         self._ended = False
         self._lost: OccystrapError | None = None
-        self._queues = WorkQueues(client, self._answered, self._broke)
+        self._queues = WorkQueues(scheduler.client, self._begun, self._answered, self._broke)
 
     def begin(self, count: int, seconds: float) -> int:
         """Wait for `count` workers, or at least one; return their number."""
         until = time.monotonic() + seconds
         self._look()
         wait([*self._asked.values()], max(seconds, worker_probe.PATIENCE))
-        while (found := self._usable) < count and time.monotonic() < until:
+        self._wait_for_takers()
+        while (found := len(self._usable())) < count and time.monotonic() < until:
             time.sleep(_LOOK)
             self._look()
         if not found:
-            raise ServiceUnavailable(f'the Dask scheduler {self._address} has no worker that can be used: start some '
-                                     f'with dask worker {self._address} --nthreads 1')
+            raise self._scheduler.without_workers()
         threading.Thread(target=self._watch, name='dask', daemon=True).start()
         return found
+
+    def _wait_for_takers(self) -> None:
+        """Wait until all have begun, but not for those of workers that are busy with something else."""
+        until = time.monotonic() + worker_probe.PATIENCE
+        while (late := self._late()) and time.monotonic() < until:
+            time.sleep(_SHORT)
+        for taker in late:
+            self._note(f'worker {taker.worker} is busy with something else, and is used when that has ended')
+
+    def _late(self) -> list[Taker]:
+        with self._lock:
+            return [each for each in self._takers.values() if not each.has_begun]
 
     def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 'Future[Any]':
         """Queue work for the next idle worker; raises ServiceUnavailable if there is no scheduler."""
         assert not args and not kwargs
-        if self._lost:
-            raise self._lost
         future: Future[Any] = Future()
         pickled = pickle.dumps(work)
         with self._lock:
+            if self._lost:
+                raise self._lost
             self._waiting.append((pickled, future))
         self._send()
         return future
@@ -94,12 +103,12 @@ class Cluster(Executor):
 
     def _idle(self) -> Taker | None:
         """Return the taker of an idle worker, if there is one."""
-        return next((taker for worker, taker in self._takers.items() if self._fit.get(worker) and not taker.future),
-                    None)
+        return next((each for each in self._usable() if not each.future), None)
 
-    @property
-    def _usable(self) -> int:
-        return sum(self._fit.values())
+    def _usable(self) -> list[Taker]:
+        """Return the takers that may get work, now or after what they have."""
+        with self._lock:
+            return [taker for worker, taker in self._takers.items() if taker.has_begun and self._fit.get(worker)]
 
     def at_work(self) -> list[str]:
         """Return the names of the workers that have an image."""
@@ -114,6 +123,7 @@ class Cluster(Executor):
         with self._lock:
             found = [address for address, name in self._names.items() if name == worker and address in self._fit]
             self._fit.update(dict.fromkeys(found, False))
+            self._denied.add(worker)
         for address in found:
             self._note(f'worker {worker} ({address}) is left out: {why}; log in there with occystrap login, or end it')
 
@@ -125,23 +135,29 @@ class Cluster(Executor):
             busy = {taker: taker.future for taker in self._busy() if taker.future}
             takers = [*self._takers.values()]
         if busy and not self._lost:
-            threading.Thread(target=self._interrupt, args=(list(busy),), name='interrupt', daemon=True).start()
+            self._queues.interrupt(list(busy))
             wait(busy.values(), _GRACE)
         self._queues.end(takers, 0.0 if self._lost else _PARTING)
-        with suppress(Exception):  # the scheduler may be gone
-            self._client.close(timeout=1)
+        self._scheduler.close()
 
-    def _interrupt(self, takers: list[Taker]) -> None:
-        """Make workers interrupt their work and answer; a frozen one does not delay the others."""
-        with suppress(Exception):  # their tasks are cancelled soon in any case
-            self._client.run(interrupt, [each.name for each in takers], workers=[each.worker for each in takers],
-                             on_error='ignore')
+    def _taker(self, name: str) -> Taker | None:
+        """Return the taker with a queue of this name, unless its worker was given up."""
+        with self._lock:
+            return next((each for each in self._takers.values() if each.name == name), None)
+
+    def _begun(self, name: str) -> None:
+        """Use a worker from now on; if its task has begun before, another process has the address, and the work is
+        lost."""
+        taker = self._taker(name)
+        if taker and taker.has_begun:
+            self._give_up(taker.worker, 'was started again')
+        elif taker:
+            taker.has_begun = True
+            self._send()
 
     def _answered(self, name: str, answer: bytes) -> None:
         """Pass on an answer, unless its worker was given up, and give the worker new work."""
-        with self._lock:
-            taker = next((each for each in self._takers.values() if each.name == name), None)
-        if taker:
+        if taker := self._taker(name):
             self._free(taker, *result_of(answer))
 
     def _free(self, taker: Taker, result: Any, error: BaseException | None) -> None:
@@ -154,10 +170,6 @@ class Cluster(Executor):
         if not self._lost:
             self._send()
 
-    def _gone(self) -> ServiceUnavailable:
-        return ServiceUnavailable(f'the Dask scheduler {self._address} is gone: start it again, and go on with '
-                                  '--resume')
-
     def _watch(self) -> None:
         since = time.monotonic()
         while not self._ended:
@@ -167,22 +179,21 @@ class Cluster(Executor):
             except Exception as error:
                 self._broke(error)
                 return
-            since = time.monotonic() if self._usable else since
+            since = time.monotonic() if self._usable() else since
             if time.monotonic() - since > self._frozen:
-                self._lose(ServiceUnavailable(f'no worker is left at the Dask scheduler {self._address}: start some, '
-                                              'and go on with --resume'))
+                self._lose(self._scheduler.abandoned())
                 return
             time.sleep(_LOOK)
 
     def _broke(self, error: Exception) -> None:
         """End the run for an error of the connection to the scheduler, or of this module."""
-        is_gone = isinstance(error, _GONE) or self._client.status != 'running'
-        self._lose(self._gone() if is_gone else _unexpected(error))
+        if not self._ended:
+            self._lose(self._scheduler.error_of(error))
 
     def _lose(self, error: OccystrapError) -> None:
         """Fail all futures that are waiting."""
         with self._lock:
-            self._lost = error
+            self._lost = self._lost or error
             waiting, self._waiting = [future for _, future in self._waiting], deque()
             busy = self._busy()
         for taker in busy:
@@ -193,34 +204,36 @@ class Cluster(Executor):
 
     def _look(self) -> None:
         """Update the list of workers: probe new ones, and give up those that are gone, retired, or frozen."""
-        workers = self._client.scheduler_info(n_workers=-1)['workers']
-        known = {worker: told for worker, told in workers.items() if told['status'] in _AT_WORK}
-        if self._client.status != 'running':
-            raise self._gone()
+        workers = self._scheduler.workers()
+        known = set(workers).difference(self._heartbeats.frozen(workers))
         for worker in [*self._fit]:
             if worker not in known:
-                self._give_up(worker, 'is gone')
-        for worker, told in known.items():
-            if self._heartbeats.is_frozen(worker, told['last_seen']) and self._fit.get(worker):
-                self._give_up(worker, f'did not respond for {self._frozen:.0f} s', for_good=True)
+                silent = worker in workers
+                self._give_up(worker, f'did not respond for {self._frozen:.0f} s' if silent else 'is gone')
+        for worker in known:
             if worker not in self._fit and (worker not in self._asked or self._asked[worker].done()):
                 self._asked[worker] = self._probes.submit(self._take, worker)
 
-    def _give_up(self, worker: str, why: str, for_good: bool = False) -> None:
-        """Take back the work of a worker, which may be used again if it is there again."""
+    def _give_up(self, worker: str, why: str, for_good: bool = False, only: Taker | None = None) -> None:
+        """Take back the work of a worker, which may be used again if it is there again; with `only`, if that is still
+        its taker."""
         with self._lock:
+            if only and self._takers.get(worker) is not only:
+                return
             self._fit.pop(worker, None)
             self._asked.pop(worker, None)
             if for_good:
                 self._fit[worker] = False
             taker = self._takers.pop(worker, None)
         if taker:
-            self._queues.close(taker)
+            self._queues.close(taker, for_worker=True)
             self._free(taker, None, BrokenExecutor(f'worker {worker} {why}'))
 
     def _take(self, worker: str) -> None:
         """Use a worker that has the same version of occystrap."""
-        name, reason = worker_probe.probe(self._client, worker)
+        name, reason = worker_probe.probe(self._scheduler.client, worker)
+        if name in self._denied and not reason:
+            reason = 'it was left out before'
         taker = None if reason else self._queues.open(worker)
         with self._lock:
             self._names[worker] = name
@@ -236,18 +249,12 @@ class Cluster(Executor):
         """Give up a worker whose task has ended during the run: it is being closed, has died, or something failed."""
         if taker.is_closed or self._ended:
             return
-        if self._client.status != 'running':
-            self._lose(self._gone())
+        if not self._scheduler.is_connected:
+            self._lose(self._scheduler.gone())
             return
         error = task.exception() if task.status == 'error' else None
         if error is None or isinstance(error, distributed.KilledWorker):
-            self._give_up(taker.worker, 'was closed')
+            self._give_up(taker.worker, 'was closed', only=taker)
             return
-        self._give_up(taker.worker, f'failed: {error_text(error)}', for_good=True)
+        self._give_up(taker.worker, f'failed: {error_text(error)}', for_good=True, only=taker)
         self._note(f'worker {taker.worker} is left out: {error_text(error)}')
-
-
-def _unexpected(error: Exception) -> OccystrapError:
-    """Return the error for a failure of this module, which is not the scheduler's fault."""
-    return OccystrapError(f'executor dask: unexpected {type(error).__name__}: {error_text(error)}; report this, and go '
-                          'on with --resume')

@@ -18,7 +18,8 @@ def probe(client: 'distributed.Client', worker: str) -> tuple[str, str]:
         if not (reason := _unfit(client, worker)):
             return _ask(client, worker, loaded), ''
     except TimeoutError:
-        reason, advice = f'no answer within {PATIENCE:g} s', 'end what else it does, and start the worker again'
+        reason = f'no answer within {PATIENCE:g} s'
+        advice = 'end what else it does, or give it more memory if Dask has paused it, and start the worker again'
     except Exception as error:  # whatever goes wrong there
         reason = error_text(error)
     return worker, f'{reason}; {advice}'

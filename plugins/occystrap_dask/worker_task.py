@@ -4,6 +4,7 @@ The scheduler keeps an entry of each task for as long as it lives, so an image h
 """
 import pickle
 import threading
+import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any, Protocol
@@ -16,10 +17,14 @@ _LOOK = 0.5
 _FIRST_WAIT, _WAIT = 0.1, 2.0
 """Seconds that a question for work waits at the scheduler, twice as long each time, but at most the latter: a worker
 whose client died is held for as long."""
+_LATE = 2.0
+"""If the scheduler answers so much later than it was asked to, it was frozen."""
 _AT_WORK = ('running', 'paused')
 """The states in which a worker does its work; one that is being retired interrupts it."""
 DISMISSED = b''
 """Sent instead of work: there will be no more."""
+BEGUN = b''
+"""Answered once, before any work: this worker takes work from now on."""
 
 
 class Work(Protocol):
@@ -35,7 +40,9 @@ class Work(Protocol):
 class _Runner:
     """Runs one work after another, and interrupts it on request."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_wanted: Callable[[], bool] = lambda: True) -> None:
+        """`is_wanted` returns whether anybody waits for an answer."""
+        self._is_wanted = is_wanted
         self._lock = threading.Lock()
         self._work: Work | None = None
         self._interrupted = False
@@ -68,13 +75,20 @@ class _Runner:
             if self._work:
                 self._work.stop()
 
-    def watch(self, is_wanted: Callable[[], bool]) -> None:
+    def watch(self) -> None:
         """Interrupt the work when nobody wants it any more."""
         while not self.ended.wait(_LOOK):
-            if not is_wanted():
+            if not self._is_wanted():
                 self.unwanted.set()
                 self.interrupt()
                 return
+
+    def is_wanted_after(self, due: float) -> bool:
+        """Return whether work is still wanted, now that the scheduler has answered what was `due` then.
+
+        If it is late, it was frozen, and the client may have ended meanwhile: it tells so only after it has sent work.
+        """
+        return not self.unwanted.wait(_LATE if time.monotonic() > due + _LATE else 0)
 
 
 _runners: dict[str, _Runner] = {}
@@ -88,17 +102,21 @@ def take_work(orders: str, answers: str) -> None:
     interrupted and not answered.
     """
     received, answered = Queue(orders), Queue(answers)
-    runner = _runners[orders] = _Runner()
-    threading.Thread(target=runner.watch, args=(_is_wanted(get_worker()),), name='order', daemon=True).start()
+    runner = _runners[orders] = _Runner(_is_wanted(get_worker()))
+    threading.Thread(target=runner.watch, name='order', daemon=True).start()
     try:
+        answered.put([orders, BEGUN])
         while (work := _next(received, runner)) != DISMISSED:
             answer = runner.run(work)
             if not runner.unwanted.is_set():
+                asked = time.monotonic()
                 answered.put([orders, answer])
+                runner.is_wanted_after(asked)
     finally:
         runner.ended.set()
         del _runners[orders]
-        received.close()
+        for _ in range(2):  # for the client, too, which may be dead
+            received.close()
         answered.close()
 
 
@@ -106,8 +124,10 @@ def _next(received: Queue, runner: _Runner) -> bytes:
     """Return the next work, or DISMISSED."""
     seconds = _FIRST_WAIT
     while not runner.unwanted.is_set():
+        asked = time.monotonic()
         with suppress(TimeoutError):
-            return bytes(received.get(timeout=seconds))
+            work = bytes(received.get(timeout=seconds))
+            return work if runner.is_wanted_after(asked + seconds) else DISMISSED
         seconds = min(2 * seconds, _WAIT)
     return DISMISSED
 

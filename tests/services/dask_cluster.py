@@ -59,6 +59,12 @@ class DaskCluster:
         with Client(self.address, set_as_default=False) as client:
             return int(client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))
 
+    def queues(self) -> int:
+        """The number of queues that the scheduler keeps."""
+        from distributed import Client  # as above
+        with Client(self.address, set_as_default=False) as client:
+            return int(client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.extensions['queues'].queues)))
+
     def logs(self) -> str:
         """What all of them wrote."""
         return ''.join(each.read_text() for each in [*self.directory.glob('worker-?'), self.directory / 'scheduler'])

@@ -25,6 +25,7 @@ from tests.services.dask_cluster import DaskCluster, dask_cluster
 from tests.services.recorded import recorded
 from tests.services.registry import Registry
 from tests.services.requirements import EVERYTHING
+from tests.services.silent_listener import listener
 from tests.services.sixty_images import SixtyImages
 
 CANARY = 'canary-4711'
@@ -59,6 +60,7 @@ def test_an_image_of_a_lost_worker_is_copied_again(
         worker.send_signal(way)
         try:
             assert run.end().endswith(f'{count}/{count} verified')
+            assert cluster.queues() == 0
         finally:
             worker.kill()
             worker.wait()
@@ -257,6 +259,28 @@ def test_mistakes(executor: str, words: str, occystrap: CommandLine) -> None:
     result = occystrap('process', 'registry://127.0.0.1:1/app:v1', 'dir://out', '--executor', executor, fresh=True)
     assert result.code in (1, 2) and len(result.errors) == 1, result
     assert result.errors[0].startswith('occystrap: error: ') and words in result.errors[0]
+
+
+def test_a_scheduler_that_says_nothing_is_a_mistake(occystrap: CommandLine) -> None:
+    with listener(holds=True) as silent:
+        result = occystrap('process', 'registry://127.0.0.1:1/app:v1', 'dir://out', '--executor',
+                           f'dask:scheduler=tcp://{silent.host},wait=1', fresh=True, timeout=60).assert_code(1)
+    assert len(result.errors) == 1, result
+    assert f'no Dask scheduler answers at tcp://{silent.host}: no answer within 1 s; start one' in result.errors[0]
+
+
+@pytest.mark.skipif(not EVERYTHING, reason='OCCYSTRAP_TEST_ALL=1 runs it; the clock of heartbeats is tested always')
+def test_a_scheduler_that_is_frozen_for_a_while_costs_nothing(
+        cluster: DaskCluster, sixty: SixtyImages, destination: Registry, occystrap: CommandLine,
+        tmp_path: Path) -> None:
+    source = sixty.listed(tmp_path, MANY)
+    with bulk_process(occystrap, source, destination.host, '--executor', cluster.executor) as run:
+        run.hear('[3]')
+        cluster.scheduler.send_signal(signal.SIGSTOP)
+        time.sleep(6)  # twice as long as workers may be silent
+        cluster.scheduler.send_signal(signal.SIGCONT)
+        assert run.end().endswith(f'{MANY}/{MANY} verified')
+    assert_all_there(occystrap, tmp_path / 'receipts', MANY)
 
 
 def test_a_dry_run_needs_the_scheduler_as_well_and_does_not_ask_it(occystrap: CommandLine, sixty: SixtyImages,
