@@ -11,6 +11,7 @@ from occystrap_core.oci import (
     INDEX_FILE, MANIFEST_CAP, Digest, IndexFile, blob_name, find_named, find_referrer, is_referrer_tag,
 )
 from occystrap_s3.bucket.bucket import NoBucket, StoredObject
+from occystrap_s3.bucket.failures import ARCHIVED
 from occystrap_s3.layout.bucket_layout import BucketLayout
 from occystrap_s3.layout.bucket_store import BucketStore
 from occystrap_s3.layout.image_list import ImageList
@@ -105,6 +106,8 @@ class BucketCheck:
             self._blob(expected, results)
         elif not (found := self._bucket.look(self._key(expected))):
             results.missing(expected)
+        elif found.is_archived:
+            results.unreachable(expected, f'{ARCHIVED}, or copy the image again')
         elif digest := found.digest or self._digest_of_parts(expected, found):
             results.found(expected, size=found.size, digest=digest, evidence=REPORTED)
         elif found.size != expected.size:

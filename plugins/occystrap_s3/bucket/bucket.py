@@ -18,6 +18,8 @@ from occystrap_s3.bucket.request_rate import wait_for_turn
 
 T = TypeVar('T')
 
+_ARCHIVES = frozenset(('GLACIER', 'DEEP_ARCHIVE'))
+"""Storage classes of objects that cannot be read; those of GLACIER_IR can."""
 _MOST_KEYS = 1_000_000
 """Largest number of keys in one list."""
 
@@ -44,11 +46,13 @@ class StoredObject(NamedTuple):
     object.
 
     `checksum` is in base64; for an object sent in parts it is that of the parts' checksums, with their number; it is
-    empty if the object was stored without one.
+    empty if the object was stored without one. `is_archived`: the server reports all that, but not the bytes, before
+    somebody restores the object, which takes hours.
     """
 
     size: int
     checksum: str
+    is_archived: bool = False
 
     @property
     def digest(self) -> Digest | None:
@@ -104,7 +108,7 @@ class Bucket:
             head = self._ask('head_object', f'{self}/{key}', Key=key, ChecksumMode='ENABLED')
         except ImageNotFound:
             return None
-        return StoredObject(head.get('ContentLength', -1), head.get('ChecksumSHA256') or '')
+        return StoredObject(head.get('ContentLength', -1), head.get('ChecksumSHA256') or '', _is_archived(head))
 
     def document(self, key: str, cap: int = MANIFEST_CAP) -> tuple[bytes, str]:
         """Return a small object and its ETag; raises ImageNotFound, InvalidImage if it is larger than `cap` bytes,
@@ -202,6 +206,13 @@ class Bucket:
 
     def _client(self) -> Any:
         return self.connection.client(self.settings)
+
+
+def _is_archived(head: Mapping[str, Any]) -> bool:
+    """Return whether an object is in an archive, by its class or because nobody has read it for long, and has no copy
+    that was restored for some days."""
+    is_there = head.get('StorageClass') in _ARCHIVES or head.get('ArchiveStatus')
+    return bool(is_there) and 'ongoing-request="false"' not in (head.get('Restore') or '')
 
 
 def checksum_of(digest: Digest) -> str:

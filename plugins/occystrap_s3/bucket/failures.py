@@ -8,6 +8,7 @@ from occystrap_core.files import TooManyRequests
 
 _Kind = type[OccystrapError]
 _CREDENTIALS = 'see `aws configure`, AWS_ACCESS_KEY_ID, AWS_PROFILE or profile='
+ARCHIVED = 'the object is archived; restore it first'
 _REGION = 'give region= with the region of the bucket'
 _CODES: Mapping[str, tuple[_Kind, str]] = {
     'NoSuchBucket': (ServiceError, 'there is no such bucket; create it, or correct the name, endpoint or profile'),
@@ -36,7 +37,7 @@ _CODES: Mapping[str, tuple[_Kind, str]] = {
                                      'multipart='),
     'KeyTooLongError': (UsageError, 'the key would be too long; give a shorter prefix or name'),
     'QuotaExceeded': (ServiceError, 'the quota of the bucket is used up; make room'),
-    'InvalidObjectState': (ServiceError, 'the object is archived; restore it first'),
+    'InvalidObjectState': (ServiceError, ARCHIVED),
 }
 _STATUS = {'301': 'PermanentRedirect', '307': 'TemporaryRedirect', '403': 'AccessDenied', '429': 'SlowDown',
            '503': 'SlowDown'}

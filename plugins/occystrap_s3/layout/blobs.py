@@ -31,10 +31,11 @@ class Blobs:
         return WrittenLayer(blob_name(digest), digest, descriptor.size, Evidence.DESCRIPTOR)
 
     def size(self, digest: Digest) -> int | None:
-        """Return the size in bytes of a blob; None if it is missing, or if the server does not report this digest."""
+        """Return the size in bytes of a blob; None if it is missing or archived, or if the server does not report this
+        digest."""
         if digest not in self._known:
             found = self._bucket.look(self._key(digest))
-            if not found or not (found.digest == digest or self._is_recorded(digest, found)):
+            if not found or found.is_archived or not (found.digest == digest or self._is_recorded(digest, found)):
                 return None
             self._known[digest] = StoredChecksum(digest, found.size, found.checksum)
         return self._known[digest].size

@@ -43,12 +43,18 @@ def originals(written: Receipt, running_object_storage: ObjectStorage) -> dict[s
 def mended(originals: dict[str, bytes], object_storage: ObjectStorage) -> Iterator[ObjectStorage]:
     """The storage, where all objects are put back as they were."""
     yield object_storage
-    tags = object_storage.entity_tags(BUCKET)
+    tags, elsewhere = object_storage.entity_tags(BUCKET), archives(object_storage)
     for key in set(tags) - set(originals):
         object_storage.client.delete_object(Bucket=BUCKET, Key=key)
     for key, content in originals.items():
-        if tags.get(key) != hashlib.md5(content).hexdigest():
+        if tags.get(key) != hashlib.md5(content).hexdigest() or key in elsewhere:
             put(object_storage, key, content)
+
+
+def archives(storage: ObjectStorage) -> set[str]:
+    """Return the keys of all objects of another storage class than the usual."""
+    listed = storage.client.list_objects_v2(Bucket=BUCKET)['Contents']
+    return {each['Key'] for each in listed if each['StorageClass'] != 'STANDARD'}
 
 
 def put(storage: ObjectStorage, key: str, content: bytes) -> None:
@@ -105,6 +111,47 @@ def test_objects_of_other_programs_are_not_verified_without_being_read(written: 
     verify('--verify=full').assert_success()
     mended.client.put_object(Bucket=BUCKET, Key=f'p/{layer}', Body=bytes(len(content)), ChecksumAlgorithm='CRC32')
     assert 'FAILED' in verify('--verify=full').assert_code(1).err
+
+
+@pytest.mark.parametrize('kind', ['layer', 'config', 'manifest', 'record'])
+@pytest.mark.parametrize('archive', ['GLACIER', 'DEEP_ARCHIVE'])
+def test_what_is_archived_is_not_verified(archive: str, kind: str, written: Receipt, mended: ObjectStorage) -> None:
+    """The server still reports size and sha256 of an object that nobody can read."""
+    name = 'images/names/app!3Av1.json' if kind == 'record' else written.of_kind(kind)[0].locator
+    archived(mended, f'p/{name}', archive)
+    for level in ('fast', 'full'):
+        done = verify(f'--verify={level}').assert_code(1)
+        assert f'p/{name}' in done.err if kind == 'record' else name in done.err
+        assert 'archived; restore it first' in done.err and ' 1/1 verified' not in done.err
+
+
+@pytest.mark.parametrize('readable', ['GLACIER_IR', 'STANDARD_IA', 'restored'])
+def test_what_can_be_read_at_once_is_verified(readable: str, written: Receipt, mended: ObjectStorage) -> None:
+    key = f'p/{written.of_kind("layer")[0].locator}'
+    archived(mended, key, 'GLACIER' if readable == 'restored' else readable)
+    if readable == 'restored':
+        mended.client.restore_object(Bucket=BUCKET, Key=key, RestoreRequest={'Days': 1})
+    for level in ('fast', 'full'):
+        verify(f'--verify={level}').assert_success()
+
+
+def test_a_copy_replaces_blobs_that_are_archived(written: Receipt, mended: ObjectStorage, tmp_path: Path) -> None:
+    """Also under another name, whose image would share a layer that cannot be read."""
+    key = f'p/{written.of_kind("layer")[0].locator}'
+    with RegistryServer(tmp_path / 'registry') as server:
+        push(server.host, Settings())
+        for name in ('v1', 'v3'):
+            archived(mended, key, 'GLACIER')
+            run_here('process', f'registry://{server.host}/app:v1', f's3://{BUCKET}/p/app:{name}').assert_success()
+            assert 'StorageClass' not in mended.client.head_object(Bucket=BUCKET, Key=key)
+    verify('--verify=full').assert_success()
+
+
+def archived(storage: ObjectStorage, key: str, storage_class: str) -> None:
+    """Move an object to a storage class, as rules of a bucket do."""
+    content = storage.read(BUCKET, key)
+    storage.client.put_object(Bucket=BUCKET, Key=key, Body=content, ChecksumAlgorithm='SHA256',
+                              StorageClass=storage_class)
 
 
 def test_an_image_without_a_receipt_is_named(written: Receipt, mended: ObjectStorage) -> None:
