@@ -1,5 +1,5 @@
 """A layout in a bucket: the records of its images, each an index of its own, and their receipts."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from occystrap_core import (
     ImageNotFound, InvalidImage, Location, OccystrapError, Place as PlaceOfImage, Receipt, ServiceError, Settings,
 )
 from occystrap_core.oci import MANIFEST_CAP, Descriptor, Digest, Entry, IndexFile
-from occystrap_s3.bucket.bucket import Bucket
+from occystrap_s3.bucket.bucket import Bucket, Conflict, NoConditions, unchanged
 from occystrap_s3.bucket.connection import Connection
 from occystrap_s3.layout.keys import (
     RECEIPTS, RECORDS, expected_key, is_record, key_of, prefix_of_receipt, receipt_key, receipts_prefix, record_key,
@@ -15,6 +15,7 @@ from occystrap_s3.layout.keys import (
 from occystrap_s3.layout.place import Place
 
 _RECEIPT_CAP = 16 * MANIFEST_CAP
+_TIMES = 20
 
 
 class Record(NamedTuple):
@@ -98,26 +99,66 @@ class BucketLayout:
     def put_record(self, key: str, entries: Sequence[Entry], receipt: Receipt) -> None:
         """Make an image visible by its record; its receipt, which is tied to this very record, is written first.
 
-        Raises ServiceError.
+        The receipt also gets the bringers of the image that is there, if that is the same. Raises ServiceError.
         """
         raw = IndexFile.listing(entries).to_json()
-        self.put_receipt(key, raw, receipt)
+        if kept := self._kept(key, Digest(entries[0]['digest'])):
+            receipt = receipt.brought_also_by(kept.brought_by)
+        self._put_receipt(key, raw, lambda other: receipt.brought_also_by(other.brought_by) if other else receipt)
         self.bucket.put(self.key(key), raw)
 
-    def put_receipt(self, key: str, record: bytes, receipt: Receipt) -> None:
-        """Write the receipt for a record with this key; raises ServiceError."""
-        self.bucket.put(self.key(receipt_key(key, record)), f'{receipt.to_json()}\n'.encode())
+    def note_bringers(self, record: Record, receipt: Receipt, withdrawn: bool) -> None:
+        """Add the bringers of another receipt to that for a record, or remove them; raises as `receipt` does."""
+        def changed(kept: Receipt | None) -> Receipt:
+            if kept is None:
+                raise ImageNotFound(f'{self}: the receipt of {record.key} is gone')
+            left = tuple(each for each in kept.brought_by if each not in receipt.brought_by)
+            return replace(kept, brought_by=left) if withdrawn else kept.brought_also_by(receipt.brought_by)
+        self._put_receipt(record.key, record.raw, changed, self.receipt_with_version(record))
+
+    def _put_receipt(self, key: str, record: bytes, make: Callable[[Receipt | None], Receipt],
+                     found: tuple[Receipt | None, str] = (None, '')) -> None:
+        """Write the receipt for a record that `make` returns for the one that is there, whose ETag is the other half of
+        `found`; if another run has changed that meanwhile, it is made anew, so that no bringer is lost."""
+        name = receipt_key(key, record)
+        for _ in range(_TIMES):
+            raw = f'{make(found[0]).to_json()}\n'.encode()
+            try:
+                return self.bucket.put(self.key(name), raw, **unchanged(found[1]))
+            except NoConditions:
+                return self.bucket.put(self.key(name), raw)
+            except Conflict:
+                found = self._changed_receipt(key, name)
+        raise ServiceError(f'{self}/{name} was changed {_TIMES} times meanwhile; try again when other runs have ended')
+
+    def _changed_receipt(self, key: str, name: str) -> tuple[Receipt | None, str]:
+        """Return a receipt and its ETag; None for one that cannot be read, or whose image was removed."""
+        try:
+            raw, version = self.bucket.document(self.key(name), _RECEIPT_CAP)
+        except ImageNotFound:
+            return None, ''
+        try:
+            record = self.record(key)
+            return (None if record and not record.entry else self._adapted(name, raw)), version
+        except ServiceError:
+            raise
+        except OccystrapError:
+            return None, version
 
     def receipt(self, record: Record) -> Receipt:
         """Return the receipt for a record, adapted to where the layout is now, whatever server it names.
 
         Raises ImageNotFound, InvalidReceipt, InvalidImage, ServiceError.
         """
+        return self.receipt_with_version(record)[0]
+
+    def receipt_with_version(self, record: Record) -> tuple[Receipt, str]:
+        """Return the same with its ETag."""
         key = receipt_key(record.key, record.raw)
-        receipt = self._receipt_at(key)
+        receipt, version = self._receipt_at(key)
         if Digest(record.entry['digest'] if record.entry else '') not in (receipt.manifest_digest, receipt.image_id):
             raise InvalidImage(f'{self}/{key} is the receipt of another image')
-        return receipt
+        return receipt, version
 
     def lost_receipts(self) -> list[str]:
         """Return the key of a receipt of each image whose record is gone, although it was not removed.
@@ -130,14 +171,18 @@ class BucketLayout:
 
     def lost_receipt(self, key: str) -> Receipt:
         """Return one of them; raises as `receipt` does, also if it is of an image that has another key."""
-        receipt = self._receipt_at(key)
+        receipt, _ = self._receipt_at(key)
         if prefix_of_receipt(key) not in map(receipts_prefix, map(expected_key, receipt.of_kind('entry')[:1])):
             raise InvalidImage(f'{self}/{key} is the receipt of another image')
         return receipt
 
-    def _receipt_at(self, key: str) -> Receipt:
-        """Return the receipt with a key, adapted to where the layout is now; raises as `receipt` does."""
-        raw, _ = self.bucket.document(self.key(key), _RECEIPT_CAP)
+    def _receipt_at(self, key: str) -> tuple[Receipt, str]:
+        """Return the receipt with a key, and its ETag; raises as `receipt` does."""
+        raw, version = self.bucket.document(self.key(key), _RECEIPT_CAP)
+        return self._adapted(key, raw), version
+
+    def _adapted(self, key: str, raw: bytes) -> Receipt:
+        """Return a receipt, adapted to where the layout is now; raises InvalidReceipt, InvalidImage."""
         receipt = Receipt.from_json(raw)
         if receipt.scheme != 's3':
             raise InvalidImage(f'{self}/{key} is the receipt of another image')
@@ -146,9 +191,15 @@ class BucketLayout:
 
     def kept_receipt(self, name: str) -> Receipt | None:
         """Return the receipt of the image with a name; None if there is no readable one. Raises ServiceError."""
+        return self._kept(record_key(name, Digest.of(b''))) if name else None
+
+    def _kept(self, key: str, digest: Digest | None = None) -> Receipt | None:
+        """Return the receipt of the image that has a record with this key and, if given, this digest."""
         try:
-            record = self.record_of(name) if name else None
-            return self.receipt(record) if record else None
+            record = self.record(key)
+            if not record or not record.entry or digest and record.entry['digest'] != digest:
+                return None
+            return self.receipt(record)
         except ServiceError:
             raise
         except OccystrapError:

@@ -1,9 +1,8 @@
 """Removing images from a layout, and recording their bringers: records are replaced only if they are unchanged."""
 from collections.abc import Sequence
-from dataclasses import replace
 
-from occystrap_core import Location, OccystrapError, Receipt, Settings
-from occystrap_core.oci import IndexFile
+from occystrap_core import Location, OccystrapError, OutputError, Receipt, ServiceError, Settings
+from occystrap_core.oci import IndexFile, first_names
 from occystrap_s3.bucket.bucket import NoConditions, unchanged
 from occystrap_s3.layout.bucket_layout import BucketLayout, Record
 from occystrap_s3.layout.keys import expected_key
@@ -23,15 +22,24 @@ def remove(receipts: Sequence[Receipt], staying: Sequence[Receipt], settings: Se
 
 
 def note_bringers(receipts: Sequence[Receipt], settings: Settings, withdrawn: bool) -> None:
-    """Add the bringers of these receipts to the kept receipts of the same images in layouts, or remove them."""
-    for receipt in receipts:
-        layout = _layout(receipt, settings)
+    """Add the bringers of these receipts to the kept receipts of the same images in layouts, or remove them.
+
+    Raises OutputError for the first that failed, when all others are done.
+    """
+    reasons = settings.in_parallel(lambda each: _why_not_noted(each, settings, withdrawn), receipts)
+    if failed := [*filter(None, reasons)]:
+        raise OutputError(failed[0])
+
+
+def _why_not_noted(receipt: Receipt, settings: Settings, withdrawn: bool) -> str:
+    layout = _layout(receipt, settings)
+    try:
         record = layout.record(_key(receipt))
         if record and _is_of(receipt, record):
-            kept = layout.receipt(record)
-            others = tuple(each for each in kept.brought_by if each not in receipt.brought_by)
-            layout.put_receipt(record.key, record.raw, replace(kept, brought_by=others) if withdrawn
-                               else kept.brought_also_by(receipt.brought_by))
+            layout.note_bringers(record, receipt, withdrawn)
+    except OccystrapError as error:
+        return str(error)
+    return ''
 
 
 def _why_stays(receipt: Receipt, settings: Settings, dry_run: bool) -> str:
@@ -44,6 +52,8 @@ def _why_stays(receipt: Receipt, settings: Settings, dry_run: bool) -> str:
             return ''
         if record and not _is_of(receipt, record):
             return f'{layout}/{key} is of another image than was written'
+        if record and (others := _later_bringers(layout, record, receipt)):
+            return f'{first_names(others)} has copied it meanwhile'
         if not dry_run:
             layout.bucket.put(layout.key(key), _GONE, **unchanged(record.version if record else ''))
     except NoConditions as error:
@@ -51,6 +61,17 @@ def _why_stays(receipt: Receipt, settings: Settings, dry_run: bool) -> str:
     except OccystrapError as error:
         return str(error)
     return ''
+
+
+def _later_bringers(layout: BucketLayout, record: Record, receipt: Receipt) -> list[str]:
+    """Return the sources that have brought an image since the receipts were read that show whether it may go."""
+    try:
+        later = {*layout.receipt(record).brought_by} - {*receipt.brought_by}
+    except ServiceError:
+        raise
+    except OccystrapError:  # there is no readable receipt, which would name another source
+        return []
+    return sorted(each.in_list or each.source for each in later)
 
 
 def _is_of(receipt: Receipt, record: Record) -> bool:
