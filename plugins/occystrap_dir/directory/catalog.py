@@ -2,16 +2,13 @@
 import hashlib
 import json
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from functools import lru_cache
 from typing import NamedTuple
 
-from occystrap_core import InvalidImage, OutputError, Receipt, UsageError
-from occystrap_core.oci import Digest, Reference, dump_json, parse_object
-from occystrap_dir.directory.manifests import CAP, SINGLE, is_manifest_name, manifest_names, read_manifest
-from occystrap_dir.workspace.beneath import Beneath
+from occystrap_core import InvalidImage, OutputError, UsageError
+from occystrap_core.files import ParsedContents
+from occystrap_core.oci import Reference, dump_json, parse_object
+from occystrap_dir.directory.manifests import CAP, is_manifest_name
 from occystrap_dir.workspace.known_file import KnownFile
 from occystrap_dir.workspace.names import read_document
 from occystrap_dir.workspace.receipts import kept_receipt
@@ -36,30 +33,40 @@ class Entry(NamedTuple):
 
 
 class Catalog:
-    """The images of a directory, found by name and by manifest however many there are."""
+    """The images of a directory, found by name and by manifest. One can be added to thousands, and all of them written,
+    without looking at each other one."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self._entries: dict[tuple[str, str], Entry] = {}
-        self._manifests: defaultdict[str, dict[tuple[str, str], None]] = defaultdict(dict)
-        """The keys of the entries for each manifest, in lower case, since some file systems ignore case."""
+        self._names: dict[str, dict[str, str]] = {}
+        """The manifest of each tag of each name; the inner ones are shared with copies, and so replaced as a whole."""
+        self._lines: dict[str, str] = {}
+        """What the file has for a name, as far as it was written before."""
+        self._manifests: dict[str, tuple[Entry, ...]] = {}
+        """The entries of each manifest, in lower case, since some file systems ignore case."""
         for entry in entries:
             self._add(entry)
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(self._entries.values())
+        return (Entry(name, tag, manifest) for name, tags in self._names.items() for tag, manifest in tags.items())
+
+    def copy(self) -> 'Catalog':
+        """Return an equal catalog, which can be changed."""
+        other = Catalog()
+        other._names, other._lines, other._manifests = self._names.copy(), self._lines.copy(), self._manifests.copy()
+        return other
 
     def find(self, name: str, tag: str) -> Entry | None:
         """Return the entry with a name and a tag."""
-        return self._entries.get((name, tag))
+        manifest = self._names.get(name, {}).get(tag)
+        return None if manifest is None else Entry(name, tag, manifest)
 
     def with_manifest(self, manifest: str) -> list[Entry]:
         """Return the entries that name a manifest."""
-        found = [self._entries[key] for key in self._manifests.get(manifest.lower(), ())]
-        return [entry for entry in found if entry.manifest == manifest]
+        return [entry for entry in self._manifests.get(manifest.lower(), ()) if entry.manifest == manifest]
 
     def is_taken(self, manifest: str) -> bool:
         """Return whether an entry names a manifest, ignoring case."""
-        return bool(self._manifests.get(manifest.lower()))
+        return manifest.lower() in self._manifests
 
     def put(self, entry: Entry) -> None:
         """Add an image, replacing entries with its name and tag, or its manifest."""
@@ -70,36 +77,54 @@ class Catalog:
 
     def remove(self, entry: Entry) -> None:
         """Take out an entry that is there."""
-        del self._entries[entry.name, entry.tag]
-        del self._manifests[entry.manifest.lower()][entry.name, entry.tag]
+        self._set(entry.name, {tag: each for tag, each in self._names[entry.name].items() if tag != entry.tag})
+        key = entry.manifest.lower()
+        self._manifests[key] = tuple(each for each in self._manifests[key] if each != entry)
+        if not self._manifests[key]:
+            del self._manifests[key]
 
     def _add(self, entry: Entry) -> None:
-        self._entries[entry.name, entry.tag] = entry
-        self._manifests[entry.manifest.lower()][entry.name, entry.tag] = None
+        if old := self.find(entry.name, entry.tag):
+            self.remove(old)
+        self._set(entry.name, {**self._names.get(entry.name, {}), entry.tag: entry.manifest})
+        key = entry.manifest.lower()
+        self._manifests[key] = (*self._manifests.get(key, ()), entry)
+
+    def _set(self, name: str, tags: dict[str, str]) -> None:
+        self._lines.pop(name, None)
+        if tags:
+            self._names[name] = tags
+        else:
+            del self._names[name]
 
     def to_json(self) -> bytes:
         """Return the content of the file: a line for each name, sorted."""
-        document: dict[str, dict[str, str]] = {}
-        for (name, tag), entry in sorted(self._entries.items()):
-            document.setdefault(name, {})[tag] = entry.manifest
-        lines = [_line(name, tuple(tags.items())) for name, tags in document.items()]
-        return ('{\n' + ',\n'.join(lines) + '\n}').encode()  # no newline: what is cut must not still be JSON
+        names = sorted(self._names)
+        for name in names if len(self._lines) < len(names) else ():
+            if name not in self._lines:
+                self._lines[name] = f'    {json.dumps(name)}: {json.dumps(dict(sorted(self._names[name].items())))}'
+        raw = ('{\n' + ',\n'.join(map(self._lines.__getitem__, names)) + '\n}').encode()
+        _PARSED.keep(raw, self.copy())  # no newline at the end: what is cut must not still be JSON
+        return raw
 
 
-@lru_cache(maxsize=1 << 15)
-def _line(name: str, tags: tuple[tuple[str, str], ...]) -> str:
-    """Return the line of one name; cached because each image of a run writes those of all others again."""
-    return f'    {json.dumps(name)}: {json.dumps(dict(tags))}'
+_PARSED: ParsedContents[Catalog] = ParsedContents()
+"""Each image of a run reads the file again, often just after another one has been added."""
 
 
 def parse_catalog(raw: bytes, what: str) -> Catalog:
-    """Return the catalog in `raw`; raises InvalidImage, which names `what`, if it is malformed."""
+    """Return the catalog in `raw`, which must not be changed; raises InvalidImage, which names `what`, if it is
+    malformed."""
+    if known := _PARSED.get(raw):
+        return known
     entries: list[Entry] = []
     for name, tags in parse_object(raw, what, CAP).items():
         if not isinstance(tags, dict) or not all(map(is_manifest_name, tags.values())):
             raise InvalidImage(f'{what}: {name!r} does not map tags to names of manifests')
         entries += [Entry(name, tag, manifest) for tag, manifest in tags.items()]
-    return Catalog(entries)
+    found = Catalog(entries)
+    _PARSED.keep(raw, found)
+    return found
 
 
 _CATALOGS = KnownFile(CATALOG, CAP, parse_catalog)
@@ -124,61 +149,13 @@ def read_catalog(root: str, links: bool = False) -> Catalog:
         return Catalog()
 
 
-def is_missing(root: str) -> bool:
-    """Return whether a directory has several images but no catalog; raises OSError."""
-    return not Beneath(root).status(CATALOG) and manifest_names(root) not in ([], [SINGLE])
-
-
-def rebuilt_catalog(root: str) -> tuple[Catalog, str]:
-    """Return a catalog of the images in a directory, and a note on what is lost. Raises OSError.
-
-    Names are taken from receipts, and for images without one from the tags in their manifests.
-    """
-    catalog, unnamed = Catalog(), list[str]()
-    for manifest in manifest_names(root):
-        receipt = kept_receipt(root, manifest)
-        found = list(_attested(receipt, manifest) if receipt else ())
-        unnamed += [] if found else [manifest]
-        for entry in found:
-            catalog.put(entry)
-    lost = list[str]()
-    for manifest in unnamed:
-        tagged = list(_tagged(root, manifest))
-        lost += [] if tagged else [manifest]
-        for entry in tagged:
-            if not catalog.find(entry.name, entry.tag):
-                catalog.put(entry)
-    tagged_only = [each for each in unnamed if each not in lost]
-    details = f'; named by their own tags: {", ".join(tagged_only)}' if tagged_only else ''
-    details += f'; left out, as their names are unknown: {", ".join(lost)}' if lost else ''
-    return catalog, f'{CATALOG} was rebuilt from receipts, without names given by other programs{details}'
-
-
-def _tagged(root: str, manifest: str) -> Iterator[Entry]:
-    """Yield entries for the tags of the images in a manifest."""
-    with suppress(InvalidImage, UsageError):
-        for image in read_manifest(root, manifest):
-            for tag in image.tags:
-                named = Reference.parse(tag).with_default_tag()
-                yield Entry(named.repository, named.tag or str(named.digest), manifest)
-
-
-def _attested(receipt: Receipt, manifest: str) -> Iterator[Entry]:
-    """Yield the entry that a receipt was written for."""
-    expected = {expectation.digest for expectation in receipt.of_kind('catalog')}
-    with suppress(UsageError):
-        for entry in _candidates(Reference.parse(receipt.reference), manifest):
-            if Digest.of(entry.canonical()) in expected:
-                yield entry
-
-
 def place(catalog: Catalog, reference: Reference, root: str) -> Entry:
     """Return the entry for an image that is added to a directory of several.
 
     As in 0.4.17, its name is the repository without the host. The host is included only if the directory has an image
     of that name and tag from another host, or from none. An image that is written again keeps its manifest's name.
     """
-    entries = [catalog.find(each.name, each.tag) or each for each in _candidates(reference, '')]
+    entries = [catalog.find(each.name, each.tag) or each for each in candidates(reference, '')]
     chosen = next((each for each in entries if not _is_from_another_host(each, reference, root)), entries[-1])
     if re.fullmatch(r'manifest-.+\.json', chosen.manifest):
         return chosen
@@ -198,10 +175,11 @@ def require_same_origin(entry: Entry, reference: Reference, root: str) -> None:
 def named_as(reference: Reference) -> Entry:
     """Return the entry of an image, without a manifest, as it is if no image of another host has the same name and tag.
     """
-    return _candidates(reference, '')[0]
+    return candidates(reference, '')[0]
 
 
-def _candidates(reference: Reference, manifest: str) -> list[Entry]:
+def candidates(reference: Reference, manifest: str) -> list[Entry]:
+    """Return the entries that an image may have: without its host, and with it."""
     named = reference.with_default_tag()
     tag = named.tag or str(named.digest)
     return [Entry(name, tag, manifest) for name in dict.fromkeys([named.repository, named.name])]

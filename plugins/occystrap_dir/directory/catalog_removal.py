@@ -55,7 +55,7 @@ def _delisted(workspace: Workspace, group: Sequence[Receipt], settings: Settings
     If a run is killed in between, a receipt remains by which the next run continues. The caller holds the lock.
     """
     require_catalog(workspace.root)
-    catalog = Catalog(read_catalog(workspace.root))
+    catalog = read_catalog(workspace.root).copy()
     reasons = [_reason(workspace, catalog, each) for each in group]
     going = [each for each, reason in zip(group, reasons, strict=True) if not reason]
     names = list(map(_manifest, going))

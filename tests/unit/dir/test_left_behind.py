@@ -8,7 +8,7 @@ import pytest
 from occystrap_core import Image, Settings
 from occystrap_core.errors import DigestMismatch
 from occystrap_core.testing.sample import sample_image
-from occystrap_dir.directory.catalog import rebuilt_catalog
+from occystrap_dir.directory.rebuilt_catalog import rebuilt_catalog
 from occystrap_dir.layout.recovery import rebuilt_index
 from occystrap_dir.workspace import workspace
 from occystrap_dir.workspace.beneath import Beneath
