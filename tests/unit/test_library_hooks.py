@@ -38,7 +38,7 @@ PACKAGES = ('occystrap_core', 'occystrap_dir', 'occystrap_tar', 'occystrap_regis
 _OURS = ('occystrap', 'builtins', 'typing', 'abc', 'collections', 'enum')
 EXCUSED = {
     ('_CoreStream', 'start_tls'): 'called where there is TLS, without which no test of it would connect',
-    ('Cluster', 'submit'): 'called where there is a scheduler: see tests/functional/scale/test_cluster.py',
+    ('Cluster', 'submit'): 'called where there is a scheduler: see tests/functional/scale/workers',
     ('_SecuredClient', 'merge_environment_settings'): 'called where there is TLS: see the tests of certificates',
     ('_Adapter', 'get_connection'): 'the name that requests before 2.32 have for get_connection_with_tls_context',
     ('EscapedStream', 'isatty'): 'asked by code that colours its output, which need not run',
