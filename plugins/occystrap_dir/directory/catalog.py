@@ -8,7 +8,8 @@ from typing import NamedTuple
 from occystrap_core import InvalidImage, OutputError, UsageError
 from occystrap_core.files import ParsedContents
 from occystrap_core.oci import Reference, dump_json, parse_object
-from occystrap_dir.directory.manifests import CAP, is_manifest_name
+from occystrap_dir.directory.manifests import CAP, SINGLE, is_manifest_name, manifest_names
+from occystrap_dir.workspace.beneath import Beneath
 from occystrap_dir.workspace.known_file import KnownFile
 from occystrap_dir.workspace.names import read_document
 from occystrap_dir.workspace.receipts import kept_receipt
@@ -147,6 +148,11 @@ def read_catalog(root: str, links: bool = False) -> Catalog:
         return known_catalog(root)
     except FileNotFoundError:
         return Catalog()
+
+
+def is_missing(root: str) -> bool:
+    """Return whether a directory has several images but no catalog; raises OSError."""
+    return not Beneath(root).status(CATALOG) and manifest_names(root) not in ([], [SINGLE])
 
 
 def place(catalog: Catalog, reference: Reference, root: str) -> Entry:

@@ -3,9 +3,8 @@ import os
 
 from occystrap_core import InvalidImage, OutputError
 from occystrap_core.files import output_errors
-from occystrap_dir.directory.catalog import CATALOG, read_catalog
+from occystrap_dir.directory.catalog import CATALOG, is_missing, read_catalog
 from occystrap_dir.directory.manifests import SINGLE, manifest_names, read_manifest
-from occystrap_dir.directory.rebuilt_catalog import is_missing
 from occystrap_dir.workspace.destination import check_directory, check_empty, check_layout, not_replaced
 from occystrap_dir.workspace.partial_files import STATE
 from occystrap_dir.workspace.run_marks import was_left

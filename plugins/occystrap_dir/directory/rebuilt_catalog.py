@@ -5,14 +5,8 @@ from contextlib import suppress
 from occystrap_core import InvalidImage, Receipt, UsageError
 from occystrap_core.oci import Digest, Reference
 from occystrap_dir.directory.catalog import CATALOG, Catalog, Entry, candidates
-from occystrap_dir.directory.manifests import SINGLE, manifest_names, read_manifest
-from occystrap_dir.workspace.beneath import Beneath
+from occystrap_dir.directory.manifests import manifest_names, read_manifest
 from occystrap_dir.workspace.receipts import kept_receipt
-
-
-def is_missing(root: str) -> bool:
-    """Return whether a directory has several images but no catalog; raises OSError."""
-    return not Beneath(root).status(CATALOG) and manifest_names(root) not in ([], [SINGLE])
 
 
 def rebuilt_catalog(root: str) -> tuple[Catalog, str]:

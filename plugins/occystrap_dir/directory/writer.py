@@ -8,14 +8,15 @@ from occystrap_core import (
 )
 from occystrap_core.files import LEAST_BESIDE, ByteStream, output_errors, written_through
 from occystrap_core.oci import Reference
-from occystrap_dir.directory.catalog import Catalog, named_as, place, read_catalog, require_same_origin
+from occystrap_dir.directory.catalog import (
+    Catalog, is_missing, named_as, place, read_catalog, require_same_origin,
+)
 from occystrap_dir.directory.checksums import keeps_checksums
 from occystrap_dir.directory.existing_images import check_destination, names_of_single, require_catalog
 from occystrap_dir.directory.expanded_files import remove_if_empty, spare_expansions
 from occystrap_dir.directory.manifests import SINGLE, name_of_layer
 from occystrap_dir.directory.new_image import NewImage, publish
 from occystrap_dir.directory.orphans import remove_orphans
-from occystrap_dir.directory.rebuilt_catalog import is_missing, rebuilt_catalog
 from occystrap_dir.workspace.destination import require_same_repository, without_rebuilding
 from occystrap_dir.workspace.group_commit import GroupCommit
 from occystrap_dir.workspace.kept_blobs import LEAST
@@ -232,6 +233,7 @@ class DirOutput(ImageOutput):
         except InvalidImage:
             if not self._rebuild:
                 require_catalog(self._root)
+        from occystrap_dir.directory.rebuilt_catalog import rebuilt_catalog  # late, as few catalogs are lost
         catalog, note = rebuilt_catalog(self._root)
         return catalog, [note]
 
