@@ -1,8 +1,8 @@
 """Unpacking one tree, from an empty directory to the list of its files."""
 import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from occystrap_core import Cancelled
@@ -72,7 +72,7 @@ class Unpacking:
     def add(self, stream: ByteStream) -> None:
         """Apply a layer over those before it, reading it to its end; raises InvalidImage, OutputError."""
         stream.observe(self._check)
-        with self._working, output_errors(self._destination):
+        with self._at_work():
             try:
                 self.tree.apply(len(self._layers), stream)
             except AttributeRefused as error:
@@ -81,7 +81,7 @@ class Unpacking:
 
     def put_cover(self, layers: Sequence[ListedLayer], cover: Cover) -> None:
         """Apply the cover for these layers; raises InvalidImage, OutputError."""
-        with self._working, output_errors(self._destination):
+        with self._at_work():
             self.tree.put_cover(cover)
             self._layers += layers
 
@@ -91,7 +91,7 @@ class Unpacking:
         The list names its layers, and its image if `image_id` is given.
         """
         digest, size, held = hashlib.sha256(), 0, bytearray()
-        with self._working, output_errors(self._destination):
+        with self._at_work():
             for line in self.tree.finish(Head(self._layers, image_id)):
                 held += line
                 if len(held) >= _BUFFER:
@@ -105,15 +105,28 @@ class Unpacking:
         return Digest.of_hash(digest), size + len(held)
 
     def abort(self) -> None:
-        """Remove what was unpacked, unless it was moved to its destination; raises OSError."""
+        """Remove what was unpacked, unless it was moved to its destination; raises OSError.
+
+        A thread that still unpacks then closes what it has open itself: the numbers of its descriptors would otherwise
+        be given to other images, into which it would write.
+        """
         self._ended = True
-        locked = self._working.acquire(timeout=_STOPPING)
-        try:
-            self._close()
-            self.staging.discard()
-        finally:
-            if locked:
+        if self._working.acquire(timeout=_STOPPING):
+            try:
+                self._close()
+            finally:
                 self._working.release()
+        self.staging.discard()
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Use the tree, which stays open meanwhile, also if `abort` is called."""
+        with self._working, output_errors(self._destination):
+            try:
+                yield
+            finally:
+                if self._ended:
+                    self._close()
 
     def _check(self, count: int) -> None:
         if self._ended:

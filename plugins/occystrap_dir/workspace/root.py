@@ -90,10 +90,10 @@ class Root:
 
     def close(self) -> None:
         """Close all directories."""
-        for descriptor in (*self._open.values(), self._root):
-            os.close(descriptor)
-        self._open.clear()
-        self._root = -1
+        while self._open:
+            os.close(self._open.popitem()[1])
+        root, self._root = self._root, -1
+        os.close(root)
 
     def _find(self, path: bytes, make: bool) -> Directory | None:
         known = self._aliases.get(path)

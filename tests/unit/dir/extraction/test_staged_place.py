@@ -249,3 +249,32 @@ def test_aborting_waits_only_briefly_for_a_thread_that_still_unpacks(tmp_path: P
         began = time.monotonic()
         unpacking.abort()
         assert 0.1 < time.monotonic() - began < 1 and os.listdir(tmp_path) == []
+
+
+def test_what_a_thread_uses_that_still_unpacks_stays_open_until_it_notices(tmp_path: Path) -> None:
+    """Otherwise another image may get the number of a descriptor, and with it what this thread writes."""
+    unpacking = unpacking_in(tmp_path)
+    unpacking.begin()
+    root, begun, go_on, ends = unpacking.tree.root, threading.Event(), threading.Event(), list[str]()
+    opened = os.fstat(root._root)
+
+    def hold(count: int) -> None:
+        begun.set()
+        assert go_on.wait(10)
+
+    def unpack() -> None:
+        stream = stream_of(directory(b'd'), file(b'd/f'))
+        stream.observe(hold)
+        try:
+            unpacking.add(stream)
+        except Cancelled:
+            ends.append('cancelled')
+    thread = threading.Thread(target=unpack)
+    thread.start()
+    assert begun.wait(10)
+    unpacking.abort()
+    assert os.path.samestat(os.fstat(root._root), opened)
+    go_on.set()
+    thread.join()
+    assert ends == ['cancelled'] and root._root == -1
+    unpacking.abort()
