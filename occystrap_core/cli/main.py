@@ -59,8 +59,6 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:
         return _report(system_text(error), 1, shared)
     except Exception as error:  # the last resort: the user gets a line, not a traceback
-        if isinstance(error.__cause__, Interrupted):  # __set_name__ wraps whatever is raised in it, also by a signal
-            return _report_interruption(error.__cause__, shared.ending)
         return _report(unexpected(error, shared.plugins, '--debug shows where'), 1, shared)
 
 

@@ -32,10 +32,13 @@ class Signals:
 
     A thread supervises this. Python raises only between two of its own instructions: if the main thread is stuck in a
     library, the thread ends the process. If the exception was swallowed, as happens in finalizers, it is raised again.
+    Where Python would wrap it in another one (see `_wraps`), it is raised a moment later.
     """
 
     def __init__(self) -> None:
         self._raised: weakref.ref[Interrupted] | None = None
+        self._postponed = False
+        self._watched = False
         self._since = 0.0
         self._ended = False
 
@@ -49,6 +52,7 @@ class Signals:
             signal.signal(number, self._handle)
         with suppress(RuntimeError):  # no thread is permitted: then a stuck main thread is not ended
             threading.Thread(target=self._watch, args=(reading,), name='signals', daemon=True).start()
+            self._watched = True
 
     def end(self) -> None:
         """Stop handling signals: the exit code is known."""
@@ -58,6 +62,9 @@ class Signals:
         if self._ended:
             return
         if not self._is_on_its_way():
+            self._postponed = self._watched and _wraps(frame)
+            if self._postponed:
+                return
             self._since = time.monotonic()
             raise self._interrupted(number)  # not kept in a variable: its own traceback would keep it alive
         if time.monotonic() - self._since > _AGAIN:
@@ -81,11 +88,22 @@ class Signals:
         since = time.monotonic()
         while not self._ended:
             time.sleep(_LOOK)
-            if self._raised is None:
-                if time.monotonic() - since > _STUCK:
-                    _end_at_once(number, 'interrupted; the current operation did not respond')
-            elif not self._is_on_its_way() and not self._ended:
+            if self._raised is None and time.monotonic() - since > _STUCK:
+                _end_at_once(number, 'interrupted; the current operation did not respond')
+            is_lost = self._raised is not None and not self._is_on_its_way()
+            if (self._postponed or is_lost) and not self._ended:
                 signal.pthread_kill(threading.main_thread().ident or 0, number)
+
+
+def _wraps(frame: FrameType | None) -> bool:
+    """Whether an exception raised in this frame would get lost in another one.
+
+    Up to Python 3.11, whatever is raised in `__set_name__`, while a class is made, becomes the cause of a RuntimeError,
+    which code around imports reports as a fault of the module.
+    """
+    while frame and frame.f_code.co_name != '__set_name__':
+        frame = frame.f_back
+    return frame is not None
 
 
 def _end_at_once(number: int, message: str) -> NoReturn:

@@ -45,6 +45,20 @@ def run(arguments):
     Slow()
     time.sleep(30)
 '''
+WRAPPED = '''
+class Slow:
+    def __set_name__(self, owner, name):
+        ready()
+        time.sleep(0.5)
+def run(arguments):
+    try:
+        class Made:
+            field = Slow()
+    except Exception as error:  # as where modules of plugins are imported
+        print('occystrap: error: it cannot be loaded:', error)
+        return 1
+    time.sleep(30)
+'''
 HANGING = '''
 def run(arguments):
     try:
@@ -98,7 +112,7 @@ def assert_ends(process: 'subprocess.Popen[str]', code: int, within: float = 2.0
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize('script', [STUCK, SWALLOWED, FINALIZER, TELLING])
+@pytest.mark.parametrize('script', [STUCK, SWALLOWED, FINALIZER, WRAPPED, TELLING])
 def test_at_bad_moments(script: str, number: signal.Signals) -> None:
     process = start(script)
     process.send_signal(number)

@@ -1,17 +1,40 @@
 """Free TCP ports of this machine."""
 
+import random
 import socket
+from contextlib import suppress
 
 from tests.services.requirements import ServiceUnavailable
 
 LOOPBACK = '127.0.0.1'
+_PORTS = range(20_000, 32_000)
+"""Below those that systems give to whoever asks for any port, so that nobody gets one by chance before it is bound."""
+_reserved: list[socket.socket] = []
 
 
 def free_port(address: str = LOOPBACK) -> int:
-    """A port of an address that was free a moment ago; nobody holds it, so bind it at once."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    """A port of an address that was free a moment ago; of all test processes this one alone gets it, until it ends.
+
+    Raises ServiceUnavailable where no port is free.
+    """
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        if _reserve(port):
+            with suppress(OSError), socket.socket() as probe:
+                probe.bind((address, port))
+                return port
+    raise ServiceUnavailable(f'no port of {address} is free')
+
+
+def _reserve(port: int) -> bool:
+    """Whether the port is this process's now: a name in Linux' memory, which goes with the process that holds it."""
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f'\0occystrap-tests-port-{port}')
+    except OSError:
+        name.close()
+        return False
+    _reserved.append(name)
+    return True
 
 
 def own_address() -> str:
