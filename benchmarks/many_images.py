@@ -5,6 +5,9 @@ The same set goes registry → registry and registry → directory: by occystrap
 take turns in each round, each with an empty destination. With a latency every request and every new connection
 waits so many seconds on its way, at the source and at the destination. Printed are medians of wall and CPU seconds,
 the highest resident MB of a process, and the ratio of each wall time to the first.
+
+With `--against OTHER`, the program of another version of occystrap, such as `.venv/bin/occystrap` in another checkout,
+only these two are compared.
 """
 import argparse
 import json
@@ -43,13 +46,12 @@ class Work:
         return f'docker://{self.target}/mirror' if self.target else f'dir:{self.directory}/out'
 
 
-def ours(work: Work, *options: str) -> Command:
-    """Return our command."""
+def ours(work: Work, *options: str, program: Path = Path(sys.executable).with_name('occystrap')) -> Command:
+    """Return our command, or that of another version."""
     listed = work.directory / 'images.txt'
     listed.write_text(work.images.list_for(work.source))
     target = (f'registry://{work.target}/mirror/{{repository}}:{{tag}}' if work.target else
               f'dir://{work.directory}/out?unique_names=true')
-    program = Path(sys.executable).with_name('occystrap')
     return [program, '-q', 'process', f'list://{listed}', target, '-J', '8', '-j', '8', *options]
 
 
@@ -77,8 +79,10 @@ def _single(work: Work, name: str) -> str:
     return f'{work.destination}/{name}' if work.target else f'{work.destination}/{name.replace("/", "-")}'
 
 
-def programs(to_registry: bool) -> dict[str, Callable[[Work], Command]]:
-    """Return what is compared, ours first."""
+def programs(to_registry: bool, other: Path | None = None) -> dict[str, Callable[[Work], Command]]:
+    """Return what is compared, ours first; that and the other version alone, if there is one."""
+    if other:
+        return {'occystrap': ours, str(other): partial(ours, program=other)}
     without = {} if to_registry else {'occystrap --no-sync': _without_sync}
     return {**without, 'occystrap': ours, 'skopeo sync': sync, ONE_BY_ONE: partial(copies, at_once=1),
             'skopeo copy, 8 at once': partial(copies, at_once=8)}
@@ -109,7 +113,7 @@ def run(images: ManyImages, source: str, to_registry: bool, latency: float,
 
 
 def measured(words: Sequence[str], rounds: int, count: int = FULL, latencies: Sequence[float] = (0.0, FAR),
-             ) -> Iterator[Measured]:
+             other: Path | None = None) -> Iterator[Measured]:
     """Yield what each program took at the jobs whose names contain one of the words, all without words.
 
     With a latency there are three rounds at most, and no copies one by one, which take minutes.
@@ -120,9 +124,9 @@ def measured(words: Sequence[str], rounds: int, count: int = FULL, latencies: Se
             job = f'registry → {"registry" if to_registry else "dir"}, {latency * 1000:.0f} ms of latency'
             if not is_chosen(job, words):
                 continue
-            compared = programs(to_registry)
+            compared = programs(to_registry, other)
             if latency:
-                del compared[ONE_BY_ONE]
+                compared.pop(ONE_BY_ONE, None)
             taken: dict[str, list[Taken]] = {name: [] for name in compared}
             for _ in range(min(rounds, 3) if latency else rounds):
                 for name, program in compared.items():
@@ -137,8 +141,9 @@ def main() -> None:
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--count', type=int, default=FULL, help='images; 200 is the whole set')
     parser.add_argument('--latency', type=float, nargs='*', default=[0.0, FAR], help='seconds')
+    parser.add_argument('--against', type=Path, metavar='OTHER', help='the program of another version')
     arguments = parser.parse_args()
-    for each in measured(arguments.words, arguments.rounds, arguments.count, arguments.latency):
+    for each in measured(arguments.words, arguments.rounds, arguments.count, arguments.latency, arguments.against):
         print(f'\n### {arguments.count} images, {each.job}\n{table(each.taken)}', flush=True)
 
 
