@@ -3,6 +3,7 @@ from collections.abc import Hashable, Iterator
 
 from occystrap_core.api.place import Place
 from occystrap_core.api.uri import Location
+from occystrap_core.destinations.hash_table import HashTable
 from occystrap_core.errors import UsageError
 
 _UNKNOWN = -1
@@ -13,22 +14,22 @@ class ManyClaims:
     """Like Claims, but its messages cannot name the image that has a place. The caller must serialize access."""
 
     def __init__(self) -> None:
-        self._images: dict[int, int] = {}
+        self._images = HashTable()
         """Claimed places, each with its image and form."""
-        self._schemes: dict[int, str] = {}
+        self._schemes = HashTable()
         """Claimed paths, each with the scheme of its images."""
         self._apart = set[int]()
         """Claimed names of places with an `apart`."""
-        self._read: dict[int, int] = {}
+        self._read = HashTable()
         """Places of sources, each with its image."""
-        self._read_paths: dict[int, int] = {}
+        self._read_paths = HashTable()
         """Paths of sources, each with an image."""
 
     def keep(self, place: Place, source: str, form: Hashable, scheme: str) -> None:
         """Record the claim of a free place."""
         for site in _sites(place):
             if place.path:
-                self._schemes[hash(site)] = scheme
+                self._schemes[hash(site)] = hash(scheme)
             if place.name != '':
                 self._images[hash((site, place.name, place.apart))] = hash((source, form))
                 if place.apart:
@@ -55,7 +56,7 @@ class ManyClaims:
         if others - {image}:
             raise UsageError(f'{destination}: {source} would replace another image of this run there')
         schemes = {self._schemes.get(hash(site)) for site in sites} if place.path else set()
-        if schemes - {None, destination.scheme}:
+        if schemes - {None, hash(destination.scheme)}:
             raise UsageError(f'{destination}: images of another format are written to {place.path} in this run: choose '
                              'another place for one of them')
         if not others:

@@ -21,6 +21,7 @@ from occystrap_core.pipeline.same_source import sharing_sources
 from occystrap_core.pipeline.task_copy import TaskCopies
 from occystrap_core.oci.digest import Digest
 from occystrap_core.plugins.manager import Plugins
+from occystrap_core.report.image_report import ImageReport
 from occystrap_core.report.progress import Progress
 from occystrap_core.report.run_report import RunReport
 from occystrap_core.settings import Settings, Shared, VerifyLevel
@@ -131,12 +132,17 @@ class Run:
             return place_keys(todo.tasks)
 
     def _process_all(self, tasks: Sequence[ImageTask], report: RunReport) -> None:
-        self._ends = ImageEndings(self.plugins, self.level, self.progress, self.receipts, self.proofs, len(tasks) == 1)
+        self._ends = ImageEndings(self.plugins, self.level, self.progress, self.receipts, self.proofs, len(tasks) == 1,
+                                  self._over)
         self._joint = JointImages(tasks)
         self.progress.begin(report.images)
         for image in report.images[len(tasks):]:
             self._ends.ended(image)
         self._process_with(LaneThreads(len(tasks), self.settings), tasks)
+
+    def _over(self, report: ImageReport) -> None:
+        if not self.keeps_images:
+            report.counted()
 
     def _process_long(self, todo: TaskList, report: RunReport) -> None:
         """Process the known tasks while others are being looked for."""

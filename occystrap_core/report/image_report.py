@@ -88,6 +88,11 @@ class ImageReport:
         return {each['digest']: each['size'] for each in self.looks
                 if any(seen['presence'] == Presence.LEFT_OUT.value for seen in each['observed'])}
 
+    def counted(self) -> None:
+        """Free the memory of what only lists of images show, if the image is only to be counted."""
+        if self.succeeded and not self.left_out_layers():
+            self.receipt = self.recorded = None
+
     @property
     def name(self) -> str:
         """The image, with its destination if that is one of several."""
