@@ -1,7 +1,7 @@
 """Requests for the objects of one bucket, with retries, and errors that name what was requested."""
 import base64
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from occystrap_core import ImageNotFound, InvalidImage, ServiceError, Settings
@@ -101,6 +101,13 @@ class Bucket:
                                    f'{len(asked) + 1} pages so far; give the name of an image')
             asked.add(following)
             more = {'ContinuationToken': following}
+
+    def directories(self, prefix: str) -> Sequence[str]:
+        """Return the first names below a prefix, which ends with a slash, that other keys begin with; raises
+        ServiceError."""
+        page = self._ask('list_objects_v2', f'{self}/{prefix}', Prefix=prefix, Delimiter='/')
+        found = (str(each.get('Prefix', '')) for each in page.get('CommonPrefixes', ()))
+        return [each.removeprefix(prefix).strip('/') for each in found]
 
     def look(self, key: str) -> StoredObject | None:
         """Return the server's report about an object, None if there is none; raises ServiceError."""

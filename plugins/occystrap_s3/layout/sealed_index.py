@@ -6,6 +6,7 @@ from occystrap_s3.layout.bucket_layout import BucketLayout
 from occystrap_s3.layout.image_list import ImageList
 
 _TIMES = 20
+_SHOWN = 3
 
 
 def seal(layout: BucketLayout) -> tuple[int, bool]:
@@ -20,7 +21,7 @@ def seal(layout: BucketLayout) -> tuple[int, bool]:
     for _ in range(_TIMES):
         images = ImageList.of(layout)
         if not (is_marked or images.is_any):
-            raise OutputError(f'{layout} has no image, and nothing of a layout: name the prefix that process wrote to')
+            raise OutputError(_nothing_in(layout))
         raw = IndexFile.listing(images.entries).to_json()
         if len(raw) > MANIFEST_CAP:
             raise OutputError(f'{layout}/{INDEX_FILE} would exceed the {MANIFEST_CAP} bytes that programs read; seal '
@@ -37,6 +38,17 @@ def seal(layout: BucketLayout) -> tuple[int, bool]:
             return len(images.records), False
     raise ServiceError(f'{layout}/{INDEX_FILE} was changed {_TIMES} times meanwhile; seal again when other runs have '
                        'ended')
+
+
+def _nothing_in(layout: BucketLayout) -> str:
+    """Return that there is nothing to seal, and what is below: of air/team/app:v1 the layout is air/team."""
+    names = layout.bucket.directories(layout.place.base)
+    below = [f'{layout}/{each}' for each in names]
+    if not below or 'blobs' in names:
+        return f'{layout} has no image, and nothing of a layout: name the prefix that process wrote to'
+    more = f' and {len(below) - _SHOWN} more' if len(below) > _SHOWN else ''
+    return (f'{layout} has no image itself; below it there is {", ".join(below[:_SHOWN])}{more}: seal that, or, for one '
+            f'layout of all images, copy them to {layout}//{{repository}}:{{tag}}')
 
 
 def _is_marked(layout: BucketLayout) -> bool:

@@ -152,6 +152,17 @@ def test_referrers_go_along(bucket: str, host: str, occystrap_here: Run) -> None
     assert [each['digest'] for each in found] == [sbom.digest]
 
 
+def test_a_prefix_above_several_layouts_is_not_sealed_and_they_are_named(
+        bucket: str, host: str, object_storage: ObjectStorage, occystrap_here: Run) -> None:
+    for team in ('red', 'blue'):
+        occystrap_here('process', f'registry://{host}/app:v1', f's3://{bucket}/air/{team}/app:v1').assert_success()
+    result = occystrap_here('seal', f's3://{bucket}/air').assert_code(1)
+    assert f'below it there is s3://{bucket}/air/blue, s3://{bucket}/air/red: seal that' in result.err
+    assert f's3://{bucket}/air//{{repository}}:{{tag}}' in result.err
+    assert 'below' not in occystrap_here('seal', f's3://{bucket}/none').assert_code(1).err
+    assert all('index.json' not in key for key in object_storage.keys(bucket))
+
+
 def test_images_that_a_mirror_no_longer_has_are_pruned(bucket: str, host: str, object_storage: ObjectStorage,
                                                        occystrap_here: Run) -> None:
     push(host, Settings(), sample_image(), 'app:v2')
