@@ -51,7 +51,8 @@ class LayoutChoice(NamedTuple):
     def _named(self, offers: Sequence[Offer[LayoutEntries]], name: str) -> tuple[LayoutEntries, Reference]:
         if not find_offers(offers, name):
             listed = ', '.join(map(str, offers)) or 'none'
-            raise ImageNotFound(f'{self.place} has no image {name}; available: {listed}', 'manifest-missing')
+            pattern = f': for a pattern write {self.place}?image={name}' if has_glob(name) else ''
+            raise ImageNotFound(f'{self.place} has no image {name}{pattern}; available: {listed}', 'manifest-missing')
         entries, reference = select_offer(offers, name, self.place, _HOW)
         selected = select_entry(entries)
         if self.digest and (isinstance(selected, Index) or selected.digest != self.digest):

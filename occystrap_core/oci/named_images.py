@@ -6,7 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from occystrap_core.errors import ImageNotFound, UsageError
 from occystrap_core.oci.digest import Digest
-from occystrap_core.oci.patterns import compile_pattern, has_glob, split_pattern
+from occystrap_core.oci.patterns import STAR, compile_pattern, has_glob, split_pattern
 from occystrap_core.oci.reference import Reference
 
 T = TypeVar('T')
@@ -69,14 +69,21 @@ def select_offers(offers: Sequence[Offer[T]], name: str | None, place: str, how:
     one. Raises as `select_offer` does.
     """
     if name is not None and has_glob(name):
-        found = [(offer.image, _distinct(offer, reference)) for offer in offers
-                 for written, reference in offer.names.items() if matches_name(name, written, reference)]
+        found = _matching(offers, name)
         if not found:
-            raise ImageNotFound(f'{place} has no image that matches {name}; available: {", ".join(map(str, offers))}')
+            wider = name if '**' in name else name.replace(STAR, '**')
+            slash = f' (* stands for no slash; {wider} matches some)' if _matching(offers, wider) else ''
+            raise ImageNotFound(f'{place} has no image that matches {name}{slash}; available: '
+                                f'{", ".join(map(str, offers))}')
         return found
     if name is not None or not offers or (len(offers) == 1 and {*offers[0].names.values()} <= {UNTAGGED}):
         return [select_offer(offers, name, place, how)]
     return [(offer.image, reference) for offer in offers for reference in _all_names(offer)]
+
+
+def _matching(offers: Sequence[Offer[T]], pattern: str) -> list[tuple[T, Reference]]:
+    return [(offer.image, _distinct(offer, reference)) for offer in offers
+            for written, reference in offer.names.items() if matches_name(pattern, written, reference)]
 
 
 def matches_name(pattern: str, name: str, reference: Reference) -> bool:

@@ -47,8 +47,8 @@ def _nothing_in(layout: BucketLayout) -> str:
     if not below or 'blobs' in names:
         return f'{layout} has no image, and nothing of a layout: name the prefix that process wrote to'
     more = f' and {len(below) - _SHOWN} more' if len(below) > _SHOWN else ''
-    return (f'{layout} has no image itself; below it there is {", ".join(below[:_SHOWN])}{more}: seal that, or, for one '
-            f'layout of all images, copy them to {layout}//{{repository}}:{{tag}}')
+    return (f'{layout} has no image itself; below it there is {", ".join(below[:_SHOWN])}{more}: seal that, or, for '
+            f'one layout of all images, copy them to {layout}//{{repository}}:{{tag}}')
 
 
 def _is_marked(layout: BucketLayout) -> bool:

@@ -70,6 +70,12 @@ def test_several_images(tmp_path: Path) -> None:
         assert [*map(str, source(tmp_path, image=pattern).references())] == ['r.example/app:v2']
     with pytest.raises(ImageNotFound, match=r'has no image that matches x\*; available: one, r.example/app:v2$'):
         opened(tmp_path, image='x*')
+    put_index(tmp_path, entry(images[0], 'one'), entry(images[1], 'team/app:v2'))
+    with pytest.raises(ImageNotFound, match=r't\*p \(\* stands for no slash; t\*\*p matches some\); available'):
+        opened(tmp_path, image='t*p')
+    put_index(tmp_path, entry(images[0], 'one'), entry(images[1], 'r.example/app:v2'))
+    with pytest.raises(ImageNotFound, match=r'has no image r\*: for a pattern write .*\?image=r\*; available: one'):
+        opened(f'{tmp_path}:r*')
     with pytest.raises(ImageNotFound, match='has no image three; available: one, r.example/app:v2$'):
         opened(f'{tmp_path}:three')
     with pytest.raises(UsageError, match='both choose an image'):
