@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 @click.option('--expect', metavar='SHA256', help='The digest of the file of receipts, as process printed it: another '
               'file is refused.')
 @click.option('-j', '--jobs', type=OptionType.whole(1, 64), help='Number of layers hashed in parallel.')
-@click.option('-J', '--images', type=OptionType.whole(1, 64), default=16, show_default=True,
+@click.option('-J', '--images', type=OptionType.whole(1, 64), default=32, show_default=True,
               help='Number of images verified in parallel.')
 @report_option
 @network_options
