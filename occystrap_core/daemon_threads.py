@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 R = TypeVar('R')
@@ -103,21 +104,26 @@ def _do(future: Future[R], work: Callable[[], R]) -> None:
 def completed(futures: Collection[Future[R]], check: Callable[[], object]) -> Iterator[Future[R]]:
     """Yield the futures as they are done; `check` is called in between, and ends the waiting by raising.
 
-    Each future reports itself, since polling thousands of futures after each one would take long.
+    Each future reports itself, since polling thousands of futures after each one would take long. It reports its
+    number: a queue of futures that refer to the queue would be kept until garbage is collected.
     """
-    done: queue.SimpleQueue[Future[R]] = queue.SimpleQueue()
-    pending = set(futures)
-    for future in pending:
-        future.add_done_callback(done.put)
+    done: queue.SimpleQueue[int] = queue.SimpleQueue()
+    pending = dict(enumerate(dict.fromkeys(futures)))
+    for number, future in [*pending.items()]:
+        future.add_done_callback(partial(_put, done, number))
     while pending:
         try:
-            future = done.get(timeout=_LOOK)
+            number = done.get(timeout=_LOOK)
         except queue.Empty:
             check()
             continue
-        pending.discard(future)
+        future = pending.pop(number)
         check()
         yield future
+
+
+def _put(done: 'queue.SimpleQueue[int]', number: int, future: Future[R]) -> None:
+    done.put(number)
 
 
 def give_up(futures: Collection[Future[R]], seconds: float = _GRACE) -> bool:

@@ -186,21 +186,21 @@ def _named(content: C, origin: Origin, referrers: Sequence[Referrer]) -> C:
 
 def all_contents(*contents: Content) -> Iterator[Content]:
     """Yield these contents, their children and referrers, each once, and each after those it depends on."""
-    seen: set[int] = set()
-
-    def walk(content: Content) -> Iterator[Content]:
-        if id(content) in seen:
-            return
-        seen.add(id(content))
-        if isinstance(content, ImageIndex):
-            for child in content.children:
-                yield from walk(child.content)
-        for each in content.referrers:
-            yield from walk(each.content)
-        yield content
-
+    seen = set[int]()
     for content in contents:
-        yield from walk(content)
+        yield from _unseen(content, seen)
+
+
+def _unseen(content: Content, seen: set[int]) -> Iterator[Content]:
+    if id(content) in seen:
+        return
+    seen.add(id(content))
+    if isinstance(content, ImageIndex):
+        for child in content.children:
+            yield from _unseen(child.content, seen)
+    for each in content.referrers:
+        yield from _unseen(each.content, seen)
+    yield content
 
 
 def layer_notes(content: Content) -> list[str]:

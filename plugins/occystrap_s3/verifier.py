@@ -55,7 +55,10 @@ class BucketCheck:
         self._receipt, self._level, self._settings = receipt, level, settings
         self._bucket, self._store = self.layout.bucket, BucketStore(self.layout)
         self._checksums = receipt.of_kind('checksum')
-        self._by_kind: dict[str, Callable[[Expectation, CheckResults], None]] = {
+
+    @property
+    def _by_kind(self) -> dict[str, Callable[[Expectation, CheckResults], None]]:
+        return {
             'entry': self._entry, 'tag': self._tag, 'referrer': self._referrer, 'checksum': self._document,
             'manifest': self._document, 'index': self._document, 'config': self._document, 'layer': self._layer}
 

@@ -55,7 +55,10 @@ class DirectoryCheck:
 
     def __init__(self, receipt: Receipt, level: VerifyLevel, settings: Settings) -> None:
         self._root, self._receipt, self._level, self._settings = receipt.path, receipt, level, settings
-        self._by_kind: dict[str, Callable[[Expectation, CheckResults], None]] = {
+
+    @property
+    def _by_kind(self) -> dict[str, Callable[[Expectation, CheckResults], None]]:
+        return {
             'manifest': self._manifest, 'config': self._document, 'layer': self._layer, 'catalog': self._catalog,
             'files': self._files, 'checksums': self._checksums}
 

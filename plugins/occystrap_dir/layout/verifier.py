@@ -32,7 +32,10 @@ class LayoutCheck:
 
     def __init__(self, receipt: Receipt, level: VerifyLevel, settings: Settings) -> None:
         self._root, self._receipt, self._level, self._settings = receipt.path, receipt, level, settings
-        self._by_kind: dict[str, Callable[[Expectation, CheckResults], None]] = {
+
+    @property
+    def _by_kind(self) -> dict[str, Callable[[Expectation, CheckResults], None]]:
+        return {
             'layout': self._version, 'entry': self._entry, 'tag': self._tag, 'referrer': self._referrer,
             'manifest': self._document, 'index': self._document, 'config': self._document, 'layer': self._blob}
 

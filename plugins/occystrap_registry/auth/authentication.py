@@ -10,6 +10,8 @@ from occystrap_registry.transport.answers import Answer
 from occystrap_registry.transport.url import URL
 
 if TYPE_CHECKING:
+    from weakref import WeakMethod
+
     from occystrap_registry.auth.tokens import Ask
     from occystrap_registry.credentials.logins import Login
 
@@ -25,7 +27,9 @@ TOKEN_EXPIRED = (400, 403)
 class Authentication:
     """The Authorization headers for one registry, by scope."""
 
-    def __init__(self, address: Address, ask: 'Ask', settings: Settings) -> None:
+    def __init__(self, address: Address, ask: 'WeakMethod[Ask]', settings: Settings) -> None:
+        """`ask` is a method of the client that has this: a strong reference would keep both until garbage is collected.
+        """
         self._address, self._ask, self._settings = address, ask, settings
         key = 'registry tokens', address.host, address.insecure, address.is_redirected
         self._grants = settings.shared.lasting.get(key, Grants)
@@ -141,7 +145,9 @@ class Authentication:
 
     def _get_token(self, login: 'Login | None', scope: str, source: TokenSource) -> None:
         from occystrap_registry.auth.tokens import fetch_token
-        token = fetch_token(self._ask, source.challenge, scope, source.registry, login, self.advice)
+        ask = self._ask()
+        assert ask
+        token = fetch_token(ask, source.challenge, scope, source.registry, login, self.advice)
         grant = Grant(f'Bearer {token.text}', time.monotonic() + token.lifetime, time.time())
         self._grants.keep(login, scope, grant, source)
 

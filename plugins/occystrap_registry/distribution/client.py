@@ -1,6 +1,7 @@
 """Requests to one registry, with authorization, retries, and errors that say what to do."""
 from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl, quote
+from weakref import WeakMethod
 
 from occystrap_core import AccessDenied, ServiceError, ServiceUnavailable, Settings
 from occystrap_registry.auth.authentication import TOKEN_EXPIRED, Authentication, may_require_authorization
@@ -31,7 +32,7 @@ class RegistryClient:
 
     def __init__(self, address: Address, settings: Settings) -> None:
         self.address, self.settings = address, settings
-        self.authentication = Authentication(address, self._ask_for_token, settings)
+        self.authentication = Authentication(address, WeakMethod(self._ask_for_token), settings)
         self._connections = Connections(address, settings)
         self.settle_seconds = 0.0
         """Seconds until the registry knew the blobs of a manifest that it finally accepted."""
