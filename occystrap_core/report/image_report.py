@@ -13,7 +13,7 @@ from occystrap_core.verification.receipt import Receipt
 from occystrap_core.verification.results import CheckResult, Outcome, Presence, Severity
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class ImageReport:
     """One image: `size` in bytes of its layers at the destination; `outcome` is None without verification."""
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from occystrap_core.tasks.open_sources import OpenSources
 
 
-WINDOW = 5_000
+WINDOW = 2_000
 """Images that are found before the first one starts; further images are found while these are copied."""
 _PATIENCE = 5.0
 """Seconds after which the run starts with the images found so far."""
