@@ -35,6 +35,9 @@ from occystrap_core.verification.results import CheckResult, Outcome, Severity
 if TYPE_CHECKING:
     from occystrap_core.report.report_files import ReportFiles
 
+_IMAGES = {VerifyLevel.FAST: 32, VerifyLevel.FULL: 8}
+"""Images verified in parallel: looking is mostly waiting for answers; a daemon exports each image that is read."""
+
 
 @click.command(cls=VerifyCommand, short_help='Verify what an earlier run wrote.')
 @click.argument('target', shell_complete=complete_uri)
@@ -50,13 +53,13 @@ if TYPE_CHECKING:
 @click.option('--expect', metavar='SHA256', help='The digest of the file of receipts, as process printed it: another '
               'file is refused.')
 @click.option('-j', '--jobs', type=OptionType.whole(1, 64), help='Number of layers hashed in parallel.')
-@click.option('-J', '--images', type=OptionType.whole(1, 64), default=32, show_default=True,
-              help='Number of images verified in parallel.')
+@click.option('-J', '--images', type=OptionType.whole(1, 64),
+              help='Number of images verified in parallel (default: 32; --full: 8).')
 @report_option
 @network_options
 @click.pass_context
 def verify(context: click.Context, /, target: str, level: str | None, at: str | None, against: str | None,
-           platform: str | None, expect: str | None, jobs: int | None, images: int, reports: Sequence[str],
+           platform: str | None, expect: str | None, jobs: int | None, images: int | None, reports: Sequence[str],
            **network: Any) -> None:
     """Verify what an earlier run wrote, by its receipt or against its source.
 
@@ -73,6 +76,7 @@ def verify(context: click.Context, /, target: str, level: str | None, at: str | 
     if verify is VerifyLevel.NONE:
         raise UsageError('OCCYSTRAP_VERIFY=none leaves nothing to verify: use --verify=fast or --verify=full')
     plugins = load_plugins(context)
+    images = images or _IMAGES[verify]
     settings = Settings(jobs=jobs or default_jobs(), images=images, debug=common(context).debug,
                         **network_settings(network))
     if against:
