@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from occystrap_core.oci import Digest
 from occystrap_core.testing.sample import sample_config, sample_image, sample_layers
 from occystrap_core.verification.results import Outcome
 from occystrap_dir.bundle import verifier as bundle_verifier
+from occystrap_dir.file_list import files_check
 from tests.hostile.in_process import run_here
 from tests.hostile.writers.conftest import MakePlace
 from tests.hostile.writers.images import NEW, OLD, noise
@@ -126,6 +128,27 @@ def test_56_two_processes_with_one_image(place: Place, make_place: MakePlace, ar
     codes, output = in_parallel(occystrap, place, [archives[NEW]] * 2)
     assert codes == [0, 0], output
     assert place.tree() == alone.tree()
+
+
+@pytest.mark.parametrize('destination', ['dir expanded'], indirect=True)
+def test_56_what_another_process_is_replacing_is_looked_at_again(
+        place: Place, archives: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the files that are being verified were exchanged, and removed, in mid look."""
+    assert isinstance(place, InDirectory)
+    run_here('process', archives[NEW], place.uri).assert_success()
+    files, check_tree, looks = place.path / 'manifest', files_check.check_tree, []
+
+    def exchanged(*asked: Any) -> Any:
+        looks.append(asked)
+        with ExitStack() as after:
+            if len(looks) == 1:
+                after.callback(files.rename(tmp_path / 'aside').rename, files)
+            return check_tree(*asked)
+    monkeypatch.setattr(files_check, 'check_tree', exchanged)
+    run_here('verify', place.uri).assert_success()
+    assert len(looks) == 2
+    files.rename(tmp_path / 'aside')
+    assert 'is missing' in run_here('verify', place.uri).assert_code(1).err
 
 
 @pytest.mark.parametrize('destination', ['dir', 'dir of several', 'dir expanded'], indirect=True)

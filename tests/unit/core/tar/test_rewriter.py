@@ -14,7 +14,7 @@ from occystrap_core.files.stream import ByteStream
 from occystrap_core.oci import Digest
 from occystrap_core.tar import header as fields
 from occystrap_core.tar.entry import TarEntry
-from occystrap_core.tar.pax import parse_records, write_records
+from occystrap_core.tar.pax import _TEXTS, parse_records, write_records
 from occystrap_core.tar.rewriter import RewrittenTar
 from tests.unit.core.tar.raw import END, member, pax
 
@@ -247,6 +247,7 @@ def test_identity_on_any_tar(members: list[tuple[str, bytes, int, int]], most: i
 @given(st.lists(st.tuples(st.binary(min_size=1, max_size=30).filter(lambda key: not {*b'=\0'} & {*key}),
                           st.binary(max_size=12000)), max_size=5))
 def test_pax_records_round_trip(records: list[tuple[bytes, bytes]]) -> None:
+    records = [(key, value) for key, value in records if key not in _TEXTS or b'\0' not in value]  # Go refuses these
     assert parse_records(write_records(records)) == records
 
 
